@@ -1,0 +1,61 @@
+# make demo   train both demonstrations and write the report        make lint    ruff and mypy
+# make test   the tests, without the slow ones                      make bench   timings of the operators
+# make test-slow   every test                                       make build   install into .venv, compile csrc/
+# make clean  remove what was built; .venv and runs/ stay
+#
+# Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
+# repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := .venv/installed
+INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
+
+.PHONY: help demo test test-slow lint bench build clean
+
+help:
+	@sed -n 's/^# \?//p' Makefile
+
+demo: $(STAMP)
+	@$(BIN)/meshconv demo
+
+# Tests run beside each other, so that each has one thread.
+test: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-slow: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/gauge_conv.py
+
+build: $(STAMP)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis meshconv/_C*.so meshconv/_build_note.txt
+	rm -f $(STAMP)
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@echo "environment: .venv from $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(f"meshconv needs Python 3.10 or newer, this is {sys.version.split()[0]}; choose one with PYTHON=..." if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -m venv .venv
+
+$(STAMP): $(BIN)/python $(INPUTS)
+	@echo "packages: versions of constraints.txt"
+	@start=$$SECONDS; $(PIP) install -qq -c constraints.txt setuptools wheel torch; \
+	  echo "extension: compiling csrc/ (torch took $$((SECONDS - start)) s)"; start=$$SECONDS; \
+	  $(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[test,dev]"; \
+	  if [ -f meshconv/_build_note.txt ]; then echo "warning: $$(cat meshconv/_build_note.txt)"; fi; \
+	  echo "installed (the rest took $$((SECONDS - start)) s)"
+	@touch $@

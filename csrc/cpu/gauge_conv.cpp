@@ -1,0 +1,268 @@
+// CPU operators of the gauge convolution: choice of instruction set, packing of the weights, blocks and threads.
+// Every output row has one owner and blocks do not depend on the number of threads: the same bits every run.
+#include "gauge_conv.h"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "../checks.h"
+
+namespace meshconv {
+
+#define MESHCONV_DECLARE(isa)                    \
+  namespace isa {                                \
+  const BlockKernels<float>& kernels_f32();      \
+  const BlockKernels<double>& kernels_f64();     \
+  }
+MESHCONV_DECLARE(baseline)
+#if defined(__x86_64__)
+MESHCONV_DECLARE(avx2)
+MESHCONV_DECLARE(avx512)
+#endif
+
+namespace {
+
+enum class Isa { baseline, avx2, avx512 };
+
+Isa isa() {
+#if defined(__x86_64__)
+  static const Isa found = [] {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      return Isa::avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
+    return Isa::baseline;
+  }();
+  return found;
+#else
+  return Isa::baseline;
+#endif
+}
+
+struct Free {
+  void operator()(void* p) const { ::operator delete[](p, std::align_val_t{64}); }
+};
+
+template <typename T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+template <typename T>
+Buffer<T> buffer(int64_t count) {
+  return Buffer<T>(static_cast<T*>(::operator new[](std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t{64})));
+}
+
+int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+ConvShape make_shape(const ConvTypes& types, int64_t radial, int64_t lanes) {
+  ConvShape s{};
+  s.radial = radial;
+  auto fill = [](const std::vector<int64_t>& counts, int64_t* count, int64_t* start) {
+    int64_t dim = 0;
+    for (size_t m = 0; m < counts.size(); ++m) {
+      count[m] = counts[m];
+      start[m] = dim;
+      dim += (m == 0 ? 1 : 2) * counts[m];
+    }
+    return dim;
+  };
+  s.in_orders = static_cast<int64_t>(types.in.size());
+  s.out_orders = static_cast<int64_t>(types.out.size());
+  s.in_dim = fill(types.in, s.in_count, s.in_start);
+  s.out_dim = fill(types.out, s.out_count, s.out_start);
+  s.parts = 2 * s.out_orders - 1;
+  s.panel = 2 * lanes;
+  s.in_padded = round_up(s.in_dim, s.panel);
+  int64_t widest = 0;
+  for (int64_t m = 0; m < s.out_orders; ++m) widest = std::max(widest, (m == 0 ? 1 : 2) * s.out_count[m]);
+  s.grad_padded = round_up(widest, s.panel);
+  return s;
+}
+
+// Vertices a block: its moments, which are written once and read once per output order, should stay in the
+// second-level cache beside a panel of weights.
+template <typename T>
+int64_t block_size(const ConvShape& s) {
+  const int64_t bytes = s.parts * s.radial * s.in_dim * static_cast<int64_t>(sizeof(T));
+  return std::clamp<int64_t>(393216 / std::max<int64_t>(bytes, 1), 4, 128);
+}
+
+// Copy weight [R * D_in, D_out] into panels of `panel` columns per output order, padded with zeros. Transposed, the
+// panels hold W^T of each order instead, for the way from the output's gradient to the moments'.
+template <typename T>
+Buffer<T> pack(ConvShape& s, const T* weight, bool transposed) {
+  const int64_t depth = s.radial * s.in_dim;
+  int64_t total = 0;
+  for (int64_t m = 0; m < s.out_orders; ++m) {
+    const int64_t inner = (m == 0 ? 1 : 2) * s.out_count[m];
+    s.packed_start[m] = total;
+    total += transposed ? inner * round_up(depth, s.panel) : depth * round_up(inner, s.panel);
+  }
+  Buffer<T> packed = buffer<T>(total);
+  std::fill(packed.get(), packed.get() + total, T(0));
+  for (int64_t m = 0; m < s.out_orders; ++m) {
+    const int64_t inner = (m == 0 ? 1 : 2) * s.out_count[m];
+    T* to = packed.get() + s.packed_start[m];
+    for (int64_t k = 0; k < depth; ++k)
+      for (int64_t i = 0; i < inner; ++i) {
+        const int64_t row = transposed ? i : k, column = transposed ? k : i, rows = transposed ? inner : depth;
+        to[(column / s.panel * rows + row) * s.panel + column % s.panel] = weight[k * s.out_dim + s.out_start[m] + i];
+      }
+  }
+  return packed;
+}
+
+template <typename T>
+struct ThreadScratch {
+  Buffer<T> turned, weights, moments, product;
+  ThreadScratch(const ConvShape& s, int64_t block)
+      : turned(buffer<T>(64 * s.in_padded)),
+        weights(buffer<T>(64 * s.parts * s.radial)),
+        moments(buffer<T>(block * s.parts * s.radial * s.in_dim + s.panel)),
+        product(buffer<T>(2 * block * s.grad_padded)) {
+    // Whole vectors are read where rows are padded: the padding must hold numbers, which ones does not matter.
+    std::fill(turned.get(), turned.get() + 64 * s.in_padded, T(0));
+    std::fill(product.get(), product.get() + 2 * block * s.grad_padded, T(0));
+  }
+  Scratch<T> view() const { return {turned.get(), weights.get(), moments.get(), product.get()}; }
+};
+
+template <typename T>
+ConvGraph<T> make_graph(const ConvArguments& a) {
+  const Tensor& ptr = a.transpose ? a.src_ptr : a.dst_ptr;
+  return {a.radial.const_data_ptr<T>(),   a.angle.const_data_ptr<T>(),   a.transporter.const_data_ptr<T>(),
+          ptr.const_data_ptr<int64_t>(),  a.src.const_data_ptr<int64_t>(), a.dst.const_data_ptr<int64_t>(),
+          a.src_edge.const_data_ptr<int64_t>(), a.transpose};
+}
+
+template <typename T>
+Tensor conv(const ConvArguments& a, const Tensor& weight) {
+  const BlockKernels<T>& kernels = block_kernels<T>();
+  ConvShape shape = make_shape(a.types, a.radial.size(1), kernels.lanes);
+  const ConvGraph<T> graph = make_graph<T>(a);
+  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
+  Tensor y = torch::stable::new_empty(a.x, {batch, rows, shape.out_dim});
+  const Buffer<T> packed = pack<T>(shape, weight.const_data_ptr<T>(), false);
+  const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
+  const T* x = a.x.const_data_ptr<T>();
+  T* out = y.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, batch * blocks, 1, [&](int64_t begin, int64_t end) {
+    const ThreadScratch<T> scratch(shape, block);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / blocks, first = i % blocks * block;
+      kernels.conv(shape, graph, x + n * from * shape.in_dim, packed.get(), first, std::min(block, rows - first),
+                   out + n * rows * shape.out_dim, scratch.view());
+    }
+  });
+  return y;
+}
+
+template <typename T>
+Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
+  const BlockKernels<T>& kernels = block_kernels<T>();
+  const ConvShape shape = make_shape(a.types, a.radial.size(1), kernels.lanes);
+  const ConvGraph<T> graph = make_graph<T>(a);
+  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
+  const int64_t size = shape.radial * shape.in_dim * shape.out_dim;
+  const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
+  // Partial sums over a fixed number of runs of blocks, added in order: the bits do not depend on the threads.
+  const int64_t runs = std::min<int64_t>(16, std::max<int64_t>(1, batch * blocks));
+  Tensor partial = torch::stable::new_zeros(a.x, {runs, shape.radial, shape.in_dim, shape.out_dim});
+  const T* x = a.x.const_data_ptr<T>();
+  const T* g = grad.const_data_ptr<T>();
+  T* sums = partial.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, runs, 1, [&](int64_t begin, int64_t end) {
+    const ThreadScratch<T> scratch(shape, block);
+    for (int64_t run = begin; run < end; ++run)
+      for (int64_t i = run * batch * blocks / runs; i < (run + 1) * batch * blocks / runs; ++i) {
+        const int64_t n = i / blocks, first = i % blocks * block;
+        kernels.weight(shape, graph, x + n * from * shape.in_dim, g + n * rows * shape.out_dim, first,
+                       std::min(block, rows - first), sums + run * size, scratch.view());
+      }
+  });
+  for (int64_t run = 1; run < runs; ++run)
+    for (int64_t i = 0; i < size; ++i) sums[i] += sums[run * size + i];
+  return torch::stable::clone(torch::stable::select(partial, 0, 0));
+}
+
+template <typename T>
+Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
+  const BlockKernels<T>& kernels = block_kernels<T>();
+  ConvShape shape = make_shape(a.types, weight.size(0), kernels.lanes);
+  ConvGraph<T> graph = make_graph<T>(a);
+  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
+  Tensor radial_grad = torch::stable::new_zeros(a.x, {a.src.size(0), shape.radial});
+  const Buffer<T> packed = pack<T>(shape, weight.const_data_ptr<T>(), true);
+  const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
+  const T* x = a.x.const_data_ptr<T>();
+  const T* g = grad.const_data_ptr<T>();
+  T* out = radial_grad.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    const ThreadScratch<T> scratch(shape, block);
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t n = 0; n < batch; ++n)
+        kernels.edge(shape, graph, x + n * from * shape.in_dim, g + n * rows * shape.out_dim, packed.get(), i * block,
+                     std::min(block, rows - i * block), out, scratch.view());
+  });
+  return radial_grad;
+}
+
+#define MESHCONV_DISPATCH(a, call)                                           \
+  (a).x.scalar_type() == torch::headeronly::ScalarType::Float ? call<float> : call<double>
+
+}  // namespace
+
+template <>
+const BlockKernels<float>& block_kernels<float>() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return avx512::kernels_f32();
+  if (isa() == Isa::avx2) return avx2::kernels_f32();
+#endif
+  return baseline::kernels_f32();
+}
+
+template <>
+const BlockKernels<double>& block_kernels<double>() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return avx512::kernels_f64();
+  if (isa() == Isa::avx2) return avx2::kernels_f64();
+#endif
+  return baseline::kernels_f64();
+}
+
+const char* instruction_set() {
+  return isa() == Isa::avx512 ? "avx512" : isa() == Isa::avx2 ? "avx2" : "baseline";
+}
+
+Tensor gauge_conv_cpu(Tensor x, Tensor weight, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                      Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                      std::vector<int64_t> out_type, bool transpose) {
+  const ConvArguments a = check_arguments("gauge_conv", x, radial, angle, transporter, dst_ptr, src, dst, src_ptr,
+                                          src_edge, in_type, out_type, transpose);
+  const Tensor w = check_weight("gauge_conv", a, weight, a.radial.size(1));
+  return (MESHCONV_DISPATCH(a, conv))(a, w);
+}
+
+Tensor gauge_conv_weight_cpu(Tensor x, Tensor grad, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                             Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                             std::vector<int64_t> out_type, bool transpose) {
+  const ConvArguments a = check_arguments("gauge_conv_weight", x, radial, angle, transporter, dst_ptr, src, dst,
+                                          src_ptr, src_edge, in_type, out_type, transpose);
+  const Tensor g = check_gradient("gauge_conv_weight", a, grad);
+  return (MESHCONV_DISPATCH(a, conv_weight))(a, g);
+}
+
+Tensor gauge_conv_edge_cpu(Tensor x, Tensor grad, Tensor weight, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                           Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                           std::vector<int64_t> out_type, bool transpose) {
+  // The radial functions' values do not enter their own gradient; an empty column keeps the arguments uniform.
+  const Tensor none = torch::stable::new_empty(x, {src.size(0), 0});
+  const ConvArguments a = check_arguments("gauge_conv_edge", x, none, angle, transporter, dst_ptr, src, dst, src_ptr,
+                                          src_edge, in_type, out_type, transpose);
+  const Tensor w = check_weight("gauge_conv_edge", a, weight, weight.size(0));
+  const Tensor g = check_gradient("gauge_conv_edge", a, grad);
+  return (MESHCONV_DISPATCH(a, conv_edge))(a, w, g);
+}
+
+}  // namespace meshconv

@@ -1,0 +1,56 @@
+// What the instruction-set independent part of the CPU convolution hands to its block kernels.
+#pragma once
+
+#include <stdint.h>
+
+#include "../so2.h"
+
+namespace meshconv {
+
+constexpr int kMaxOrders = 33;  // orders 0 to 32
+
+// The types, and the layout of the buffers that follows from them.
+struct ConvShape {
+  int64_t radial;                    // R
+  int64_t in_orders, out_orders;     // highest order + 1
+  int64_t in_count[kMaxOrders], out_count[kMaxOrders];
+  int64_t in_start[kMaxOrders], out_start[kMaxOrders];
+  int64_t in_dim, out_dim;
+  int64_t parts;                     // J = 2 M + 1
+  int64_t panel;                     // columns of a packed panel: two vectors
+  int64_t in_padded, grad_padded;    // row strides of scratch, whole panels
+  int64_t packed_start[kMaxOrders];  // where the packed weights of an output order begin
+};
+
+// Edges in compressed rows of whoever collects: targets, or sources for the adjoint.
+template <typename T>
+struct ConvGraph {
+  const T *radial, *angle, *transporter;
+  const int64_t *ptr, *src, *dst, *src_edge;
+  bool transpose;
+  int64_t edge(int64_t slot) const { return transpose ? src_edge[slot] : slot; }
+  int64_t neighbour(int64_t e) const { return transpose ? dst[e] : src[e]; }
+};
+
+template <typename T>
+struct Scratch {
+  T *turned, *weights, *moments, *product;
+};
+
+template <typename T>
+struct BlockKernels {
+  int64_t lanes;
+  void (*conv)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* packed, int64_t first, int64_t count, T* y,
+               Scratch<T>);
+  void (*weight)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, int64_t first, int64_t count,
+                 T* weight_grad, Scratch<T>);
+  void (*edge)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, const T* packed, int64_t first,
+               int64_t count, T* radial_grad, Scratch<T>);
+};
+
+// The kernels for this processor, and the instruction set's name.
+template <typename T>
+const BlockKernels<T>& block_kernels();
+const char* instruction_set();
+
+}  // namespace meshconv

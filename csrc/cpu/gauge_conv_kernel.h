@@ -1,0 +1,193 @@
+// The gauge convolution over one block of targets. With u_e = rho_in(g - theta) x_src, the source's components in
+// the edge's frame, and W_b the dense kernel of radial function b,
+//
+//   y^0 = sum_b X_0b W_b^0                        X_0b = sum_e R_b u_e
+//   y^m = sum_b (C_mb + i S_mb) (W_b^{m,cos} + i W_b^{m,sin})   C_mb + i S_mb = sum_e R_b e^{i m theta} u_e
+//
+// so the edges meet only the moments X, and each vertex pays one dense product whatever its valence.
+// Included once per instruction set, after gemm.h; see there for why no header is included here.
+#pragma once
+
+namespace meshconv::MESHCONV_ISA {
+
+// Moments are laid out [J][block][R][D_in], J = 1, cos 1, sin 1, ..., cos M, sin M: the rows of one order and both
+// parts are evenly spaced, so that one product serves them.
+template <typename T>
+struct Moments {
+  const ConvShape& shape;
+  const ConvGraph<T>& graph;
+  const T* x;       // features of one batch entry
+  T* turned;        // [kEdges, padded D_in] scratch: u of some edges
+  T* weights;       // [kEdges, J * R] scratch: R_b times cos or sin
+
+  static constexpr int64_t kEdges = 64;
+
+  // Components of the edge's source in the edge's own frame.
+  void turn(int64_t neighbour, Rotation<T> step, T* __restrict u) const {
+    const T* __restrict from = x + neighbour * shape.in_dim;
+    for (int64_t i = 0; i < shape.in_count[0]; ++i) u[i] = from[i];
+    Rotation<T> r = step;
+    for (int64_t n = 1; n < shape.in_orders; ++n, r = r * step) {
+      const int64_t count = shape.in_count[n];
+      const T* __restrict c = from + shape.in_start[n];
+      const T* __restrict s = c + count;
+      T* __restrict uc = u + shape.in_start[n];
+      T* __restrict us = uc + count;
+      for (int64_t i = 0; i < count; ++i) {
+        const T re = c[i], im = s[i];
+        uc[i] = r.c * re - r.s * im;
+        us[i] = r.s * re + r.c * im;
+      }
+    }
+  }
+
+  // Fill `turned` and, if `radial_weighted`, `weights` for up to kEdges slots of one vertex.
+  void load(int64_t slot, int64_t count) const {
+    const int64_t R = shape.radial, width = shape.parts * R;
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t e = graph.edge(slot + k);
+      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
+      turn(graph.neighbour(e), rotation(angles.into), turned + k * shape.in_padded);
+      const Rotation<T> step = rotation(angles.out);
+      Rotation<T> r = step;
+      T* w = weights + k * width;
+      for (int64_t b = 0; b < R; ++b) w[b] = graph.radial[e * R + b];
+      for (int64_t m = 1; m < shape.out_orders; ++m, r = r * step)
+        for (int64_t b = 0; b < R; ++b) {
+          w[(2 * m - 1) * R + b] = w[b] * r.c;
+          w[2 * m * R + b] = w[b] * r.s;
+        }
+    }
+  }
+
+  // All moments of the vertices [first, first + count): part j, vertex v, function b at
+  // out + ((j * block + v) * R + b) * in_dim.
+  void gather(int64_t first, int64_t count, int64_t block, T* out) const {
+    const int64_t R = shape.radial, depth = R * shape.in_dim, width = shape.parts * R;
+    for (int64_t v = 0; v < count; ++v) {
+      const int64_t begin = graph.ptr[first + v], end = graph.ptr[first + v + 1];
+      int64_t slot = begin;
+      do {  // at least once, so that a vertex without neighbours gets zeros
+        const int64_t some = end - slot < kEdges ? end - slot : kEdges;
+        load(slot, some);
+        for (int64_t b = 0; b < R; ++b)
+          gemm<T>(shape.parts, shape.in_dim, some, weights + b, R, width, turned, shape.in_padded, 0,
+                  out + v * depth + b * shape.in_dim, block * depth, slot != begin);
+        slot += some;
+      } while (slot < end);
+    }
+  }
+};
+
+// Gradient rows of order m for the products with the moments' rows: [g_cos | g_sin] for the cosine moments, then
+// [g_sin | -g_cos] for the sine moments; g_0 alone at order 0.
+template <typename T>
+void stack_gradient(const ConvShape& shape, int64_t m, int64_t count, const T* grad, T* out) {
+  const int64_t C = shape.out_count[m];
+  for (int64_t v = 0; v < count; ++v) {
+    const T* g = grad + v * shape.out_dim + shape.out_start[m];
+    T* top = out + v * shape.grad_padded;
+    if (m == 0) {
+      for (int64_t i = 0; i < C; ++i) top[i] = g[i];
+      continue;
+    }
+    T* bottom = out + (count + v) * shape.grad_padded;
+    for (int64_t i = 0; i < C; ++i) {
+      top[i] = g[i];
+      top[C + i] = g[C + i];
+      bottom[i] = g[C + i];
+      bottom[C + i] = -g[i];
+    }
+  }
+}
+
+template <typename T>
+void conv_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* packed, int64_t first,
+                int64_t count, T* y, Scratch<T> scratch) {
+  const int64_t depth = shape.radial * shape.in_dim;
+  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, count, scratch.moments);
+  for (int64_t m = 0; m < shape.out_orders; ++m) {
+    const int64_t C = shape.out_count[m];
+    if (C == 0) continue;
+    const T* rows = scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth);
+    const T* weight = packed + shape.packed_start[m];
+    T* to = y + first * shape.out_dim + shape.out_start[m];
+    if (m == 0) {
+      gemm<T>(count, C, depth, rows, depth, 1, weight, shape.panel, shape.panel * depth, to, shape.out_dim, false);
+      continue;
+    }
+    gemm<T>(2 * count, 2 * C, depth, rows, depth, 1, weight, shape.panel, shape.panel * depth, scratch.product,
+            shape.grad_padded, false);
+    for (int64_t v = 0; v < count; ++v) {
+      const T* __restrict cosine = scratch.product + v * shape.grad_padded;
+      const T* __restrict sine = scratch.product + (count + v) * shape.grad_padded;
+      T* __restrict out = to + v * shape.out_dim;
+      for (int64_t i = 0; i < C; ++i) {
+        out[i] = cosine[i] - sine[C + i];
+        out[C + i] = cosine[C + i] + sine[i];
+      }
+    }
+  }
+}
+
+template <typename T>
+void weight_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, int64_t first,
+                  int64_t count, T* weight_grad, Scratch<T> scratch) {
+  const int64_t depth = shape.radial * shape.in_dim;
+  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, count, scratch.moments);
+  for (int64_t m = 0; m < shape.out_orders; ++m) {
+    if (shape.out_count[m] == 0) continue;
+    stack_gradient(shape, m, count, grad + first * shape.out_dim, scratch.product);
+    const int64_t parts = m == 0 ? 1 : 2;
+    const T* rows = scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth);
+    gemm<T>(depth, parts * shape.out_count[m], parts * count, rows, 1, depth, scratch.product, shape.grad_padded, 0,
+            weight_grad + shape.out_start[m], shape.out_dim, true);
+  }
+}
+
+template <typename T>
+void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, const T* packed,
+                int64_t first, int64_t count, T* radial_grad, Scratch<T> scratch) {
+  using V = typename Simd<T>::type;
+  constexpr int L = Simd<T>::lanes;
+  const int64_t R = shape.radial, depth = R * shape.in_dim, D = shape.in_dim;
+  for (int64_t m = 0; m < shape.out_orders; ++m) {
+    const int64_t parts = m == 0 ? 1 : 2;
+    stack_gradient(shape, m, count, grad + first * shape.out_dim, scratch.product);
+    const int64_t inner = parts * shape.out_count[m];
+    gemm<T>(parts * count, depth, inner, scratch.product, shape.grad_padded, 1, packed + shape.packed_start[m],
+            shape.panel, shape.panel * inner, scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth), depth,
+            false);
+  }
+  const Moments<T> moments{shape, graph, x, scratch.turned, scratch.weights};
+  for (int64_t v = 0; v < count; ++v) {
+    for (int64_t slot = graph.ptr[first + v]; slot < graph.ptr[first + v + 1]; ++slot) {
+      const int64_t e = graph.edge(slot);
+      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
+      moments.turn(graph.neighbour(e), rotation(angles.into), scratch.turned);
+      const Rotation<T> step = rotation(angles.out);
+      for (int64_t b = 0; b < R; ++b) {
+        T sum = 0;
+        Rotation<T> r{1, 0};
+        for (int64_t j = 0; j < shape.parts; ++j) {
+          if (j % 2 == 1) r = r * step;
+          const T* d = scratch.moments + ((j * count + v) * R + b) * D;
+          V lanes = V{};
+          int64_t i = 0;
+          for (; i + L <= D; i += L)
+            lanes += *reinterpret_cast<const V*>(d + i) * *reinterpret_cast<const V*>(scratch.turned + i);
+          T dot = 0;
+          for (int l = 0; l < L; ++l) dot += lanes[l];
+          for (; i < D; ++i) dot += d[i] * scratch.turned[i];
+          sum += dot * (j % 2 == 1 || j == 0 ? r.c : r.s);
+        }
+        radial_grad[e * R + b] += sum;
+      }
+    }
+  }
+}
+
+template <typename T>
+constexpr BlockKernels<T> kKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, weight_block<T>, edge_block<T>};
+
+}  // namespace meshconv::MESHCONV_ISA

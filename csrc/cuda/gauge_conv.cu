@@ -1,0 +1,211 @@
+// CUDA operators of the gauge convolution: moments of a chunk of rows, then torch's dense product on them. Memory
+// is bounded by the chunk, and chunks follow each other in order on one stream: the same bits every run.
+#include "gauge_conv_kernels.cuh"
+#include "launch.h"
+
+#include <algorithm>
+
+#include "../checks.h"
+#include "../operators.h"
+
+namespace meshconv {
+namespace {
+
+constexpr int64_t kChunkBytes = int64_t{128} << 20;
+
+unsigned int blocks_for(int64_t elements) {
+  return static_cast<unsigned int>(std::clamp<int64_t>((elements + kThreads - 1) / kThreads, 1, 1 << 16));
+}
+
+// One operator call: sizes, scratch, and the steps that the three operators share.
+template <typename T>
+struct Call {
+  const char* op;
+  const ConvArguments& a;
+  OnDevice device;
+  Orders in{};
+  Edges<T> edges;
+  int64_t radial, parts, depth, rows, from, total, out_dim, widest = 0, chunk;
+  Tensor moments, product;
+
+  Call(const char* name, const ConvArguments& arguments, int64_t radial_functions)
+      : op(name),
+        a(arguments),
+        device(a.x, name),
+        radial(radial_functions),
+        parts(2 * static_cast<int64_t>(a.types.out.size()) - 1),
+        rows(a.rows()),
+        from(a.x.size(1)),
+        total(a.x.size(0) * rows),
+        out_dim(ConvTypes::dim(a.types.out)) {
+    in.count = static_cast<int>(a.types.in.size());
+    for (int m = 0; m < in.count; ++m) in.start[m + 1] = in.start[m] + (m == 0 ? 1 : 2) * a.types.in[m];
+    depth = radial * in.dim();
+    for (size_t m = 0; m < a.types.out.size(); ++m) widest = std::max(widest, inner(m));
+    edges = {a.radial.template const_data_ptr<T>(),
+             a.angle.template const_data_ptr<T>(),
+             a.transporter.template const_data_ptr<T>(),
+             (a.transpose ? a.src_ptr : a.dst_ptr).template const_data_ptr<int64_t>(),
+             a.src.template const_data_ptr<int64_t>(),
+             a.dst.template const_data_ptr<int64_t>(),
+             a.src_edge.template const_data_ptr<int64_t>(),
+             a.transpose};
+    const int64_t row_bytes = (parts * depth + 2 * widest) * static_cast<int64_t>(sizeof(T));
+    chunk = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 1, std::max<int64_t>(total, 1));
+    moments = torch::stable::new_empty(a.x, {parts * chunk * depth});
+    product = torch::stable::new_empty(a.x, {2 * chunk * widest});
+  }
+
+  int64_t orders() const { return static_cast<int64_t>(a.types.out.size()); }
+  int64_t channels(int64_t m) const { return a.types.out[static_cast<size_t>(m)]; }
+  int64_t inner(int64_t m) const { return (m == 0 ? 1 : 2) * channels(m); }
+  int64_t out_start(int64_t m) const { return m == 0 ? 0 : channels(0) + 2 * sum_below(m); }
+  bool empty() const { return total == 0 || depth == 0 || out_dim == 0; }
+
+  // Moments of order m of a chunk, [rows of both parts, R D_in], and the products that go with them.
+  Tensor moment_rows(int64_t m, int64_t count) {
+    return matrix(moments, (m == 0 ? 0 : 2 * m - 1) * count * depth, (m == 0 ? 1 : 2) * count, depth);
+  }
+  Tensor product_rows(int64_t m, int64_t count) { return matrix(product, 0, (m == 0 ? 1 : 2) * count, inner(m)); }
+
+  // Columns of order m of a weight, [R D_in, inner]; a view.
+  Tensor columns(const Tensor& weight, int64_t m) const {
+    Tensor flat = torch::stable::view(weight, {depth, out_dim});
+    return torch::stable::narrow(flat, 1, out_start(m), inner(m));
+  }
+
+  void gather(int64_t first, int64_t count) {
+    const int64_t slice = std::min<int64_t>(kSlice, in.dim());
+    const int64_t bytes = shared_bytes_per_edge<T>(in, parts, radial, slice);
+    STD_TORCH_CHECK(bytes <= kSharedBytes, op, ": ", radial, " radial functions with ", orders(),
+                    " output orders do not fit in shared memory (", bytes, " of ", kSharedBytes, " bytes)");
+    const int64_t tile = std::clamp<int64_t>(kSharedBytes / bytes, 1, kTileEdges);
+    const dim3 grid(static_cast<unsigned int>(count), static_cast<unsigned int>((in.dim() + slice - 1) / slice));
+    moments_kernel<T><<<grid, kThreads, static_cast<size_t>(tile * bytes), device.stream>>>(
+        in, static_cast<int>(parts), static_cast<int>(radial), edges, a.x.template const_data_ptr<T>(), from, rows,
+        first, count, static_cast<int>(tile), static_cast<int>(slice), moments.template mutable_data_ptr<T>());
+    check_launch(op);
+  }
+
+  void stack_gradient(int64_t m, const Tensor& grad, int64_t first, int64_t count) {
+    const T* g = grad.const_data_ptr<T>() + first * out_dim + out_start(m);
+    stack_kernel<T><<<blocks_for(2 * count * inner(m)), kThreads, 0, device.stream>>>(
+        m == 0, channels(m), count, g, out_dim, product.template mutable_data_ptr<T>());
+    check_launch(op);
+  }
+
+ private:
+  int64_t sum_below(int64_t m) const {
+    int64_t sum = 0;
+    for (int64_t n = 1; n < m; ++n) sum += channels(n);
+    return sum;
+  }
+};
+
+template <typename T>
+Tensor conv(const ConvArguments& a, const Tensor& weight) {
+  Call<T> call("gauge_conv", a, a.radial.size(1));
+  Tensor y = torch::stable::new_zeros(a.x, {a.x.size(0), call.rows, call.out_dim});
+  if (call.empty()) return y;
+  for (int64_t first = 0; first < call.total; first += call.chunk) {
+    const int64_t count = std::min(call.chunk, call.total - first);
+    call.gather(first, count);
+    for (int64_t m = 0; m < call.orders(); ++m) {
+      if (call.channels(m) == 0) continue;
+      multiply(call.moment_rows(m, count), call.columns(weight, m), call.product_rows(m, count));
+      combine_kernel<T><<<blocks_for(count * call.inner(m)), kThreads, 0, call.device.stream>>>(
+          m == 0, call.channels(m), count, call.product.template const_data_ptr<T>(), call.out_dim,
+          y.mutable_data_ptr<T>() + first * call.out_dim + call.out_start(m));
+      check_launch(call.op);
+    }
+  }
+  return y;
+}
+
+template <typename T>
+Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
+  Call<T> call("gauge_conv_weight", a, a.radial.size(1));
+  Tensor weight_grad = torch::stable::new_zeros(a.x, {a.radial.size(1), call.in.dim(), call.out_dim});
+  if (call.empty()) return weight_grad;
+  Tensor part = torch::stable::new_empty(a.x, {call.depth * call.widest});
+  for (int64_t first = 0; first < call.total; first += call.chunk) {
+    const int64_t count = std::min(call.chunk, call.total - first);
+    call.gather(first, count);
+    for (int64_t m = 0; m < call.orders(); ++m) {
+      if (call.channels(m) == 0) continue;
+      call.stack_gradient(m, grad, first, count);
+      const Tensor rows = call.moment_rows(m, count);
+      multiply(torch::stable::transpose(rows, 0, 1), call.product_rows(m, count),
+               matrix(part, 0, call.depth, call.inner(m)));
+      add_kernel<T><<<blocks_for(call.depth * call.inner(m)), kThreads, 0, call.device.stream>>>(
+          call.depth, call.inner(m), part.const_data_ptr<T>(), call.out_dim,
+          weight_grad.mutable_data_ptr<T>() + call.out_start(m));
+      check_launch(call.op);
+    }
+  }
+  return weight_grad;
+}
+
+template <typename T>
+Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
+  Call<T> call("gauge_conv_edge", a, weight.size(0));
+  Tensor radial_grad = torch::stable::new_zeros(a.x, {a.src.size(0), call.radial});
+  if (call.empty()) return radial_grad;
+  const int64_t dim = call.in.dim();
+  for (int64_t first = 0; first < call.rows; first += call.chunk)
+    for (int64_t n = 0; n < a.x.size(0); ++n) {  // an edge's sum over the batch: one launch after the other
+      const int64_t count = std::min(call.chunk, call.rows - first);
+      for (int64_t m = 0; m < call.orders(); ++m) {
+        Tensor rows = call.moment_rows(m, count);
+        if (call.channels(m) == 0) {
+          torch::stable::zero_(rows);
+          continue;
+        }
+        call.stack_gradient(m, grad, n * call.rows + first, count);
+        multiply(call.product_rows(m, count), torch::stable::transpose(call.columns(weight, m), 0, 1), rows);
+      }
+      edge_kernel<T><<<static_cast<unsigned int>(count), kThreads, 0, call.device.stream>>>(
+          call.in, static_cast<int>(call.parts), static_cast<int>(call.radial), call.edges,
+          a.x.const_data_ptr<T>() + n * call.from * dim, call.moments.template const_data_ptr<T>(), first, count,
+          radial_grad.mutable_data_ptr<T>());
+      check_launch(call.op);
+    }
+  return radial_grad;
+}
+
+#define MESHCONV_DISPATCH(a, call) \
+  (a).x.scalar_type() == torch::headeronly::ScalarType::Float ? call<float> : call<double>
+
+}  // namespace
+
+Tensor gauge_conv_cuda(Tensor x, Tensor weight, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                       Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                       std::vector<int64_t> out_type, bool transpose) {
+  const ConvArguments a = check_arguments("gauge_conv", x, radial, angle, transporter, dst_ptr, src, dst, src_ptr,
+                                          src_edge, in_type, out_type, transpose);
+  const Tensor w = check_weight("gauge_conv", a, weight, a.radial.size(1));
+  return (MESHCONV_DISPATCH(a, conv))(a, w);
+}
+
+Tensor gauge_conv_weight_cuda(Tensor x, Tensor grad, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                              Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                              std::vector<int64_t> out_type, bool transpose) {
+  const ConvArguments a = check_arguments("gauge_conv_weight", x, radial, angle, transporter, dst_ptr, src, dst,
+                                          src_ptr, src_edge, in_type, out_type, transpose);
+  const Tensor g = check_gradient("gauge_conv_weight", a, grad);
+  return (MESHCONV_DISPATCH(a, conv_weight))(a, g);
+}
+
+Tensor gauge_conv_edge_cuda(Tensor x, Tensor grad, Tensor weight, Tensor angle, Tensor transporter, Tensor dst_ptr,
+                            Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
+                            std::vector<int64_t> out_type, bool transpose) {
+  // The radial functions' values do not enter their own gradient; an empty column keeps the arguments uniform.
+  const Tensor none = torch::stable::new_empty(x, {src.size(0), 0});
+  const ConvArguments a = check_arguments("gauge_conv_edge", x, none, angle, transporter, dst_ptr, src, dst, src_ptr,
+                                          src_edge, in_type, out_type, transpose);
+  const Tensor w = check_weight("gauge_conv_edge", a, weight, weight.size(0));
+  const Tensor g = check_gradient("gauge_conv_edge", a, grad);
+  return (MESHCONV_DISPATCH(a, conv_edge))(a, w, g);
+}
+
+}  // namespace meshconv

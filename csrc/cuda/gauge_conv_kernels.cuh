@@ -1,0 +1,195 @@
+// Kernels of the gauge convolution; csrc/cpu/gauge_conv_kernel.h has the formulas. Moments are laid out alike,
+// [J][block][R][D_in], J = 1, cos 1, sin 1, ..., cos M, sin M. Every output element has one owner, which adds in
+// the order of the edges: no atomics, the same bits every run.
+#pragma once
+
+#include <stdint.h>
+
+#include "../so2.h"
+
+namespace meshconv {
+
+constexpr int kMaxOrders = 33;   // orders 0 to 32
+constexpr int kThreads = 128;
+constexpr int kWarps = kThreads / 32;
+constexpr int kTileEdges = 16;   // edges staged in shared memory at a time, at most
+constexpr int kSlice = 256;      // components of a source that one block handles, at most
+constexpr int64_t kSharedBytes = 48 * 1024;
+
+// Where each order of the input begins; start[count] is its dimension.
+struct Orders {
+  int count;
+  int64_t start[kMaxOrders + 1];
+  MESHCONV_HD int64_t dim() const { return start[count]; }
+};
+
+// Edges in compressed rows of whoever collects: targets, or sources for the adjoint.
+template <typename T>
+struct Edges {
+  const T *radial, *angle, *transporter;
+  const int64_t *ptr, *src, *dst, *src_edge;
+  bool transpose;
+  MESHCONV_HD int64_t edge(int64_t slot) const { return transpose ? src_edge[slot] : slot; }
+  MESHCONV_HD int64_t neighbour(int64_t e) const { return transpose ? dst[e] : src[e]; }
+};
+
+// Component d of a source in the edge's frame; powers[n] = e^{i n a} with a the angle into that frame.
+template <typename T>
+MESHCONV_HD T turned_component(const Orders& in, const T* x, const Rotation<T>* powers, int64_t d) {
+  int n = 0;
+  while (d >= in.start[n + 1]) ++n;
+  if (n == 0) return x[d];
+  const int64_t half = (in.start[n + 1] - in.start[n]) / 2;
+  const Rotation<T> r = powers[n];
+  return d - in.start[n] < half ? r.c * x[d] - r.s * x[d + half] : r.s * x[d - half] + r.c * x[d];
+}
+
+template <typename T>
+MESHCONV_HD void fill_powers(int count, Rotation<T> step, Rotation<T>* powers) {
+  Rotation<T> r{T(1), T(0)};
+  for (int n = 0; n < count; ++n, r = r * step) powers[n] = r;
+}
+
+// Shared memory of moments_kernel for one edge: its neighbour, the powers, radial times cos and sin, u.
+template <typename T>
+int64_t shared_bytes_per_edge(const Orders& in, int64_t parts, int64_t radial, int64_t slice) {
+  return sizeof(int64_t) + (2 * in.count + parts * radial + slice) * sizeof(T);
+}
+
+// Moments of the rows [first, first + count) of batch and vertices taken together, one block a row and slice.
+template <typename T>
+__global__ void moments_kernel(Orders in, int parts, int radial, Edges<T> edges, const T* x, int64_t from,
+                               int64_t rows, int64_t first, int64_t count, int tile, int slice, T* out) {
+  extern __shared__ int64_t shared[];
+  const int width = parts * radial;
+  int64_t* neighbour = shared;
+  Rotation<T>* powers = reinterpret_cast<Rotation<T>*>(neighbour + tile);
+  T* weights = reinterpret_cast<T*>(powers + tile * in.count);
+  T* turned = weights + tile * width;
+
+  const int64_t v = blockIdx.x, row = (first + v) % rows, dim = in.dim();
+  const int64_t d0 = static_cast<int64_t>(blockIdx.y) * slice;
+  const int components = static_cast<int>(dim - d0 < slice ? dim - d0 : slice);
+  const T* features = x + (first + v) / rows * from * dim;
+  const int64_t begin = edges.ptr[row], end = edges.ptr[row + 1];
+  int64_t slot = begin;
+  do {  // at least once, so that a row without neighbours gets zeros
+    const int some = static_cast<int>(end - slot < tile ? end - slot : tile);
+    for (int i = threadIdx.x; i < some * radial; i += blockDim.x) {
+      const int k = i / radial, b = i % radial;
+      const int64_t e = edges.edge(slot + k);
+      const T value = edges.radial[e * radial + b];
+      const Rotation<T> step = rotation(edge_angles(edges.angle[e], edges.transporter[e], edges.transpose).out);
+      T* w = weights + k * width + b;
+      w[0] = value;
+      Rotation<T> r = step;
+      for (int j = 1; j < parts; j += 2, r = r * step) {
+        w[j * radial] = value * r.c;
+        w[(j + 1) * radial] = value * r.s;
+      }
+    }
+    for (int k = threadIdx.x; k < some; k += blockDim.x) {
+      const int64_t e = edges.edge(slot + k);
+      neighbour[k] = edges.neighbour(e);
+      const T into = edge_angles(edges.angle[e], edges.transporter[e], edges.transpose).into;
+      fill_powers(in.count, rotation(into), powers + k * in.count);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < some * components; i += blockDim.x) {
+      const int k = i / components, d = i % components;
+      turned[k * slice + d] = turned_component(in, features + neighbour[k] * dim, powers + k * in.count, d0 + d);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < width * components; i += blockDim.x) {
+      const int jb = i / components, d = i % components;
+      const int64_t j = jb / radial, b = jb % radial;
+      T* moment = out + ((j * count + v) * radial + b) * dim + d0 + d;
+      T sum = slot == begin ? T(0) : *moment;
+      for (int k = 0; k < some; ++k) sum += weights[k * width + jb] * turned[k * slice + d];
+      *moment = sum;
+    }
+    __syncthreads();  // before the next edges overwrite these
+    slot += some;
+  } while (slot < end);
+}
+
+// Gradients of the radial functions on the edges of the rows [first, first + count), one warp an edge at a time.
+// `moments` holds the gradients of the moments of these rows.
+template <typename T>
+__global__ void edge_kernel(Orders in, int parts, int radial, Edges<T> edges, const T* x, const T* moments,
+                            int64_t first, int64_t count, T* out) {
+  __shared__ Rotation<T> all_powers[kWarps][kMaxOrders];
+  __shared__ T all_factors[kWarps][2 * kMaxOrders];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  Rotation<T>* powers = all_powers[warp];
+  T* factors = all_factors[warp];
+  const int64_t v = blockIdx.x, dim = in.dim(), stride = count * radial * dim;
+  const int64_t end = edges.ptr[first + v + 1];
+  for (int64_t slot = edges.ptr[first + v] + warp; slot < end; slot += kWarps) {
+    const int64_t e = edges.edge(slot);
+    if (lane == 0) {
+      const EdgeAngles<T> angles = edge_angles(edges.angle[e], edges.transporter[e], edges.transpose);
+      fill_powers(in.count, rotation(angles.into), powers);
+      const Rotation<T> step = rotation(angles.out);
+      Rotation<T> r = step;
+      factors[0] = T(1);
+      for (int j = 1; j < parts; j += 2, r = r * step) {
+        factors[j] = r.c;
+        factors[j + 1] = r.s;
+      }
+    }
+    __syncwarp();
+    const T* source = x + edges.neighbour(e) * dim;
+    for (int b = 0; b < radial; ++b) {
+      T sum = 0;
+      for (int64_t d = lane; d < dim; d += 32) {
+        const T* moment = moments + (v * radial + b) * dim + d;
+        T weighted = 0;
+        for (int j = 0; j < parts; ++j) weighted += factors[j] * moment[j * stride];
+        sum += weighted * turned_component(in, source, powers, d);
+      }
+      for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, offset);
+      if (lane == 0) out[e * radial + b] += sum;
+    }
+    __syncwarp();  // before lane 0 overwrites powers and factors
+  }
+}
+
+// y of order m from the products of its cosine and sine moments; channels C, row length D_out.
+template <typename T>
+__global__ void combine_kernel(bool scalar, int64_t channels, int64_t count, const T* product, int64_t out_dim, T* y) {
+  const int64_t inner = scalar ? channels : 2 * channels;
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < count * inner;
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+    const int64_t v = i / inner, column = i % inner;
+    const T* sine = product + (count + v) * inner;
+    T value = product[i];
+    if (!scalar) value += column < channels ? -sine[channels + column] : sine[column - channels];
+    y[v * out_dim + column] = value;
+  }
+}
+
+// Gradient rows that meet the moments of order m: [g_cos | g_sin] for the cosines, then [g_sin | -g_cos].
+template <typename T>
+__global__ void stack_kernel(bool scalar, int64_t channels, int64_t count, const T* grad, int64_t out_dim, T* out) {
+  const int64_t inner = scalar ? channels : 2 * channels, total = (scalar ? 1 : 2) * count * inner;
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < total;
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+    const int64_t row = i / inner, column = i % inner;
+    const T* g = grad + row % count * out_dim;
+    if (row < count)
+      out[i] = g[column];
+    else
+      out[i] = column < channels ? g[channels + column] : -g[column - channels];
+  }
+}
+
+// to[:, :columns] += from, for rows of length row_length and columns.
+template <typename T>
+__global__ void add_kernel(int64_t rows, int64_t columns, const T* from, int64_t row_length, T* to) {
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < rows * columns;
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    to[i / columns * row_length + i % columns] += from[i];
+}
+
+}  // namespace meshconv

@@ -1,0 +1,24 @@
+"""Convolutional networks on triangle meshes and on the sphere, equivariant under changes of gauge."""
+
+from meshconv import nn
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.healpix import HealpixSphere
+from meshconv.geometry.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.io.meshes import load_mesh
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FieldType",
+    "GaugeGraph",
+    "HealpixSphere",
+    "Hierarchy",
+    "InputError",
+    "Pooling",
+    "TriangleMesh",
+    "load_mesh",
+    "nn",
+]

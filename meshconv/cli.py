@@ -1,0 +1,132 @@
+"""The command ``meshconv``."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from meshconv.errors import InputError
+
+_USAGE = """usage: meshconv COMMAND ...
+
+Convolutional networks on triangle meshes and on the sphere.
+
+commands:
+  demo      train on climate and on generated meshes, write a report (about six minutes)
+  fit       train:    meshconv fit --config configs/shrec11.yaml --data.init_args.root FOLDER
+  test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path runs/NAME/last.ckpt
+  predict   meshconv predict runs/NAME/last.ckpt FILE...
+  info      versions, devices, and what runs each operator
+
+meshconv COMMAND --help tells more; --debug shows tracebacks."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 with one line on bad input."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return 0
+    commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "predict": _predict, "info": _info}
+    if args[0] not in commands:
+        print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        commands[args[0]](args)
+    except Exception as error:
+        bad_input = _bad_input(error)
+        if bad_input is None or "--debug" in args:
+            raise
+        print(f"meshconv: error: {bad_input}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _bad_input(error: BaseException | None) -> InputError | None:
+    """The user's error behind an exception: the configuration parser wraps those of what it instantiates."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _lightning(args: list[str]) -> None:
+    from meshconv.train.fit import RunCLI
+
+    _quiet()
+    RunCLI(args)
+
+
+def _predict(args: list[str]) -> None:
+    parser = ArgumentParser(prog="meshconv predict", description="Class of each mesh, or a labelled map.")
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or HEALPix NetCDF files")
+    parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
+    parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    from meshconv.train.predict import predict
+
+    for path in predict(given.checkpoint, given.files, given.output, given.strict):
+        print(path)
+
+
+def _demo(args: list[str]) -> None:
+    parser = ArgumentParser(prog="meshconv demo", description="Both tasks on what the repository ships.")
+    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the report")
+    parser.add_argument("--climate", type=Path, default=Path("data/koeppen_hp64.nc"), help="the climate set")
+    parser.add_argument("--climate_steps", type=int, default=150, help="training steps of each climate network")
+    parser.add_argument("--shape_epochs", type=int, default=25, help="training epochs of each mesh network")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    from meshconv.train.demo import run_demo
+
+    _quiet()
+    print(f"report: {run_demo(given.output, given.climate, given.climate_steps, given.shape_epochs)}")
+
+
+def _info(args: list[str]) -> None:
+    import numpy
+    import torch
+
+    import meshconv
+    from meshconv.ops import BACKEND
+
+    print(f"meshconv {meshconv.__version__}  python {platform.python_version()}  torch {torch.__version__}  "
+          f"numpy {numpy.__version__}")  # fmt: skip
+    print(f"processor: {platform.machine()}, {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            print(f"cuda:{index}: {torch.cuda.get_device_name(index)}")
+    else:
+        built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+        print(f"cuda: no device (torch built {built})")
+    print(f"backend: {BACKEND.reason}")
+    for name in ("gauge_conv", "gauge_conv_weight", "gauge_conv_edge"):
+        where = [f"{device}: {'compiled' if device in BACKEND.devices else 'reference'}" for device in ("cpu", "cuda")]
+        print(f"  {name:18} {', '.join(where)}")
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice about worker processes and its banners off the screen."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "does not have many workers",
+        "number of training batches",
+        "have no `val_dataloader`",
+        "Total length of `list`",
+        "exists and is not empty",
+        "LightningCLI's args parameter",
+        "treespec",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""A folder of meshes with one sub-folder per class."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from meshconv.datasets.batch import SurfaceBatch
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.features import MESH_FEATURES, mesh_features
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.io.meshes import load_mesh, mesh_formats
+
+log = logging.getLogger(__name__)
+
+# Point clouds, drawings and names that are no suffix of a file on disk are left out.
+MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
+
+
+class MeshSample(NamedTuple):
+    """One mesh, ready for a network: features ``[V, dim]`` and graph in float32, class (-1 unknown), name."""
+
+    x: torch.Tensor
+    graph: GaugeGraph
+    label: int
+    name: str
+
+
+def prepare_mesh(path: Path, label: int = -1, transport: str = "levi_civita") -> MeshSample:
+    """Load a mesh and compute its graph and input features; :class:`InputError` if it cannot be used."""
+    mesh = load_mesh(path)
+    graph = mesh.gauge_graph(transport=transport)
+    x = mesh_features(mesh, graph)
+    return MeshSample(x.to(torch.float32), graph.to(torch.float32), label, str(path))
+
+
+def prepare_meshes(
+    paths: Iterable[tuple[Path, int]], transport: str, strict: bool, what: str
+) -> tuple[list[MeshSample], list[str]]:
+    """Prepare many meshes with a progress bar.
+
+    Returns
+    -------
+    samples, problems
+        A mesh that cannot be used is reported and left out, unless ``strict``: then its error is raised.
+    """
+    samples, problems = [], []
+    for path, label in tqdm(list(paths), desc=what, unit="mesh", leave=False, disable=None):
+        try:
+            samples.append(prepare_mesh(path, label, transport))
+        except InputError as error:
+            if strict:
+                raise
+            problems.append(str(error))
+    for problem in problems:
+        log.warning("skipped: %s", problem)
+    if problems:
+        log.warning("%s: %d of %d files skipped (--strict stops at the first)", what, len(problems),
+                    len(problems) + len(samples))  # fmt: skip
+    return samples, problems
+
+
+def collate(samples: list[MeshSample]) -> SurfaceBatch:
+    """Disjoint union of meshes."""
+    return SurfaceBatch(
+        x=torch.cat([s.x for s in samples]),
+        surface=GaugeGraph.batch([s.graph for s in samples]),
+        target=torch.tensor([s.label for s in samples]),
+        mask=None,
+        names=[s.name for s in samples],
+    )
+
+
+class MeshFolder(lightning.LightningDataModule):
+    """Meshes in ``root/<class>/train|test/<file>``, or in ``root/<class>/<file>`` with a seeded split.
+
+    Parameters
+    ----------
+    root
+        The folder; every format that trimesh reads.
+    batch_size
+        Meshes per batch.
+    test_fraction
+        Share of each class for testing where the folder has no ``train`` and ``test``.
+    val_fraction
+        Share of each class's training meshes for validation.
+    transport
+        ``"levi_civita"`` or ``"normal_aligning"`` (see :class:`~meshconv.TriangleMesh`).
+    strict
+        Stop at the first mesh that cannot be used instead of leaving it out.
+    seed
+        Of both splits.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 16,
+        test_fraction: float = 0.2,
+        val_fraction: float = 0.0,
+        transport: str = "levi_civita",
+        strict: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        for name, value in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
+            if not 0 <= value < 1:
+                raise InputError(f"{name} {value} is not in [0, 1)")
+        if batch_size < 1:
+            raise InputError(f"batch_size {batch_size} has to be at least 1")
+        self.root, self.batch_size, self.transport, self.strict = Path(root), batch_size, transport, strict
+        files = find_mesh_files(self.root)
+        self.class_names = sorted(files)
+        self._paths: dict[str, list[tuple[Path, int]]] = {"train": [], "val": [], "test": []}
+        for label, name in enumerate(self.class_names):
+            split = split_class(files[name], test_fraction, val_fraction, random.Random(f"{seed}/{name}"))
+            if not split["train"]:
+                raise InputError(f"{self.root / name}: no training mesh is left for class {name!r}")
+            for part, paths in split.items():
+                self._paths[part] += [(path, label) for path in paths]
+        self._samples: dict[str, list[MeshSample]] = {}
+
+    @property
+    def in_type(self) -> FieldType:
+        return MESH_FEATURES
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """How inputs are made, for prediction."""
+        return {"kind": "meshes", "transport": self.transport}
+
+    def samples(self, split: str) -> list[MeshSample]:
+        """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
+        if split not in self._samples:
+            samples, problems = prepare_meshes(
+                self._paths[split], self.transport, self.strict, f"preparing {split} meshes"
+            )
+            if problems and not samples:
+                raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")
+            self._samples[split] = samples
+        return self._samples[split]
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
+        return DataLoader(
+            self.samples(split), self.batch_size, shuffle=shuffle, collate_fn=collate  # type: ignore[arg-type]
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._loader("val") if self._paths["val"] else []
+
+    def test_dataloader(self) -> DataLoader:
+        if not self._paths["test"]:
+            raise InputError(f"{self.root}: there are no test meshes; set test_fraction above 0")
+        return self._loader("test")
+
+
+def find_mesh_files(root: Path) -> dict[str, dict[str, list[Path]]]:
+    """Mesh files per class and part (``"train"``, ``"test"``, or ``""`` directly in the class folder).
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, holds no meshes, or only one class.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: not a folder; give one with a sub-folder of meshes per class")
+    found: dict[str, dict[str, list[Path]]] = {}
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        parts = {part: _meshes_in(folder / part) for part in ("train", "test")}
+        if not any(parts.values()):
+            parts = {"": _meshes_in(folder)}
+        if any(parts.values()):
+            found[folder.name] = parts
+        else:
+            log.warning("%s: no mesh files, so no class %r", folder, folder.name)
+    if not found:
+        loose = len(_meshes_in(root))
+        hint = f" ({loose} lie directly in it)" if loose else ""
+        raise InputError(f"{root}: no meshes in class sub-folders{hint}; put them in {root}/<class>/<file>")
+    if len(found) == 1:
+        raise InputError(f"{root}: only one class, {next(iter(found))!r}; a classifier needs at least two")
+    return found
+
+
+def split_class(
+    parts: dict[str, list[Path]], test_fraction: float, val_fraction: float, rng: random.Random
+) -> dict[str, list[Path]]:
+    """Training, validation and test files of one class; at least one of several is kept for each wanted part."""
+    if "" in parts:
+        train, test = _cut(parts[""], test_fraction, rng)
+    else:
+        train, test = list(parts["train"]), list(parts["test"])
+    train, val = _cut(train, val_fraction, rng)
+    return {"train": train, "val": val, "test": test}
+
+
+def _cut(paths: list[Path], fraction: float, rng: random.Random) -> tuple[list[Path], list[Path]]:
+    shuffled = sorted(paths)
+    rng.shuffle(shuffled)
+    count = round(len(shuffled) * fraction)
+    if fraction > 0 and len(shuffled) > 1:
+        count = min(max(count, 1), len(shuffled) - 1)
+    return sorted(shuffled[count:]), sorted(shuffled[:count])
+
+
+def _meshes_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in MESH_SUFFIXES and p.is_file())

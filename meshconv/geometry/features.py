@@ -1,0 +1,148 @@
+"""Input features of a mesh: fields that do not change when it is moved, turned or scaled."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meshconv.fields import FieldType
+from meshconv.geometry.diffusion import HeatAverage
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.transport import FloatArray, dot, sum_at
+
+MESH_FEATURES = FieldType("10x0 + 7x1 + 4x2")
+"""Type of :func:`mesh_features`."""
+
+_TIMES = (0.002, 0.01, 0.05)
+# Curvature times the square root of the area, on a sphere of any radius.
+_SPHERE = 2 * np.sqrt(np.pi)
+
+
+def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
+    r"""Shape of the surface round each vertex, from one ring to about half of the body.
+
+    Lengths are measured in the square root of the mesh's area. :math:`\langle f\rangle_t` is the average by heat flow
+    (:class:`~meshconv.geometry.diffusion.HeatAverage`) at t = 0.002, 0.01, 0.05 of the area, that is over
+    root mean square radii of 0.09, 0.2 and 0.45; c is the centroid of the surface, n the normal.
+
+    =====  =====================================================================================
+    order  fields
+    =====  =====================================================================================
+    0      log of the vertex area over the mean; mean curvature of the one ring (1 on a sphere); distance from the
+           centroid :math:`2|p-c|`; support :math:`2 n\cdot(p-c)`;
+           offset :math:`n\cdot(\langle p\rangle_t-p)/\sqrt t` (3 fields); Gauss curvature
+           :math:`\langle K\rangle_t` (3 fields, 1 on a sphere)
+    1      tangential parts of :math:`2(p-c)`, and for each t of :math:`(\langle p\rangle_t-p)/\sqrt t` and of
+           :math:`\langle n\rangle_t`
+    2      traceless part of the one ring's shape operator; of the covariance of p over t, half (3)
+    =====  =====================================================================================
+
+    Every field is then shortened from length x to arsinh(x), which hardly touches what is of order one and tames
+    slivers and noise.
+
+    Parameters
+    ----------
+    mesh : TriangleMesh
+    graph : GaugeGraph
+        Of this mesh, in any gauge.
+
+    Returns
+    -------
+    float64 Tensor [V, MESH_FEATURES.dim]
+        In the frames of ``graph``; finite for every mesh; zero at vertices without area or neighbours.
+
+    Raises
+    ------
+    ValueError
+        The graph has another number of vertices than the mesh.
+
+    Notes
+    -----
+    ``tests/test_features.py`` checks the invariances, the change of gauge and the values on a sphere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mesh = TriangleMesh(np.eye(3), np.array([[0, 1, 2]]))
+    >>> mesh_features(mesh, mesh.gauge_graph()).shape[1] == MESH_FEATURES.dim
+    True
+    """
+    if graph.num_vertices != mesh.num_vertices:
+        raise ValueError(f"graph has {graph.num_vertices} vertices, the mesh {mesh.num_vertices}")
+    frames = graph.frames.double().cpu().numpy()
+    normal = frames[:, 2]
+    areas = mesh.vertex_areas
+    used = (areas > 0) & (np.diff(graph.dst_ptr.cpu().numpy()) > 0)
+    middle = mesh.vertices[used].mean(axis=0)
+    # A mesh nearly without area (needles) would otherwise be astronomically long.
+    length = max(np.sqrt(mesh.area), 1e-8 * np.abs(mesh.vertices[used] - middle).max())
+    points = (mesh.vertices - middle) / length
+    points -= (areas / areas.sum()) @ points
+    points[~used] = 0.0
+
+    scalars, shape_operator = _one_ring(graph, points, areas)
+    scalars += [2 * np.sqrt(dot(points, points)), 2 * dot(normal, points)]
+    vectors, tensors = [2 * _tangential(frames, points)], [shape_operator]
+
+    heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), areas)
+    rows, cols = np.triu_indices(3)
+    moments = points[:, rows] * points[:, cols]
+    integrals = heat.mass[:, None] * np.concatenate([points, normal, moments], axis=1)
+    integrals = np.concatenate([integrals, mesh.angle_defects[:, None]], axis=1)
+    bent = []
+    for time in _TIMES:
+        mean = heat.solve(time, integrals)
+        offset = (mean[:, :3] - points) / np.sqrt(time)
+        scalars.append(dot(normal, offset))
+        bent.append(mean[:, 12] / (4 * np.pi))
+        vectors += [_tangential(frames, offset), _tangential(frames, mean[:, 3:6])]
+        covariance = np.empty((len(points), 3, 3))
+        covariance[:, rows, cols] = mean[:, 6:12] - mean[:, rows] * mean[:, cols]
+        covariance[:, cols, rows] = covariance[:, rows, cols]
+        tensors.append(_traceless(frames, covariance) / (2 * time))
+
+    parts = [np.stack(scalars + bent, axis=1)]
+    for fields in (vectors, tensors):
+        parts += [np.stack([f[:, 0] for f in fields], axis=1), np.stack([f[:, 1] for f in fields], axis=1)]
+    x = torch.from_numpy(np.concatenate(parts, axis=1))
+    x[torch.from_numpy(~used)] = 0.0
+    norms = MESH_FEATURES.norms(x)
+    shorter = torch.where(norms > 0, torch.asinh(norms) / torch.where(norms > 0, norms, 1.0), 1.0)
+    return MESH_FEATURES.scale_fields(x, shorter)
+
+
+def _one_ring(graph: GaugeGraph, points: FloatArray, areas: FloatArray) -> tuple[list[FloatArray], FloatArray]:
+    r"""Area and curvature from direct neighbours.
+
+    The curvature of an edge, :math:`(n_q-n_p)\cdot(q-p)/|q-p|^2`, is weighted by its squared length:
+    short edges, whose curvature is mostly noise, then hardly count and zero ones not at all.
+    """
+    src, dst = graph.src.cpu().numpy(), graph.dst.cpu().numpy()
+    angle = 2 * graph.log_angle.double().cpu().numpy()
+    normal = graph.frames[:, 2].double().cpu().numpy()
+    v = len(points)
+    chord = points[src] - points[dst]
+    square = dot(chord, chord)
+    turn = dot(normal[src] - normal[dst], chord)
+    total = sum_at(dst, square, v)
+    total = np.where(total > 0, total, 1.0)
+    mean = sum_at(dst, turn, v) / total
+    # Less the mean, so that an umbilic point has none however unevenly its neighbours lie.
+    excess = 2 * (turn - mean[dst] * square)
+    bend = [sum_at(dst, excess * w, v) / total for w in (np.cos(angle), np.sin(angle))]
+    share = areas / areas[areas > 0].mean()
+    log_area = np.log(np.maximum(share, np.finfo(float).tiny))
+    return [log_area, mean / _SPHERE], np.stack(bend, axis=1) / _SPHERE
+
+
+def _tangential(frames: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Components along e1 and e2, ``[V, 2]``."""
+    return np.einsum("vai,vi->va", frames[:, :2], vectors)
+
+
+def _traceless(frames: FloatArray, tensors: FloatArray) -> FloatArray:
+    """Order-2 components ``[V, 2]`` of symmetric tensors restricted to the tangent planes."""
+    plane = np.einsum("vai,vij,vbj->vab", frames[:, :2], tensors, frames[:, :2])
+    return np.stack([0.5 * (plane[:, 0, 0] - plane[:, 1, 1]), plane[:, 0, 1]], axis=1)

@@ -1,0 +1,152 @@
+"""Connectivity of triangles: clean faces, consistent orientation, half-edges and the fans round vertices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import block_array, csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class HalfEdges:
+    """Half-edge ``3 f + k`` runs from corner ``k`` of face ``f`` to the next corner.
+
+    Attributes
+    ----------
+    origin, tip : int64 [H]
+        Vertices; ``H = 3 F``.
+    twin : int64 [H]
+        The opposite half-edge; -1 on the boundary and where no single face lies opposite in the same sense
+        (three faces or more on an edge, or two that run along it in the same direction).
+    edge_halfedge : int64 [E]
+        One half-edge of each undirected edge.
+    irregular : bool [V]
+        Vertices on an edge without a clear opposite side (see ``twin``).
+    num_vertices : int
+    """
+
+    origin: IntArray
+    tip: IntArray
+    twin: IntArray
+    edge_halfedge: IntArray
+    irregular: NDArray[np.bool_]
+    num_vertices: int
+
+    @staticmethod
+    def next(half_edge: IntArray) -> IntArray:
+        """The half-edge that follows in the same face."""
+        return half_edge + np.where(half_edge % 3 == 2, -2, 1)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every edge has a face on either side."""
+        return bool((self.twin[self.edge_halfedge] >= 0).all())
+
+
+def clean_faces(faces: IntArray) -> IntArray:
+    """Drop faces with a repeated vertex, and all but the first of those on the same three vertices."""
+    low, middle, high = np.sort(faces, axis=1).T
+    proper = (low != middle) & (middle != high)
+    order = np.lexsort((high, middle, low))
+    same = np.zeros(len(faces), dtype=bool)
+    pair = order[1:], order[:-1]
+    same[order[1:]] = np.logical_and.reduce([a[pair[0]] == a[pair[1]] for a in (low, middle, high)])
+    keep = proper & ~same
+    return faces if keep.all() else faces[keep]
+
+
+def build_half_edges(faces: IntArray, num_vertices: int) -> HalfEdges:
+    """Find twins by sorting the undirected edges.
+
+    Parameters
+    ----------
+    faces : int64 [F, 3]
+        Clean (see :func:`clean_faces`), of any orientation.
+    num_vertices : int
+
+    Returns
+    -------
+    HalfEdges
+    """
+    origin = faces.ravel()
+    tip = faces[:, [1, 2, 0]].ravel()
+    key = np.minimum(origin, tip) * num_vertices + np.maximum(origin, tip)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    start = np.flatnonzero(np.diff(key, prepend=-1))
+    count = np.diff(start, append=len(key))
+    first = order[start]
+    second = order[np.minimum(start + 1, len(key) - 1)] if len(key) else first
+    matched = (count == 2) & (origin[first] == tip[second])
+    twin = np.full(len(origin), -1, dtype=np.int64)
+    twin[first[matched]] = second[matched]
+    twin[second[matched]] = first[matched]
+    bad = first[~matched & (count > 1)]
+    irregular = np.zeros(num_vertices, dtype=bool)
+    irregular[origin[bad]] = irregular[tip[bad]] = True
+    return HalfEdges(origin, tip, twin, first, irregular, num_vertices)
+
+
+def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:
+    """Turn faces so that neighbours agree wherever exactly two faces share an edge.
+
+    A spanning forest of the faces is walked from one face per component; in each component the side that more faces
+    were on already is kept. On a surface that cannot be oriented (Moebius strip) a seam remains.
+
+    Parameters
+    ----------
+    faces : int64 [F, 3]
+        Clean.
+    num_vertices : int
+
+    Returns
+    -------
+    int64 [F, 3]
+    """
+    origin = faces.ravel()
+    tip = faces[:, [1, 2, 0]].ravel()
+    key = np.minimum(origin, tip) * num_vertices + np.maximum(origin, tip)
+    order = np.argsort(key, kind="stable")
+    _, start, count = np.unique(key[order], return_index=True, return_counts=True)
+    start = start[count == 2]
+    one, two = order[start], order[start + 1]
+    agree = origin[one] != origin[two]
+    if agree.all():
+        return faces
+    num_faces = len(faces)
+    left, right = one // 3, two // 3
+    rows, cols = np.concatenate([left, right]), np.concatenate([right, left])
+    adjacency = csr_array((np.ones(len(rows), dtype=np.int8), (rows, cols)), shape=(num_faces, num_faces))
+    parent, component = _spanning_forest(adjacency)
+    disagree = csr_array((np.tile(~agree, 2).astype(np.int32), (rows, cols)), shape=(num_faces, num_faces))
+    has_parent = parent >= 0
+    child = np.flatnonzero(has_parent)
+    flip = np.zeros(num_faces, dtype=bool)
+    flip[child] = disagree[child, parent[child]] > 0
+    # Pointer doubling: flips add up along the way to the root in log2(depth) rounds.
+    pointer = np.where(has_parent, parent, np.arange(num_faces))
+    while (pointer[pointer] != pointer).any():
+        flip ^= flip[pointer]
+        pointer = pointer[pointer]
+    size = np.bincount(component)
+    flip ^= (np.bincount(component, weights=flip) > size / 2)[component]
+    return np.where(flip[:, None], faces[:, ::-1], faces)
+
+
+def _spanning_forest(adjacency: csr_array) -> tuple[IntArray, IntArray]:
+    """Breadth-first parents (-1 at a root) and component of every node."""
+    num_nodes = adjacency.shape[0]
+    num_components, component = connected_components(adjacency, directed=False)
+    _, roots = np.unique(component, return_index=True)
+    # One extra node joined to a root of each component lets a single walk reach them all.
+    hub = csr_array((np.ones(num_components, dtype=np.int8), (np.zeros_like(roots), roots)), shape=(1, num_nodes))
+    joined = block_array([[adjacency, hub.T], [hub, None]], format="csr")
+    _, parent = breadth_first_order(joined, num_nodes, directed=True)
+    parent = parent[:num_nodes].astype(np.int64)
+    parent[parent == num_nodes] = -1
+    return parent, component.astype(np.int64)

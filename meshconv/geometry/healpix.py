@@ -1,0 +1,141 @@
+"""The HEALPix sphere: pixel centres as points, eight neighbours, nested coarsening."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from meshconv.errors import InputError
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.sphere import Array, Index, polar_frames, sphere_edges, unit_vectors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PixelOrder = Literal["nest", "ring"]
+
+
+def _healpy() -> ModuleType:
+    import healpy  # GPL-2 and slow to import: only where it is used
+
+    return healpy
+
+
+class HealpixSphere:
+    """Equal-area pixels on the unit sphere (Gorski et al. 2005) with the frame (south, east, outward).
+
+    Parameters
+    ----------
+    nside
+        Any positive integer in ring order, a power of two in nested order; ``12 nside^2`` pixels.
+    pixel_order
+        ``"nest"`` or ``"ring"``; never converted silently.
+
+    Examples
+    --------
+    >>> sphere = HealpixSphere(4)
+    >>> sphere.npix, sphere.gauge_graph().num_edges   # 24 pixels of any nside > 1 have 7 neighbours
+    (192, 1512)
+    """
+
+    def __init__(self, nside: int, pixel_order: PixelOrder = "nest"):
+        if pixel_order not in ("nest", "ring"):
+            raise InputError(f"pixel_order {pixel_order!r} is not known; use 'nest' or 'ring'")
+        if int(nside) != nside or nside < 1:
+            raise InputError(f"nside {nside} is not a positive integer")
+        if pixel_order == "nest" and int(nside) & (int(nside) - 1):
+            raise InputError(f"nside {nside} is not a power of two, which nested order needs; use pixel_order='ring'")
+        self.nside, self.pixel_order = int(nside), pixel_order
+
+    @classmethod
+    def from_pixel_count(cls, npix: int, pixel_order: PixelOrder = "nest") -> HealpixSphere:
+        """Sphere with ``npix`` pixels; an :class:`InputError` if that is not ``12 nside^2``."""
+        nside = round((max(npix, 0) / 12) ** 0.5)
+        if nside < 1 or 12 * nside * nside != npix:
+            near = max(nside, 1)
+            raise InputError(
+                f"{npix} pixels are not 12 nside^2 (nside {near} has {12 * near * near}): not a full HEALPix map"
+            )
+        return cls(nside, pixel_order)
+
+    @property
+    def npix(self) -> int:
+        return 12 * self.nside**2
+
+    @functools.cached_property
+    def _angles(self) -> tuple[Array, Array]:
+        return _healpy().pix2ang(self.nside, np.arange(self.npix), nest=self.pixel_order == "nest")
+
+    @property
+    def theta(self) -> Array:
+        """Colatitude of the pixel centres, radians ``[npix]``."""
+        return self._angles[0]
+
+    @property
+    def phi(self) -> Array:
+        """Longitude of the pixel centres, radians ``[npix]``."""
+        return self._angles[1]
+
+    @property
+    def xyz(self) -> Array:
+        """Pixel centres as unit vectors ``[npix, 3]``."""
+        return unit_vectors(self.theta, self.phi)
+
+    @property
+    def frames(self) -> Array:
+        """Rows (south, east, outward), ``[npix, 3, 3]``."""
+        return polar_frames(self.theta, self.phi)
+
+    def gauge_graph(self) -> GaugeGraph:
+        """Each pixel with its (up to) eight neighbours; log map and transport in closed form.
+
+        Returns
+        -------
+        GaugeGraph
+            float64; lengths in radians; ``scale`` is the pixel size ``sqrt(4 pi / npix)``.
+        """
+        nest = self.pixel_order == "nest"
+        around = _healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest)
+        valid = around >= 0
+        dst = np.broadcast_to(np.arange(self.npix), around.shape)[valid]
+        pairs = np.unique(np.stack([dst, around[valid]], axis=1), axis=0)  # nside 1 repeats some
+        dst, src = pairs[:, 0], pairs[:, 1]
+        points, frames = self.xyz, self.frames
+        edges = sphere_edges(points, frames, points, frames, src, dst)
+        area = 4 * np.pi / self.npix
+        areas = np.full(self.npix, area)
+        return GaugeGraph.from_edges(
+            src, dst, *edges, frames=frames, positions=points, areas=areas, scale=area**0.5
+        )
+
+    def parents(self) -> Index:
+        """Pixel of the sphere with half the nside that contains each pixel, ``[npix]``, in the same order."""
+        pixels = np.arange(self.npix)
+        if self.pixel_order == "nest":
+            return pixels // 4
+        hp = _healpy()
+        return hp.nest2ring(self.nside // 2, hp.ring2nest(self.nside, pixels) // 4)
+
+    def hierarchy(self, num_levels: int) -> Hierarchy:
+        """Nested spheres of nside, nside / 2, ...; four children a pixel.
+
+        Raises
+        ------
+        InputError
+            If nside cannot be halved ``num_levels - 1`` times down to a power of two.
+        """
+        if self.nside & (self.nside - 1) or num_levels < 1 or self.nside >> (num_levels - 1) < 1:
+            raise InputError(
+                f"nside {self.nside} has no {num_levels} nested levels; it takes a power of two of at least "
+                f"{2 ** max(num_levels - 1, 0)}"
+            )
+        spheres = [HealpixSphere(self.nside >> k, self.pixel_order) for k in range(num_levels)]
+        pools = []
+        for fine, coarse in zip(spheres[:-1], spheres[1:], strict=True):
+            parent = fine.parents()
+            edges = sphere_edges(fine.xyz, fine.frames, coarse.xyz, coarse.frames, np.arange(fine.npix), parent)
+            pools.append(Pooling.from_parents(parent, coarse.npix, *edges))
+        return Hierarchy([s.gauge_graph() for s in spheres], pools)

@@ -1,0 +1,35 @@
+"""Dense layers on what does not depend on the gauge."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+from meshconv.nn import FieldBatchNorm, Linear
+
+
+class InvariantLayers(nn.Module):
+    """Dense layers with batch norm and silu on the scalars and field lengths of each point.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    width, layers
+        Units and number of layers; ``out_type`` has ``width`` scalars.
+    """
+
+    def __init__(self, in_type: FieldType | str, width: int, layers: int = 1):
+        super().__init__()
+        self.in_type = FieldType(in_type)
+        self.out_type = FieldType.from_multiplicities([width])
+        sizes = [self.in_type.num_fields] + [width] * layers
+        types = [FieldType.from_multiplicities([n]) for n in sizes]
+        self.linears = nn.ModuleList(Linear(a, b) for a, b in zip(types[:-1], types[1:], strict=True))
+        self.norms = nn.ModuleList(FieldBatchNorm(t) for t in types[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., in_type.dim]`` to ``[..., width]``."""
+        y = self.in_type.invariants(x)
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            y = nn.functional.silu(norm(linear(y)))
+        return y

@@ -1,0 +1,69 @@
+"""A residual network that gives each mesh a class."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.models.invariants import InvariantLayers
+from meshconv.nn import GaugeConv, GlobalPool, ResidualBlock
+
+
+class ShapeClassifier(nn.Module):
+    """Gauge-equivariant residual network on one surface at its own resolution, with invariant class scores.
+
+    A convolution, residual blocks, a dense layer on each point's scalars and field lengths, the mean over the
+    surface, and a linear classifier. No step depends on the gauge, the order of vertices or the batch a mesh is in
+    (batch norm in training excepted).
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+        Type of the input features (:data:`~meshconv.geometry.features.MESH_FEATURES` for meshes).
+    num_classes
+    channels
+        Fields of each order.
+    max_order
+        Highest order inside the network.
+    blocks
+        Residual blocks of two convolutions each; every convolution reaches one ring further.
+    rings, cutoff
+        Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
+    width
+        Units of the dense layer before the mean.
+    dropout
+        Share of pooled features dropped in training.
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        num_classes: int,
+        channels: int = 16,
+        max_order: int = 2,
+        blocks: int = 4,
+        rings: int = 2,
+        cutoff: float = 2.0,
+        width: int = 64,
+        dropout: float = 0.2,
+    ):
+        super().__init__()
+        self.in_type = FieldType(in_type)
+        self.out_type = FieldType.from_multiplicities([num_classes])
+        hidden = FieldType.uniform(channels, max_order)
+        self.stem = GaugeConv(self.in_type, hidden, rings=rings, cutoff=cutoff)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(hidden, hidden, rings=rings, cutoff=cutoff) for _ in range(blocks)
+        )
+        self.invariants = InvariantLayers(hidden, width)
+        self.pool = GlobalPool(self.invariants.out_type, "area")
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
+
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
+        """Scores ``[..., G, num_classes]`` for features ``[..., V, in_type.dim]``."""
+        x = self.stem(x, graph)
+        for block in self.blocks:
+            x = block(x, graph)
+        return self.head(self.pool(self.invariants(x), graph))
+

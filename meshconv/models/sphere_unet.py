@@ -1,0 +1,79 @@
+"""A U-Net on a hierarchy of surfaces that gives each point a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType, concatenate_fields
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.models.invariants import InvariantLayers
+from meshconv.nn import ClusterPool, ClusterUnpool, GaugeConv, ResidualBlock
+
+
+class SphereUNet(nn.Module):
+    """Gauge-equivariant U-Net: residual blocks on every level, pooling and unpooling with transport, skips.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+        Type of the input fields.
+    num_classes
+    channels
+        Fields of each order on every level, finest first; one level per entry.
+    max_order
+        Highest order inside the network.
+    rings, cutoff
+        Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
+    dropout
+        Share of the last features dropped in training.
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        num_classes: int,
+        channels: Sequence[int] = (16, 24, 32, 32),
+        max_order: int = 1,
+        rings: int = 2,
+        cutoff: float = 2.0,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        if not channels:
+            raise ValueError("channels needs one entry per level, got none")
+        self.in_type = FieldType(in_type)
+        self.out_type = FieldType.from_multiplicities([num_classes])
+        options: dict[str, Any] = {"rings": rings, "cutoff": cutoff}
+        types = [FieldType.uniform(c, max_order) for c in channels]
+        self.stem = GaugeConv(self.in_type, types[0], **options)
+        self.down = nn.ModuleList(
+            ResidualBlock(a, b, **options) for a, b in zip([types[0], *types[:-1]], types, strict=True)
+        )
+        self.up = nn.ModuleList(
+            ResidualBlock(a + b, a, **options) for a, b in zip(types[:-1], types[1:], strict=True)
+        )
+        self.types = types
+        self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])
+        self.unpools = nn.ModuleList(ClusterUnpool(t) for t in types[1:])
+        self.invariants = InvariantLayers(types[0], 2 * types[0].num_fields)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.invariants.out_type.dim, num_classes))
+
+    def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
+        """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        if len(surface.levels) != len(self.down):
+            raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
+        x = self.stem(x, surface.levels[0])
+        skips = []
+        for k, block in enumerate(self.down):
+            x = block(x, surface.levels[k])
+            if k < len(self.pools):
+                skips.append(x)
+                x = self.pools[k](x, surface.pools[k])
+        for k in reversed(range(len(self.up))):
+            fine = self.unpools[k](x, surface.pools[k])
+            both = concatenate_fields(self.types[k : k + 2], [skips[k], fine])
+            x = self.up[k](both, surface.levels[k])
+        return self.head(self.invariants(x))

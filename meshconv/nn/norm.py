@@ -1,0 +1,72 @@
+"""Normalisation that never shifts a field of order >= 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+
+
+class FieldBatchNorm(nn.Module):
+    r"""Batch normalisation of fields.
+
+    .. math:: f^0 \mapsto \gamma \frac{f^0 - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad
+        f^m \mapsto \gamma \frac{f^m}{\sqrt{\langle |f^m|^2 \rangle / 2 + \epsilon}}
+
+    Scalars as usual; the others are divided by the root mean square of a component, over batch and points. Their mean
+    is not taken out: it depends on the frames. In evaluation mode the running statistics are used.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    eps, momentum
+        As in :class:`torch.nn.BatchNorm1d`.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, in_type: FieldType | str, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+        self.eps, self.momentum = eps, momentum
+        scalars = self.in_type.multiplicities[0]
+        self.scale = nn.Parameter(torch.ones(self.in_type.num_fields))
+        self.shift = nn.Parameter(torch.zeros(scalars))
+        self.register_buffer("running_mean", torch.zeros(scalars))
+        self.register_buffer("running_var", torch.ones(self.in_type.num_fields))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.in_type.check(x, "input")
+        if self.training and x.numel():
+            mean, var = self._statistics(x)
+            with torch.no_grad():
+                rows = x.numel() // x.shape[-1]
+                # As in torch: the batch is divided by its own variance, the population's estimate is unbiased.
+                unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        else:
+            mean, var = self.running_mean, self.running_var
+        factor = self.scale * torch.rsqrt(var + self.eps)
+        scalars = self.in_type.multiplicities[0]
+        offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
+        return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of the scalars, and per field the variance (order 0) or mean square of a component."""
+        flat = x.reshape(-1, x.shape[-1])
+        if flat.dtype in (torch.float16, torch.bfloat16):
+            flat = flat.float()
+        mean, parts = flat.new_zeros(0), []
+        for m, block in self.in_type.split(flat).items():
+            if m == 0:
+                var, mean = torch.var_mean(block, dim=0, correction=0)
+                parts.append(var)
+            else:
+                parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
+        return mean, torch.cat(parts)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)

@@ -1,0 +1,56 @@
+"""Finds the compiled extension and says which backend is live, and why."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What runs the operators.
+
+    Attributes
+    ----------
+    devices
+        Device types with compiled kernels; on any other the plain-torch references run.
+    reason
+        One sentence for people.
+    """
+
+    devices: frozenset[str]
+    reason: str
+
+
+def _load() -> Backend:
+    try:
+        extension: ModuleType = importlib.import_module("meshconv._C")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "meshconv._C"
+        cause = "it was not built" if missing else f"it does not load: {error}"
+        reason = f"plain-torch references, because the extension is absent ({cause})"
+        warnings.warn(
+            f"meshconv runs on {reason}; results are the same, slower. "
+            "Install with a C++ compiler to get it.",
+            stacklevel=2,
+        )
+        return Backend(frozenset(), reason)
+    build = extension.build()
+    devices = {"cpu"} | ({"cuda"} if build["cuda"] else set())
+    with_cuda = "built in" if build["cuda"] else "not built in"
+    return Backend(
+        frozenset(devices),
+        f"compiled extension, {build['instruction_set']} instructions on the CPU, CUDA {with_cuda}",
+    )
+
+
+BACKEND = _load()
+
+
+def is_compiled(device: torch.device) -> bool:
+    """Whether tensors on ``device`` are handled by the compiled operators."""
+    return device.type in BACKEND.devices

@@ -1,0 +1,45 @@
+"""Trained tasks on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from meshconv.errors import InputError
+from meshconv.train.tasks import ClassificationTask, SegmentationTask, Task
+
+_TASKS: dict[str, type[Task]] = {"meshes": ClassificationTask, "healpix": SegmentationTask}
+
+
+def load_task(path: str | Path) -> Task:
+    """Load a checkpoint that ``meshconv fit`` wrote, ready to predict.
+
+    Only tensors and plain values are read (``weights_only``), so a file from elsewhere cannot run code.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a checkpoint, or not one of meshconv's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; meshconv fit writes runs/<name>/last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds on a file that is not its own
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"{path}: not a readable checkpoint ({reason})") from error
+    hparams = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+    kind = hparams.get("spec", {}).get("kind")
+    if kind not in _TASKS:
+        raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
+    names = ("network", "in_type", "class_names", "spec", "options", "learning_rate", "weight_decay",
+             "label_smoothing", "class_weights")  # fmt: skip
+    task = _TASKS[kind](**{k: hparams[k] for k in names if k in hparams})
+    try:
+        task.load_state_dict(content["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"{path}: weights do not fit the network {hparams.get('network')} ({reason})") from error
+    return task.eval()

@@ -1,0 +1,104 @@
+"""Predictions of a trained task on a user's files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from meshconv.datasets.climate import load_inputs
+from meshconv.datasets.mesh_folder import MESH_SUFFIXES, collate, prepare_meshes
+from meshconv.errors import InputError
+from meshconv.geometry.healpix import HealpixSphere
+from meshconv.io.climate import write_labels
+from meshconv.train.checkpoint import load_task
+from meshconv.train.tasks import Task
+
+
+def predict(checkpoint: Path, files: list[Path], output: Path, strict: bool = False) -> list[Path]:
+    """Predict files with a checkpoint's own kind of task; returns the files written.
+
+    Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh. HEALPix NetCDF: one labelled
+    map with class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there are several).
+
+    Raises
+    ------
+    InputError
+        On a bad checkpoint or file, or files of another kind than the checkpoint was trained on.
+    """
+    task = load_task(checkpoint)
+    kind = task.hparams["spec"]["kind"]
+    for path in files:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        wrong = {"meshes": path.suffix.lower() in (".nc", ".nc4"), "healpix": path.suffix.lower() in MESH_SUFFIXES}
+        if wrong[kind]:
+            raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return _predict_meshes(task, files, output, strict) if kind == "meshes" else _predict_maps(task, files, output)
+
+
+def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -> list[Path]:
+    paths = [p for f in files for p in (_meshes_below(f) if f.is_dir() else [f])]
+    if not paths:
+        raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
+    spec, names = task.hparams["spec"], task.hparams["class_names"]
+    samples, problems = prepare_meshes([(p, -1) for p in paths], spec["transport"], strict, "preparing meshes")
+    if not samples:
+        many = f"none of {len(problems)} meshes can be used, the first: " if len(problems) > 1 else ""
+        raise InputError(many + problems[0])
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(samples), 16):
+            batch = collate(samples[start : start + 16])
+            for name, p in zip(batch.names, task(batch).softmax(-1), strict=True):
+                best = int(p.argmax())
+                rows.append({"file": name, "class": names[best], "probability": float(p[best]),
+                             "probabilities": dict(zip(names, p.tolist(), strict=True))})  # fmt: skip
+    table, full = output.with_suffix(".csv"), output.with_suffix(".json")
+    with _atomic(table) as part, part.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["file", "class", "probability"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    with _atomic(full) as part:
+        part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
+    return [table, full]
+
+
+def _predict_maps(task: Task, files: list[Path], output: Path) -> list[Path]:
+    spec, written = task.hparams["spec"], []
+    for path in files:
+        x, source = load_inputs(path, spec)
+        sphere = HealpixSphere.from_pixel_count(x.shape[-2])
+        levels = len(getattr(task.network, "down", [None]))
+        with torch.no_grad():
+            scores = task.network(x, sphere.hierarchy(levels).to(torch.float32))
+        target = output.with_suffix(".nc")
+        if len(files) > 1:
+            target = target.with_name(f"{target.stem}_{path.stem}.nc")
+        write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
+        written.append(target)
+    return written
+
+
+def _meshes_below(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in MESH_SUFFIXES and p.is_file())
+
+
+class _atomic:
+    """Write beside ``path`` and move into place, so that an interruption leaves no half-written file."""
+
+    def __init__(self, path: Path):
+        self.path, self.part = path, path.with_name(f".{path.name}.{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        return self.part
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)

@@ -1,0 +1,259 @@
+"""Maps of HEALPix fields: every image pixel asks which HEALPix pixel it lies in.
+
+matplotlib alone, by its object interface: no global state, no display, no map library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+
+from meshconv.errors import InputError
+
+__all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_healpix", "zone_colors"]
+
+#: Customary colours of the two-letter Koeppen-Geiger zones: after Peel et al. 2007, made darker or
+#: lighter where two of them would be hard to tell apart.
+KOEPPEN_COLORS: dict[str, str] = {
+    "Af": "#0000c8",
+    "Am": "#0078ff",
+    "Aw": "#5fb4fa",
+    "As": "#8fd0ff",
+    "BW": "#ff2a1a",
+    "BS": "#f5a500",
+    "Cs": "#f2ee00",
+    "Cw": "#86e08a",
+    "Cf": "#46b400",
+    "Ds": "#d800d8",
+    "Dw": "#8f83d8",
+    "Df": "#00a5b5",
+    "ET": "#a8a8a8",
+    "EF": "#5c5c5c",
+}
+_PALETTE = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#e07b39", "#6b4c9a",
+    "#1b9e77", "#a6761d", "#e7298a", "#66a61e", "#7570b3", "#b15928", "#17becf", "#bcbd22",
+)  # fmt: skip
+#: Colour of the ocean, or where there is no data.
+NO_DATA = "#eef1f4"
+_GRID = "#6b7280"
+
+
+def zone_colors(names: Sequence[str]) -> list[str]:
+    """Colours for named categories: the customary ones for Koeppen zones, else a palette of 16.
+
+    Example
+    -------
+    >>> zone_colors(["Af", "EF"])
+    ['#0000c8', '#5c5c5c']
+    """
+    if all(name in KOEPPEN_COLORS for name in names):
+        return [KOEPPEN_COLORS[name] for name in names]
+    return [_PALETTE[i % len(_PALETTE)] for i in range(len(names))]
+
+
+def _mollweide(columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+    """Latitude, longitude [rows, columns] in radians, inside-mask, and the image's extent."""
+    rows = columns // 2
+    x = (np.arange(columns) + 0.5) / columns * 4 - 2
+    y = 1 - (np.arange(rows) + 0.5) / rows * 2
+    x, y = np.meshgrid(x, y)
+    inside = (x / 2) ** 2 + y**2 < 1
+    angle = np.arcsin(y)
+    lat = np.arcsin(np.clip((2 * angle + np.sin(2 * angle)) / np.pi, -1, 1))
+    lon = np.pi * x / (2 * np.maximum(np.cos(angle), 1e-9))
+    return lat, lon, inside, (-2, 2, -1, 1)
+
+
+def _mollweide_forward(lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map x, y; Newton steps in the variable whose root is simple everywhere but at the poles."""
+    angle = lat.copy()
+    for _ in range(30):
+        slope = np.maximum(2 + 2 * np.cos(2 * angle), 1e-9)
+        angle = angle - (2 * angle + np.sin(2 * angle) - np.pi * np.sin(lat)) / slope
+    return 2 * lon / np.pi * np.cos(angle), np.sin(angle)
+
+
+def _unit(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def _view(center: tuple[float, float]) -> np.ndarray:
+    """Rows: east, north and outward at the centre (latitude, longitude in degrees)."""
+    lat, lon = np.deg2rad(center)
+    outward = _unit(lat, lon)
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    return np.stack([east, np.cross(outward, east), outward])
+
+
+def _orthographic(columns: int, center: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+    x = (np.arange(columns) + 0.5) / columns * 2 - 1
+    x, y = np.meshgrid(x, -x)
+    inside = x**2 + y**2 < 1
+    depth = np.sqrt(np.maximum(1 - x**2 - y**2, 0))
+    points = np.stack([x, y, depth], axis=-1) @ _view(center)
+    lat = np.arctan2(points[..., 2], np.hypot(points[..., 0], points[..., 1]))
+    return lat, np.arctan2(points[..., 1], points[..., 0]), inside, (-1, 1, -1, 1)
+
+
+def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
+    span = np.linspace(-1, 1, 181)
+    lines = [(np.full(181, np.deg2rad(p)), np.pi * span) for p in (-60, -30, 0, 30, 60)]
+    lines += [(np.pi / 2 * span, np.full(181, np.deg2rad(m))) for m in range(-120, 180, 60)]
+    for lat, lon in lines:
+        if projection == "mollweide":
+            x, y = _mollweide_forward(lat, lon)
+        else:
+            x, y, depth = (_unit(lat, lon) @ _view(center).T).T
+            x = np.where(depth > 0, x, np.nan)
+        ax.plot(x, y, color=_GRID, linewidth=0.35, alpha=0.55)
+    turn = np.linspace(0, 2 * np.pi, 361)
+    half_width = 2.0 if projection == "mollweide" else 1.0
+    ax.plot(half_width * np.cos(turn), np.sin(turn), color=_GRID, linewidth=0.8)
+
+
+def _legend(ax: Axes, names: Sequence[str], colors: Sequence[str], present: np.ndarray) -> None:
+    patches = [Patch(facecolor=colors[i], label=names[i]) for i in present]
+    ax.legend(
+        handles=patches,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=7,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.1,
+        handleheight=1.0,
+    )
+
+
+def draw_healpix(
+    ax: Axes,
+    values: np.ndarray,
+    *,
+    pixel_order: Literal["nest", "ring"] = "nest",
+    projection: Literal["mollweide", "orthographic"] = "mollweide",
+    kind: Literal["continuous", "categorical"] = "continuous",
+    center: tuple[float, float] = (0.0, 0.0),
+    colors: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    cmap: str = "viridis",
+    limits: tuple[float, float] | None = None,
+    unit: str | None = None,
+    pale: np.ndarray | None = None,
+    columns: int = 900,
+) -> AxesImage:
+    """Draw a HEALPix field as a map.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Its axes are switched off; the map keeps its aspect.
+    values : array [12 nside^2]
+        A field, or category numbers from 0. NaN, masked and negative categories are drawn in light
+        grey: no data, ocean.
+    pixel_order : {"nest", "ring"}
+        Numbering of the pixels.
+    projection : {"mollweide", "orthographic"}
+        Whole sphere, equal area; or one hemisphere.
+    kind : {"continuous", "categorical"}
+        How numbers become colours.
+    center : (float, float)
+        Latitude and longitude in degrees; Mollweide uses the longitude alone.
+    colors : sequence of str, optional
+        A colour per category, needed for ``categorical``.
+    names : sequence of str, optional
+        Names of the categories: if given, a legend of those that occur is put under the map.
+    cmap, limits
+        Colour map of a continuous field and its ends (default: 1st and 99th percentile).
+    unit : str, optional
+        If given, a continuous field gets a colour bar with this label.
+    pale : bool array [12 nside^2], optional
+        Pixels to fade towards white, such as those that do not count.
+    columns : int
+        Image pixels across the map.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+
+    Raises
+    ------
+    InputError
+        If the pixel count is not 12 nside^2 or categories have no colours.
+
+    Example
+    -------
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().add_subplot()
+    >>> image = draw_healpix(ax, np.arange(12.0), unit="pixel number", columns=40)
+    >>> image.get_array().shape
+    (20, 40, 4)
+    """
+    import healpy  # GPL-2, imported only where used
+
+    values = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    nside = round(np.sqrt(values.size / 12))
+    if values.ndim != 1 or values.size == 0 or 12 * nside**2 != values.size:
+        raise InputError(f"values: shape {values.shape} is not 12 nside^2 pixels of one field")
+    if projection == "mollweide":
+        lat, lon, inside, extent = _mollweide(columns)
+        lon = lon + np.deg2rad(center[1])
+    else:
+        lat, lon, inside, extent = _orthographic(columns, center)
+    pixel = healpy.ang2pix(nside, np.pi / 2 - lat, lon, nest=pixel_order == "nest")
+
+    scale: Colormap
+    norm: Normalize
+    if kind == "categorical":
+        values = np.where(values < 0, np.nan, values)
+        present = np.unique(values[np.isfinite(values)]).astype(int)
+        if colors is None or present.max(initial=-1) >= len(colors):
+            raise InputError("colors: a categorical map needs one colour for each category")
+        scale = ListedColormap(list(colors))
+        norm = BoundaryNorm(np.arange(len(colors) + 1) - 0.5, len(colors))
+        if names is not None:
+            _legend(ax, names, colors, present)
+    else:
+        scale = colormaps[cmap]
+        if limits is None:
+            finite = values[np.isfinite(values)]
+            low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
+            limits = float(low), float(high)
+        norm = Normalize(*limits)
+    rgba = np.ones((values.size, 4))
+    rgba[:, :3] = scale(norm(np.nan_to_num(values)))[:, :3]
+    rgba[np.isnan(values), :3] = to_rgb(NO_DATA)
+    if pale is not None:
+        fade = np.asarray(pale, dtype=bool) & ~np.isnan(values)
+        rgba[fade, :3] = 0.72 + 0.28 * rgba[fade, :3]
+    picture = rgba[pixel]
+    picture[~inside] = 0.0
+
+    ax.set_axis_off()
+    ax.set_aspect("equal")
+    image = ax.imshow(picture, extent=extent, interpolation="antialiased")
+    _graticule(ax, projection, center if projection == "orthographic" else (0.0, 0.0))
+    ax.set(xlim=(extent[0] * 1.01, extent[1] * 1.01), ylim=(-1.02, 1.02))
+    if kind == "continuous" and unit is not None:
+        bar = cast(Figure, ax.get_figure(root=True)).colorbar(
+            ScalarMappable(norm, scale),
+            ax=ax,
+            orientation="horizontal",
+            fraction=0.05,
+            pad=0.03,
+            shrink=0.6,
+            extend="both",
+        )
+        bar.set_label(unit, fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+        bar.outline.set_linewidth(0.4)
+    return image

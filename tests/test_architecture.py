@@ -1,0 +1,125 @@
+"""The direction of dependency, and the size of files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "meshconv"
+FILES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = FILES + sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"})
+
+EVERYWHERE = {"errors", "fields"}
+# What each part may import besides itself and EVERYWHERE.
+BELOW: dict[str, set[str]] = {"errors": set(), "fields": set(), "ops": set(), "geometry": {"ops"}}
+BELOW["io"] = {"geometry", "ops"}
+BELOW["nn"] = {"geometry", "ops"}
+BELOW["testing"] = {"geometry"}
+BELOW["models"] = {"nn", *BELOW["nn"]}
+BELOW["datasets"] = {"nn", "io", *BELOW["nn"]}
+BELOW["viz"] = {"nn", "io", *BELOW["nn"]}
+BELOW["train"] = {"models", "datasets", "viz", "testing", *BELOW["datasets"]}
+BELOW["cli"] = {"train", *BELOW["train"]}
+# Layers see the gauge graph, never the kind of surface it came from.
+GRAPH_TYPES = {"meshconv.geometry.gauge_graph", "meshconv.geometry.hierarchy"}
+
+
+def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    """Full names of what a module imports from this package, ``from`` imports with the name appended."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == "meshconv")
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, *([base] if base else [])])
+            if base.split(".")[0] == "meshconv":
+                yield from (f"{base}.{a.name}" for a in node.names)
+
+
+def violations(module: str, source: str, is_package: bool = False) -> list[str]:
+    """Imports of ``module`` that point upwards or past what it may see."""
+    part = module.split(".")[1]
+    found = []
+    for name in imported(ast.parse(source), module, is_package):
+        target = name.split(".")[1] if "." in name else ""
+        allowed = target in BELOW[part] | EVERYWHERE | {part}
+        if part in {"train", "cli"} and target in {"", "__version__"}:
+            allowed = True  # programs write down the version they are
+        if part in {"nn", "models"} and target == "geometry":
+            allowed = any(name == t or name.startswith(f"{t}.") for t in GRAPH_TYPES)
+        if part == "fields" and target != "errors":
+            allowed = target == part
+        if not allowed:
+            found.append(f"{module} imports {name}")
+    return found
+
+
+def name_of(path: Path) -> tuple[str, bool]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    return ".".join(parts[:-1] if is_package else parts), is_package
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    module, is_package = name_of(path)
+    if module == "meshconv":
+        pytest.skip("the root re-exports from everywhere")
+    assert module.split(".")[1] in BELOW, f"{module} has no place in the order of parts"
+    assert violations(module, path.read_text(encoding="utf-8"), is_package) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("meshconv.nn.conv", "from meshconv.models import ShapeClassifier"),
+        ("meshconv.nn.conv", "from meshconv.geometry.mesh import TriangleMesh"),
+        ("meshconv.nn.conv", "import meshconv.train.tasks"),
+        ("meshconv.nn.conv", "def f():\n    from ..datasets import batch"),
+        ("meshconv.models.unet", "from meshconv.geometry.healpix import HealpixSphere"),
+        ("meshconv.geometry.mesh", "from meshconv import nn"),
+        ("meshconv.ops.gauge_conv", "from meshconv.geometry.gauge_graph import GaugeGraph"),
+        ("meshconv.fields", "from meshconv.ops import gauge_conv"),
+        ("meshconv.io.meshes", "from meshconv import TriangleMesh"),
+        ("meshconv.io.meshes", "import meshconv"),
+        ("meshconv.viz.mesh", "from meshconv.train.tasks import ClassificationTask"),
+    ],
+)
+def test_upward_imports_are_found(module, source):
+    assert len(violations(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("meshconv.nn.conv", "from meshconv.geometry.gauge_graph import GaugeGraph"),
+        ("meshconv.nn.conv", "from .linear import Linear\nfrom ..fields import FieldType\nimport torch"),
+        ("meshconv.geometry.mesh", "from meshconv.errors import InputError"),
+        ("meshconv.train.tasks", "from meshconv.datasets.batch import SurfaceBatch"),
+        ("meshconv.cli", "from meshconv import __version__\nfrom meshconv.train import load_task"),
+    ],
+)
+def test_downward_imports_pass(module, source):
+    assert violations(module, source) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_extension_is_seen_by_ops_alone(path):
+    if path.parent == PACKAGE / "ops":
+        pytest.skip("this is where it is seen")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.Constant) and node.value == "meshconv._C")
+        assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.ops.meshconv")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_hold_one_idea(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= 400, f"{path.name} has {lines} lines: split it"

@@ -1,0 +1,128 @@
+"""The compiled library, and what an installation puts where."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def library() -> Path:
+    spec = importlib.util.find_spec("meshconv._C")
+    if spec is None or spec.origin is None:
+        pytest.skip("the compiled extension is absent")
+    return Path(spec.origin)
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads an ELF symbol table")
+def test_only_stable_symbols_are_imported(library):
+    """Of torch only its C shim, of Python only the limited API: so one binary serves all versions."""
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed")
+    listing = subprocess.run(["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True)
+    names = [line.split()[-1] for line in listing.stdout.splitlines()]
+    assert any(name.startswith("aoti_torch_") for name in names)
+    mangled = [n for n in names if re.match(r"_ZN?K?\w*(2at|3c10|5torch)\d", n)]
+    assert mangled == []
+    # The runtime of CUDA is inside, hidden, so that the library loads on a machine without it.
+    assert [n for n in names if n.startswith(("cuda", "cu", "__cuda"))] == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads an ELF symbol table")
+def test_only_the_module_entry_is_exported(library):
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed")
+    listing = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
+    functions = [line.split()[-1] for line in listing.stdout.splitlines() if line.split()[-2] == "T"]
+    assert functions == ["PyInit__C"]
+
+
+def test_the_library_is_abi3(library):
+    if os.name == "nt":
+        assert library.name == "_C.pyd"
+    else:
+        assert library.name == "_C.abi3.so"
+
+
+def test_the_library_says_how_it_was_built(library):
+    found = run("import torch; from meshconv import _C; build = _C.build(); print(*sorted(build), build['cuda'])")
+    assert re.fullmatch(r"cuda instruction_set (True|False)", found)
+
+
+def test_healpy_is_not_imported_before_it_is_used():
+    """It is GPL-2: nothing that does without it may pull it in."""
+    modules = run("import sys, meshconv; print(' '.join(m for m in sys.modules if m.startswith('healpy')))")
+    assert modules == ""
+
+
+def test_the_package_version_is_the_modules():
+    from importlib.metadata import version
+
+    import meshconv
+
+    assert version("meshconv") == meshconv.__version__
+
+
+def build(kind: str, to: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    tree = to / "tree"
+    skip = shutil.ignore_patterns(".*", "*.so", "build", "runs", "data", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, tree, ignore=skip)
+    command = [sys.executable, "-c", f"from setuptools import build_meta as b; print(b.build_{kind}({str(to)!r}))"]
+    return subprocess.run(command, cwd=tree, env=os.environ | environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_sdist_has_the_sources(tmp_path):
+    import tarfile
+
+    done = build("sdist", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = [name.split("/", 1)[-1] for name in file.getnames()]
+    for path in ("csrc/library.cpp", "csrc/so2.h", "csrc/cuda/gauge_conv.cu", "setup.py", "LICENSE", "constraints.txt"):
+        assert path in names
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_wheel_is_built_with_one_warning(tmp_path):
+    # A compiler that fails is what a missing one looks like to the build.
+    broken = {"CC": "false", "CXX": "false", "MESHCONV_CUDA": "0"}
+    done = build("wheel", tmp_path, **broken)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: meshconv is installed without compiled operators") == 1
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "meshconv/_build_note.txt" in names
+    assert "meshconv/py.typed" in names
+    assert not [n for n in names if n.endswith(".so") or n.startswith(("csrc", "tests"))]
+
+    required = build("wheel", tmp_path / "required", MESHCONV_REQUIRE_EXTENSION="1", **broken)
+    assert required.returncode != 0
+
+
+@pytest.mark.slow
+def test_the_wheel_has_the_library_and_no_sources(tmp_path, library):
+    done = build("wheel", tmp_path, MESHCONV_CUDA="0", MESHCONV_REQUIRE_EXTENSION="1")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert re.search(r"-cp310-abi3-\w+\.whl$", wheel.name)
+    names = zipfile.ZipFile(wheel).namelist()
+    assert f"meshconv/{library.name}" in names
+    assert not [n for n in names if n.endswith((".cpp", ".h", ".cu", ".cuh"))]

@@ -1,0 +1,129 @@
+"""Gauge error of every layer: with random parameters, after training, in both precisions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from meshconv import GaugeGraph, HealpixSphere
+from meshconv import nn as layers
+from meshconv.testing import assert_gauge_equivariant, gauge_equivariance_error
+
+MIXED = "4x0 + 3x1 + 2x2"
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "conv": lambda: layers.GaugeConv(MIXED, "2x0 + 3x1 + 1x3", rings=3),
+    "conv sum": lambda: layers.GaugeConv("2x0", MIXED, rings=1, aggregation="sum"),
+    "conv area": lambda: layers.GaugeConv(MIXED, MIXED, aggregation="area", self_interaction=False),
+    "conv scalars": lambda: layers.GaugeConv("3x1 + 1x4", "5x0"),
+    "linear": lambda: layers.Linear(MIXED, "3x0 + 5x1 + 2x2 + 1x3"),
+    "norm nonlinearity": lambda: layers.NormNonlinearity(MIXED),
+    "gated nonlinearity": lambda: layers.GatedNonlinearity(MIXED),
+    "batch norm": lambda: layers.FieldBatchNorm(MIXED),
+    "block": lambda: layers.ResidualBlock(MIXED, MIXED),
+    "block of two types": lambda: layers.ResidualBlock("2x0 + 1x2", "3x0 + 3x1", rings=3),
+    "mean": lambda: layers.GlobalPool(MIXED),
+    "area": lambda: layers.GlobalPool(MIXED, "area"),
+    "max": lambda: layers.GlobalPool(MIXED, "max"),
+}
+TRAINABLE = [k for k in MODULES if any(True for _ in MODULES[k]().parameters())]
+
+
+def call(module: nn.Module, x: Tensor, graph: GaugeGraph) -> Tensor:
+    on_graph = isinstance(module, layers.GaugeConv | layers.ResidualBlock | layers.GlobalPool)
+    return module(x, graph) if on_graph else module(x)
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """All parameters and running statistics away from where they start, biases above all."""
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_()
+        for name, b in module.named_buffers():
+            b.uniform_(0.5, 2.0) if name.endswith("var") else b.normal_()
+    return module
+
+
+def trained(module: nn.Module, graph: GaugeGraph, steps: int = 20) -> nn.Module:
+    """After some steps towards a target that no equivariant map reaches, so that every parameter moves."""
+    graph = graph.to(torch.float32)
+    x = torch.randn(graph.num_vertices, module.in_type.dim)
+    target = 2 + torch.randn(call(module, x, graph).shape)
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.05)
+    before = copy.deepcopy(dict(module.named_parameters()))
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (call(module, x, graph) - target).square().mean().backward()
+        optimiser.step()
+    assert all((p != before[name]).any() for name, p in module.named_parameters())
+    return module
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_parameters(sphere, name, dtype):
+    module = randomised(MODULES[name]()).to(dtype)
+    bound = 1e-10 if dtype == torch.float64 else 1e-6 if "conv" in name else 1e-5
+    assert_gauge_equivariant(module, sphere, bound, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_after_training(sphere, name):
+    module = trained(MODULES[name](), sphere)
+    assert gauge_equivariance_error(module, sphere) < (1e-6 if "conv" in name else 1e-5)
+    assert gauge_equivariance_error(module.double(), sphere) < 1e-10
+
+
+@pytest.mark.parametrize("name", ["conv", "block", "linear"])
+def test_on_any_graph(random_graph, name):
+    """Nothing relies on a smooth surface: angles and transporters may be any."""
+    module = randomised(MODULES[name]()).double()
+    assert_gauge_equivariant(module, random_graph(40, 200))
+
+
+@pytest.mark.parametrize("name", ["block", "batch norm"])
+def test_in_training_mode(sphere, name):
+    """Statistics of the batch are invariant too."""
+    module = randomised(MODULES[name]()).double().train()
+    alpha = sphere.random_gauge()
+    x = torch.randn(48, module.in_type.dim, dtype=torch.float64)
+    y = call(module, x, sphere)
+    turned = call(module, module.in_type.rotate(x, -alpha), sphere.change_gauge(alpha))
+    torch.testing.assert_close(turned, module.out_type.rotate(y, -alpha), rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_parameters_do_not_see_the_gauge(sphere):
+    module = randomised(layers.ResidualBlock("2x0 + 1x2", MIXED)).double()
+    alpha = sphere.random_gauge()
+    x = torch.randn(48, module.in_type.dim, dtype=torch.float64)
+    weights = torch.randn(48, module.out_type.num_fields, dtype=torch.float64)
+    results = []
+    for features, graph in ((x, sphere), (module.in_type.rotate(x, -alpha), sphere.change_gauge(alpha))):
+        loss = (module.out_type.norms(module(features, graph)) * weights).sum()
+        results.append(torch.autograd.grad(loss, list(module.parameters())))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("nside", [4, 8])
+def test_on_spheres_of_other_sizes(nside):
+    module = randomised(layers.ResidualBlock("2x0 + 1x2", MIXED))
+    assert_gauge_equivariant(module, HealpixSphere(nside).gauge_graph())
+
+
+@pytest.mark.parametrize("layer", [layers.ClusterPool, layers.ClusterUnpool])
+def test_pooling_under_gauges_of_both_levels(hierarchy, layer):
+    pool, module = hierarchy.pools[0], layer(MIXED)
+    fine, coarse = (g.random_gauge() for g in hierarchy.levels[:2])
+    before, after = (fine, coarse) if layer is layers.ClusterPool else (coarse, fine)
+    x = torch.randn(len(before), module.in_type.dim, dtype=torch.float64)
+    y = module(x, pool)
+    for a, b in ((before, after), (before, 0 * after), (0 * before, after)):
+        pair = (a, b) if layer is layers.ClusterPool else (b, a)
+        turned = module(module.in_type.rotate(x, -a), pool.change_gauge(*pair))
+        torch.testing.assert_close(turned, module.out_type.rotate(y, -b), rtol=1e-12, atol=1e-12)
+        assert (turned - y).norm() > 0.1 * y.norm() or not b.any()

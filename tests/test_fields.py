@@ -1,0 +1,175 @@
+"""Field types: text, layout, representation."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+
+from meshconv import FieldType
+from meshconv.fields import concatenate_fields
+
+TYPES = ["1x0", "3x0", "2x1", "16x0 + 8x1", "2x0 + 1x1 + 3x2", "1x3", "2x0 + 3x4", "1x0 + 1x8"]
+
+
+def matrix(field_type: FieldType, angle: float) -> Tensor:
+    """rho(angle) written out component by component."""
+    rho = torch.zeros(field_type.dim, field_type.dim, dtype=torch.float64)
+    start = 0
+    for m, count in enumerate(field_type.multiplicities):
+        for c in range(count):
+            if m == 0:
+                rho[start + c, start + c] = 1
+                continue
+            i, j = start + c, start + count + c
+            a = torch.tensor(m * angle, dtype=torch.float64)
+            rho[i, i], rho[i, j], rho[j, i], rho[j, j] = a.cos(), -a.sin(), a.sin(), a.cos()
+        start += count if m == 0 else 2 * count
+    return rho
+
+
+@pytest.mark.parametrize(
+    ("text", "multiplicities", "canonical"),
+    [
+        ("16x0 + 16x1 + 8x2", (16, 16, 8), "16x0 + 16x1 + 8x2"),
+        ("16x0+16x1", (16, 16), "16x0 + 16x1"),
+        ("  2x3 ", (0, 0, 0, 2), "2x3"),
+        ("0x0 + 1x1", (0, 1), "1x1"),
+        ("4x0 + 0x5", (4,), "4x0"),
+    ],
+)
+def test_text(text, multiplicities, canonical):
+    t = FieldType(text)
+    assert t.multiplicities == multiplicities
+    assert str(t) == canonical
+    assert repr(t) == f"FieldType('{canonical}')"
+    assert FieldType(str(t)) == t == FieldType(t) == FieldType.from_multiplicities(multiplicities)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "+", "16", "x1", "16x", "-1x0", "1x-1", "1.5x0", "1x0 +", "1x0 + + 1x1", "1x0, 1x1", "1X0", "16x0-",
+     "1x1 + 1x0", "1x0 + 2x0", "1x2 + 1x2", "0x0", "0x3", "scalar", "1 x 0", "1x0\n2x1"],
+)  # fmt: skip
+def test_bad_text_is_shown(text):
+    with pytest.raises(ValueError, match="field type") as error:
+        FieldType(text)
+    assert repr(text) in str(error.value)
+
+
+def test_negative_or_no_multiplicities_are_errors():
+    with pytest.raises(ValueError, match=r"\[2, -1\]"):
+        FieldType.from_multiplicities([2, -1])
+    with pytest.raises(ValueError, match="no fields"):
+        FieldType.from_multiplicities([])
+
+
+def test_numbers_of_a_type():
+    t = FieldType("5x0 + 3x2")
+    assert (t.dim, t.num_fields, t.max_order, t.orders) == (11, 8, 2, (0, 2))
+    assert FieldType.uniform(4, 2) == FieldType("4x0 + 4x1 + 4x2")
+
+
+@pytest.mark.parametrize("text", TYPES)
+def test_slices_tile_the_last_axis(text):
+    t = FieldType(text)
+    x = torch.arange(t.dim)
+    parts = [x[t.slice(m)] for m in range(t.max_order + 3)]
+    assert torch.equal(torch.cat(parts), x)
+    for m, part in enumerate(parts):
+        count = t.multiplicities[m] if m <= t.max_order else 0
+        assert len(part) == count * (1 if m == 0 else 2)
+
+
+def test_immutable_and_hashable():
+    t = FieldType("1x0 + 1x1")
+    with pytest.raises(AttributeError, match="immutable"):
+        t.multiplicities = (1,)
+    assert {t: 1}[FieldType("1x0+1x1")] == 1
+    assert t != FieldType("1x0") and t != "1x0 + 1x1"
+
+
+@pytest.mark.parametrize("text", TYPES)
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_copies_are_equal(text, duplicate):
+    t = FieldType(text)
+    assert duplicate(t) == t and hash(duplicate(t)) == hash(t)
+
+
+@pytest.mark.parametrize("text", TYPES)
+def test_rotate_is_the_representation(text):
+    t = FieldType(text)
+    x = torch.randn(7, t.dim, dtype=torch.float64)
+    a, b = torch.randn(2, 7, dtype=torch.float64)
+    for row, angle, turned in zip(x, a, t.rotate(x, a), strict=True):
+        torch.testing.assert_close(turned, matrix(t, float(angle)) @ row)
+    torch.testing.assert_close(t.rotate(t.rotate(x, a), b), t.rotate(x, a + b))
+    torch.testing.assert_close(t.rotate(t.rotate(x, a), -a), x)
+    torch.testing.assert_close(t.rotate(x, a).norm(dim=-1), x.norm(dim=-1))
+    torch.testing.assert_close(t.norms(t.rotate(x, a)), t.norms(x))
+
+
+def test_order_one_turns_counter_clockwise():
+    quarter = torch.tensor(torch.pi / 2)
+    turned = FieldType("1x1").rotate(torch.tensor([1.0, 0.0]), quarter)
+    torch.testing.assert_close(turned, torch.tensor([0.0, 1.0]))
+
+
+def test_rotate_broadcasts():
+    t = FieldType("2x0 + 1x1")
+    x, a = torch.randn(3, 5, 4), torch.randn(5)
+    assert torch.equal(t.rotate(x, a)[1], t.rotate(x[1], a))
+    assert t.rotate(x[0], torch.randn(6, 5)).shape == (6, 5, 4)
+
+
+def test_norms():
+    x = torch.tensor([-2.0, 3.0, 5.0, 4.0, 12.0])
+    assert torch.equal(FieldType("1x0 + 2x1").norms(x), torch.tensor([2.0, 5.0, 13.0]))
+
+
+def test_norm_of_zero_has_a_finite_gradient():
+    t = FieldType("1x0 + 2x1 + 1x2")
+    x = torch.zeros(3, t.dim, requires_grad=True)
+    t.norms(x).sum().backward()
+    assert not x.grad.any()
+    y = torch.tensor([0.0, 3.0, 0.0, 4.0, 0.0], requires_grad=True)
+    FieldType("1x0 + 2x1").norms(y).sum().backward()
+    torch.testing.assert_close(y.grad, torch.tensor([0.0, 0.6, 0.0, 0.8, 0.0]))
+
+
+def test_factors_per_field():
+    t = FieldType("2x0 + 2x1")
+    factor = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert t.scale_fields(torch.ones(6), factor).tolist() == [1, 2, 3, 4, 3, 4]
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 6)])
+def test_features_of_another_length_are_an_error(shape):
+    with pytest.raises(ValueError, match="2x0 \\+ 1x2") as error:
+        FieldType("2x0 + 1x2").rotate(torch.zeros(shape).reshape(shape)[..., :3] if shape else torch.zeros(()),
+                                      torch.zeros(()))  # fmt: skip
+    assert "4" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "total"),
+    [("1x0", "2x0", "3x0"), ("1x0", "2x1", "1x0 + 2x1"), ("1x1 + 1x3", "2x0 + 1x1", "2x0 + 2x1 + 1x3")],
+)
+def test_direct_sum(a, b, total):
+    a, b = FieldType(a), FieldType(b)
+    assert a + b == FieldType(total)
+    assert (a + b).dim == a.dim + b.dim
+    x, y = torch.randn(4, a.dim, dtype=torch.float64), torch.randn(4, b.dim, dtype=torch.float64)
+    both, angle = concatenate_fields([a, b], [x, y]), torch.randn(4, dtype=torch.float64)
+    torch.testing.assert_close(
+        (a + b).rotate(both, angle), concatenate_fields([a, b], [a.rotate(x, angle), b.rotate(y, angle)])
+    )
+    # Norms of both come out side by side, order by order.
+    for m in (a + b).orders:
+        parts = [FieldType(f"{t.multiplicities[m]}x{m}").norms(f[..., t.slice(m)])
+                 for t, f in ((a, x), (b, y)) if m in t.orders]  # fmt: skip
+        here = FieldType(f"{(a + b).multiplicities[m]}x{m}").norms(both[..., (a + b).slice(m)])
+        torch.testing.assert_close(here, torch.cat(parts, dim=-1))
