@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from meshconv.train import load_task
 
 def sample(mesh: TriangleMesh, label: int, transport: str) -> MeshSample:
     graph = mesh.gauge_graph(transport=transport)
-    return MeshSample(mesh_features(mesh, graph).float(), graph.float(), label, mesh.name)
+    return MeshSample(mesh_features(mesh, graph).float(), graph.to(torch.float32), label, mesh.name)
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     results = {"as given": [], "transformed": []}
     labels = []
     for name, parts in find_mesh_files(given.root).items():
-        for path in split_class(parts, 0.0, 0.0, rng)["test"]:
+        for path in split_class(parts, 0.0, 0.0, random.Random(0))["test"]:
             mesh = load_mesh(path)
             turn = Rotation.random(rng=rng).as_matrix()
             moved = mesh.vertices @ turn.T * np.exp(rng.uniform(-3, 3)) + rng.normal(size=3) * 10

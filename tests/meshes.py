@@ -55,7 +55,7 @@ def double_torus() -> TriangleMesh:
     solid[2:4, 2:4] = solid[5:7, 2:4] = False
     quads = []
     for axis in range(3):
-        u, v = np.roll(np.eye(3, dtype=int), axis, axis=0)[[1, 2]]
+        u, v = np.roll(np.eye(3, dtype=int), -axis, axis=0)[[1, 2]]
         for sign in (1, -1):
             for cell in np.argwhere(solid & ~np.roll(solid, -sign, axis=axis)):
                 corner = cell + (np.eye(3, dtype=int)[axis] if sign > 0 else 0)
@@ -144,8 +144,9 @@ def _three_on_an_edge(v: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _bow_tie(v: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    other = np.where(f == 0, 0, f + len(v))
-    return np.vstack([v, 2 * v[0] - v]), np.vstack([f, other])
+    """A second body, turned so that the normals do not cancel, touches the first in vertex 0."""
+    other = np.where(f == 1, 0, f + len(v))
+    return np.vstack([v, v[0] + (v - v[1])[:, [1, 2, 0]]]), np.vstack([f, other])
 
 
 def _collapsed(v: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

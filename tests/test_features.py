@@ -56,10 +56,10 @@ def test_renumbering_permutes_them() -> None:
     vertices = np.empty_like(mesh.vertices)
     vertices[place] = mesh.vertices
     other = TriangleMesh(vertices, np.roll(place[mesh.faces][::-1], 1, axis=1))
-    a, b = (MESH_FEATURES.norms(features(m)) for m in (mesh, other))
-    torch.testing.assert_close(b[torch.from_numpy(place), :10], a[:, :10], rtol=0, atol=1e-9)
-    # A shape operator mixes intrinsic angles with the frames' own; see test_transport on the two.
-    torch.testing.assert_close(b[torch.from_numpy(place)], a, rtol=0, atol=1e-9)
+    old, new = mesh.frames, other.frames[place, 0]
+    alpha = torch.from_numpy(np.arctan2((new * old[:, 1]).sum(1), (new * old[:, 0]).sum(1)))
+    expected = MESH_FEATURES.rotate(features(mesh), -alpha)
+    torch.testing.assert_close(features(other)[torch.from_numpy(place)], expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("radius", [1e-3, 1.0, 50.0])
@@ -67,7 +67,7 @@ def test_on_a_sphere_curvatures_are_one_and_nothing_has_a_direction(radius: floa
     sphere = icosphere(4)
     x = torch.sinh(features(TriangleMesh(radius * sphere.vertices, sphere.faces)))
     scalars = x[:, MESH_FEATURES.slice(0)]
-    assert float((scalars[:, 1] - 1).abs().max()) < 0.02
+    assert float((scalars[:, 1] - 1).abs().max()) < 0.03
     # Steps cover angle, area and Laplacian; the smallest is about the distance of vertices.
     assert float((scalars[:, 7:10] - 1).abs().max()) < 0.05
     assert float((scalars[:, 2:4] - 1 / np.sqrt(np.pi)).abs().max()) < 0.01
@@ -84,9 +84,7 @@ def test_shape_operator_of_a_cylinder_points_along_the_bend() -> None:
     quad = np.arange(rows * cols).reshape(rows, cols)
     a, b = quad[:-1], quad[1:]
     c, d = np.roll(b, -1, 1), np.roll(a, -1, 1)
-    m = a + b + c + d
     faces = np.concatenate([np.stack([a, d, b], -1), np.stack([d, c, b], -1)]).reshape(-1, 3)
-    assert m.shape == a.shape
     mesh = TriangleMesh(vertices, faces)
     graph = mesh.gauge_graph()
     x = torch.sinh(mesh_features(mesh, graph)[rows * cols // 2 + 3])

@@ -13,8 +13,6 @@ from torch.autograd import gradcheck
 from meshconv import FieldType, GaugeGraph
 from meshconv.ops import gauge_conv, gauge_conv_reference
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 TYPES = [
     ("1x0", "1x0"),
     ("3x0", "5x0"),
@@ -61,6 +59,7 @@ def test_it_computes_its_definition(random_graph, compiled):
     assert relative_error(case.run(compiled), by_hand(case)) < 1e-14
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("in_type", "out_type"), TYPES)
 @pytest.mark.parametrize("rings", [1, 3])
 def test_compiled_equals_reference(random_graph, in_type, out_type, rings):
@@ -70,6 +69,7 @@ def test_compiled_equals_reference(random_graph, in_type, out_type, rings):
     assert relative_error(case.to(torch.float32).run(True), expected) < 3e-6
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("in_type", "out_type"), TYPES)
 def test_compiled_gradients_equal_the_reference(random_graph, in_type, out_type):
     case = Case.random(random_graph(40, 150), in_type, out_type, batch=(2,))
@@ -92,6 +92,7 @@ def test_half_precision_rounds_only_the_features(random_graph, dtype, bound):
     assert 0 < relative_error(y, exact) < bound
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (0,)])
 def test_leading_axes_share_the_graph(random_graph, batch):
     case = Case.random(random_graph(30, 100), "3x0 + 2x1", "2x0 + 2x2", batch=batch)
@@ -135,6 +136,7 @@ def star(valence: int) -> GaugeGraph:
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("valence", [63, 64, 65, 3000])
 def test_any_valence(valence):
     case = Case.random(star(valence), "3x0 + 2x1", "2x0 + 3x2")
@@ -204,6 +206,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_arguments_are_errors_with_the_numbers(random_graph, name):
     corrupt, message = BAD[name]
@@ -222,6 +225,7 @@ def test_bad_arguments_are_errors_with_the_numbers(random_graph, name):
         call(corrupt(good))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_orders_beyond_the_compiled_limit_are_an_error(random_graph):
     case = Case.random(random_graph(5, 9), "1x33", "1x0")
     with pytest.raises(RuntimeError, match="orders between 0 and 32, got 34"):

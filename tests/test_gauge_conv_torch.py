@@ -13,8 +13,6 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from meshconv.nn import GaugeConv
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 
 @pytest.mark.parametrize("wanted", range(5), ids=["x", "weight", "radial", "angle", "transporter"])
 def test_each_gradient_alone(random_graph, wanted):
@@ -35,6 +33,7 @@ def test_first_and_second_derivatives(random_graph, compiled):
     assert gradgradcheck(f, case.leaves())
 
 
+@pytest.mark.usefixtures("compiled")
 def test_third_derivatives_agree_with_the_reference(random_graph):
     case = Case.random(random_graph(4, 8), "1x0 + 1x1", "1x0 + 2x1")
     found = []
@@ -59,6 +58,7 @@ def operator_arguments(case: Case, transpose: bool) -> tuple[dict[str, tuple], t
     return first, tail
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["gauge_conv", "gauge_conv_weight", "gauge_conv_edge"])
 @pytest.mark.parametrize("transpose", [False, True])
 def test_operators_obey_the_rules_of_torch(random_graph, name, transpose):
@@ -67,6 +67,7 @@ def test_operators_obey_the_rules_of_torch(random_graph, name, transpose):
     torch.library.opcheck(getattr(torch.ops.meshconv, name).default, (*first[name], *tail))
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("transpose", [False, True])
 def test_the_trilinear_form_is_one_number(random_graph, transpose):
     """<y, conv(x)>, <conv*(y), x>, <weight gradient, W> and <edge gradient, R> are the same number."""
@@ -85,6 +86,7 @@ def test_the_trilinear_form_is_one_number(random_graph, transpose):
         torch.testing.assert_close(other, value, rtol=1e-11, atol=0)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_bits_do_not_depend_on_threads_or_runs(random_graph):
     case = Case.random(random_graph(1500, 9000), "9x0 + 9x1", "7x0 + 7x1", batch=(2,)).to(torch.float32)
     before, results = torch.get_num_threads(), []
@@ -117,6 +119,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is reported in other units")
 def test_memory_does_not_grow_with_edges_times_channels():
     """One array of 200k edges and 320 components is 244 MB; forward and backward pass may take a third of it."""
@@ -148,6 +151,7 @@ def test_compiles_with_inductor(sphere):
     torch.testing.assert_close(torch.compile(conv, fullgraph=True)(x, graph), conv(x, graph))
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_exports(sphere):
@@ -166,6 +170,7 @@ def test_exports(sphere):
     torch.testing.assert_close(program.module()(y), module(y))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_operator_refuses_other_dtypes(random_graph):
     case = Case.random(random_graph(5, 9), "1x0", "1x0", batch=(1,))
     first, tail = operator_arguments(case, False)

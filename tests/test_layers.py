@@ -310,7 +310,9 @@ def call(module: nn.Module, x: Tensor, graph: GaugeGraph) -> Tensor:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_alone_and_in_a_batch_have_the_same_bits(three, name):
+def test_alone_and_in_a_batch_have_the_same_bits(three, name, request):
+    if "conv" in name:
+        request.getfixturevalue("compiled")  # the reference's dense product rounds by the number of its rows
     module = OURS[name]().eval()
     for p in module.parameters():
         nn.init.normal_(p)

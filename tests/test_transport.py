@@ -12,10 +12,11 @@ import torch
 from meshes import CLOSED, DEFECTIVE, MANIFOLD, OPEN, blob, flat_sheet, icosphere, moebius
 
 from meshconv.errors import InputError
+from meshconv.geometry.fans import corner_angles
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.halfedges import build_half_edges
 from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.transport import corner_angles, normal_aligning, tangent_frames
+from meshconv.geometry.transport import normal_aligning, tangent_frames
 
 TRANSPORTS = ["levi_civita", "normal_aligning"]
 
@@ -157,14 +158,8 @@ def test_order_of_vertices_faces_and_corners_is_only_a_gauge() -> None:
     np.testing.assert_allclose(other.frames[place], same.frames, atol=1e-12)
     np.testing.assert_allclose(other.areas[place], same.areas, rtol=1e-12)
     np.testing.assert_allclose(other.log_radius[ids], same.log_radius, rtol=1e-12)
-    # The frame is projected, the angle intrinsic: a turn by the edges' angle and by the frames' differ a little.
-    assert np.abs(wrap((other.log_angle[ids] - same.log_angle).numpy())).max() < 0.3
-    turn = wrap((other.log_angle[ids] - graph.log_angle).numpy())
-    first = turn[graph.dst_ptr[:-1].numpy()]
-    assert np.abs(wrap(turn - first[graph.dst.numpy()])).max() < 1e-12
-    gauge = torch.from_numpy(-first)
-    exact = graph.change_gauge(gauge)
-    assert np.abs(wrap((other.transporter[ids] - exact.transporter).numpy())).max() < 1e-12
+    assert np.abs(wrap((other.log_angle[ids] - same.log_angle).numpy())).max() < 1e-12
+    assert np.abs(wrap((other.transporter[ids] - same.transporter).numpy())).max() < 1e-12
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -192,21 +187,17 @@ def test_orientation_is_made_consistent_and_outward() -> None:
 def test_a_moebius_strip_keeps_one_seam() -> None:
     mesh = moebius()
     twinless = mesh.half_edges.twin[mesh.half_edges.edge_halfedge] < 0
-    counts = np.bincount(build_edge_use(mesh))
+    pairs = np.sort(mesh.surface[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    counts = np.unique(pairs, axis=0, return_counts=True)[1]
     seam = twinless.sum() - (counts == 1).sum()
     assert 0 < seam <= 6
     assert mesh.gauge_graph().num_edges == 2 * len(counts)
 
 
-def build_edge_use(mesh: TriangleMesh) -> np.ndarray:
-    pairs = np.sort(mesh.surface[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    return np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
-
-
 def test_bow_tie_looks_the_same_whatever_the_order_of_faces() -> None:
     mesh = DEFECTIVE["bow_tie"]()
     assert not mesh.fans.regular[0]
-    assert mesh.fans.regular[1:].all()
+    assert mesh.fans.regular[np.unique(mesh.faces)[1:]].all()
     shuffled = TriangleMesh(mesh.vertices, mesh.faces[::-1])
     a, b = mesh.gauge_graph(), shuffled.gauge_graph()
     at = (a.dst == 0).numpy()

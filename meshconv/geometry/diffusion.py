@@ -6,8 +6,8 @@ import numpy as np
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 
+from meshconv.geometry.fans import FloatArray
 from meshconv.geometry.halfedges import HalfEdges
-from meshconv.geometry.transport import FloatArray
 
 # Cotangents of slivers grow without bound, those of obtuse pairs are negative; both would break the maximum principle.
 _LARGEST_WEIGHT = 10.0

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.diffusion import HeatAverage
+from meshconv.geometry.fans import FloatArray, dot, sum_at
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.transport import FloatArray, dot, sum_at
 
 MESH_FEATURES = FieldType("10x0 + 7x1 + 4x2")
 """Type of :func:`mesh_features`."""

@@ -8,26 +8,18 @@ from functools import cached_property
 import numpy as np
 
 from meshconv.errors import InputError
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.halfedges import (
-    HalfEdges,
-    IntArray,
-    build_half_edges,
-    clean_faces,
-    orient_consistently,
-)
-from meshconv.geometry.transport import (
-    Edges,
+from meshconv.geometry.fans import (
     FloatArray,
     VertexFans,
     corner_angles,
     dot,
-    levi_civita,
-    normal_aligning,
+    fan_directions,
     sum_at,
-    tangent_frames,
     unfold_fans,
 )
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.halfedges import HalfEdges, IntArray, build_half_edges, clean_faces, orient_consistently
+from meshconv.geometry.transport import Edges, align_frames, levi_civita, normal_aligning, tangent_frames
 
 # Squares of lengths stay far from the ends of the float64 range between these bounds.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -143,12 +135,13 @@ class TriangleMesh:
         if half_edges.irregular.any():
             faces = orient_consistently(faces, self.num_vertices)
             half_edges = build_half_edges(faces, self.num_vertices)
-        if len(faces) and half_edges.is_closed and self._volume(faces) < 0:
+        if len(faces) and half_edges.is_closed and self._volume(faces) < -1e-9:
             faces = np.ascontiguousarray(faces[:, ::-1])
             half_edges = build_half_edges(faces, self.num_vertices)
         return faces, half_edges
 
     def _volume(self, faces: IntArray) -> float:
+        """Signed volume in units of the mesh's size cubed; of flat or balanced surfaces it is only noise round 0."""
         a, b, c = (self._points - self._points.mean(axis=0))[faces.T]
         return float(dot(a, np.cross(b, c)).sum()) / 6
 
@@ -215,14 +208,23 @@ class TriangleMesh:
         return np.where(self.fans.reference >= 0, flat - self.fans.total, 0.0)
 
     @cached_property
+    def _directions(self) -> tuple[FloatArray, FloatArray]:
+        return fan_directions(self.half_edges, self.corner_angles.ravel(), self.fans)
+
+    @cached_property
     def frames(self) -> FloatArray:
-        """Tangent frames, float64 ``[V, 3, 3]``: rows e1 (along the reference half-edge), e2, normal."""
+        """Tangent frames, float64 ``[V, 3, 3]``: rows e1, e2, normal.
+
+        e1 is where the intrinsic angle 0 is found in space: the direction of the reference half-edge, corrected by
+        the mean over all edges (:func:`~meshconv.geometry.transport.align_frames`).
+        """
         reference = self.fans.reference
         direction = np.zeros((self.num_vertices, 3))
         has_face = np.flatnonzero(reference >= 0)
         tip = self.half_edges.tip[reference[has_face]]
         direction[has_face] = self._points[tip] - self._points[has_face]
-        return tangent_frames(self.vertex_normals, direction)
+        frames = tangent_frames(self.vertex_normals, direction)
+        return align_frames(self._points, frames, self.half_edges, self._directions, self.fans)
 
     def gauge_graph(self, transport: str = "levi_civita") -> GaugeGraph:
         """One-ring gauge graph: both directions of every edge, log maps and transporters, float64.
@@ -253,8 +255,7 @@ class TriangleMesh:
         half_edges = self.half_edges
         edges: Edges
         if transport == "levi_civita":
-            corners = self.corner_angles.ravel()
-            edges = levi_civita(self._points, self.frames, half_edges, corners, self.fans)
+            edges = levi_civita(self._points, self.frames, half_edges, self._directions, self.fans)
         elif transport == "normal_aligning":
             one = half_edges.edge_halfedge
             i, j = half_edges.origin[one], half_edges.tip[one]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from meshconv.geometry.fans import FloatArray, VertexFans, dot, sum_at
 from meshconv.geometry.halfedges import HalfEdges, IntArray
-
-FloatArray = NDArray[np.float64]
 
 
 class Edges(NamedTuple):
@@ -23,126 +20,54 @@ class Edges(NamedTuple):
     transporter: FloatArray
 
 
-def dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Inner product along the last axis."""
-    return np.einsum("...i,...i->...", a, b)
+def align_frames(
+    points: FloatArray,
+    frames: FloatArray,
+    half_edges: HalfEdges,
+    directions: tuple[FloatArray, FloatArray],
+    fans: VertexFans,
+) -> FloatArray:
+    r"""Turn each frame so that intrinsic angles and projected edges agree as well as they can.
 
-
-def sum_at(index: IntArray, values: FloatArray, size: int) -> FloatArray:
-    """Sum of the ``values`` that go to each of ``size`` places, in a fixed order."""
-    return np.asarray(np.bincount(index, weights=values, minlength=size), dtype=np.float64)
-
-
-def corner_angles(points: FloatArray, faces: IntArray) -> FloatArray:
-    r"""Interior angle at every corner of every face.
-
-    .. math:: \alpha = \operatorname{atan2}(|u \times v|,\; u \cdot v)
-
-    which is as accurate for slivers as for equilateral triangles (an arc cosine loses half of the digits).
-    A zero-length edge counts as the limit of an isosceles needle: pi/2 at its ends, 0 opposite; a point as
-    the limit of an equilateral triangle: pi/3. So the angles of every face add up to pi.
+    The turn is the mean of the difference, :math:`\arg \sum_j z_{ij} e^{-i\varphi_{ij}}` with the projected edges
+    :math:`z_{ij}` as complex numbers. So no edge is singled out, and what is computed from frames and
+    what is computed from angles fit together the same way whichever half-edge is the reference.
 
     Parameters
     ----------
     points : float64 [V, 3]
-    faces : int64 [F, 3]
-
-    Returns
-    -------
-    float64 [F, 3]
-        Radians in [0, pi].
-    """
-    corner = points[faces]
-    edge = corner[:, [1, 2, 0]] - corner
-    angles = np.empty(faces.shape)
-    for k in range(3):
-        u, v = edge[:, k], -edge[:, k - 1]
-        x = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
-        y = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
-        z = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-        angles[:, k] = np.arctan2(np.sqrt(x * x + y * y + z * z), dot(u, v))
-    zero = (edge == 0).all(axis=2)
-    if zero.any():
-        touching = zero | zero[:, [2, 0, 1]]
-        angles[touching] = np.pi / 2
-        angles[zero.any(axis=1)[:, None] & ~touching] = 0.0
-        angles[zero.all(axis=1)] = np.pi / 3
-    return angles
-
-
-@dataclass(frozen=True, eq=False)
-class VertexFans:
-    """The half-edges of each vertex laid out counter-clockwise.
-
-    Attributes
-    ----------
-    reference : int64 [V]
-        Half-edge at angle 0: the first of an open fan, else the one of lowest number; -1 without faces.
-    angle : float64 [H]
-        Corner angles summed from the reference half-edge to this one, unscaled.
-    total : float64 [V]
-        Sum of all corner angles.
-    scale : float64 [V]
-        Factor that brings the total to 2 pi, on a boundary to pi.
-    regular : bool [V]
-        Whether the corners form one disc or one half disc with a positive angle.
-    is_boundary : bool [V]
-    """
-
-    reference: IntArray
-    angle: FloatArray
-    total: FloatArray
-    scale: FloatArray
-    regular: NDArray[np.bool_]
-    is_boundary: NDArray[np.bool_]
-
-
-def unfold_fans(half_edges: HalfEdges, corners: FloatArray) -> VertexFans:
-    """Sum the corner angles round each vertex.
-
-    A fan is a linked list (the counter-clockwise predecessor of a half-edge is the one after its twin); pointer
-    doubling sums all lists at once in log2(largest number of corners) rounds.
-
-    Parameters
-    ----------
+    frames : float64 [V, 3, 3]
     half_edges : HalfEdges
-    corners : float64 [H]
-        Angle at the origin of each half-edge, in its face.
+    directions : pair of float64 [E]
+        From :func:`fan_directions`.
+    fans : VertexFans
+        Vertices that are not regular keep their frames.
 
     Returns
     -------
-    VertexFans
+    float64 [V, 3, 3]
     """
-    h, v = len(half_edges.origin), half_edges.num_vertices
-    origin, twin = half_edges.origin, half_edges.twin
-    ids = np.arange(h)
-    num_corners = np.bincount(origin, minlength=v)
-    total = sum_at(origin, corners, v)
-
-    # Of several values assigned to one place the last one stays: reversed, that is the lowest number.
-    reference = np.full(v, -1, dtype=np.int64)
-    reference[origin[::-1]] = ids[::-1]
-    unpaired = np.flatnonzero(twin < 0)[::-1]
-    reference[origin[unpaired]] = unpaired
-    num_starts = np.bincount(origin[unpaired], minlength=v)
-
-    pointer = np.append(half_edges.next(twin), h)
-    pointer[unpaired] = h
-    pointer[reference[(num_corners > 0) & (num_starts == 0)]] = h
-    angle = np.append(corners, 0.0)[pointer]
-    for _ in range(int(num_corners.max(initial=0)).bit_length()):
-        angle += angle[pointer]
-        pointer = pointer[pointer]
-
-    regular = (num_corners > 0) & (total > 0) & (num_starts <= 1) & ~half_edges.irregular
-    regular[origin[pointer[:h] != h]] = False
-    is_boundary = num_starts > 0
-    scale = np.where(is_boundary, np.pi, 2 * np.pi) / np.where(total > 0, total, 1.0)
-    return VertexFans(reference, angle[:h], total, scale, regular, is_boundary)
+    v = half_edges.num_vertices
+    one = half_edges.edge_halfedge
+    ends = np.concatenate([half_edges.origin[one], half_edges.tip[one]])
+    vector = points[half_edges.tip[one]] - points[half_edges.origin[one]]
+    vector = np.concatenate([vector, -vector])
+    angle = np.concatenate(directions)
+    x, y = dot(frames[ends, 0], vector), dot(frames[ends, 1], vector)
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.arctan2(sum_at(ends, y * cos - x * sin, v), sum_at(ends, x * cos + y * sin, v))
+    turn[~fans.regular] = 0.0
+    c, s = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    e1, e2, n = frames[:, 0], frames[:, 1], frames[:, 2]
+    return np.stack([c * e1 + s * e2, c * e2 - s * e1, n], axis=1)
 
 
 def levi_civita(
-    points: FloatArray, frames: FloatArray, half_edges: HalfEdges, corners: FloatArray, fans: VertexFans
+    points: FloatArray,
+    frames: FloatArray,
+    half_edges: HalfEdges,
+    directions: tuple[FloatArray, FloatArray],
+    fans: VertexFans,
 ) -> Edges:
     r"""Both directions of every edge with the discrete Levi-Civita transport.
 
@@ -159,9 +84,10 @@ def levi_civita(
     ----------
     points : float64 [V, 3]
     frames : float64 [V, 3, 3]
-        e1 along the reference half-edge.
+        From :func:`align_frames`.
     half_edges : HalfEdges
-    corners : float64 [H]
+    directions : pair of float64 [E]
+        From :func:`fan_directions`.
     fans : VertexFans
 
     Returns
@@ -174,15 +100,10 @@ def levi_civita(
     Knoppel, Crane, Pinkall, Schroeder, "Globally optimal direction fields", 2013.
     Sharp, Soliman, Crane, "The vector heat method", 2019.
     """
-    out = half_edges.edge_halfedge
-    i, j = half_edges.origin[out], half_edges.tip[out]
-    twin, following = half_edges.twin[out], half_edges.next(out)
-    # On a boundary j -> i is no half-edge of a face: it closes the fan of j, one corner after the last.
-    last = fans.angle[following] + corners[following]
-    angle_ij = fans.scale[i] * fans.angle[out]
-    angle_ji = fans.scale[j] * np.where(twin >= 0, fans.angle[twin], last)
-
+    one = half_edges.edge_halfedge
+    i, j = half_edges.origin[one], half_edges.tip[one]
     vector = points[j] - points[i]
+    angle_ij, angle_ji = (angle.copy() for angle in directions)
     for angle, base, sign in ((angle_ij, i, 1.0), (angle_ji, j, -1.0)):
         loose = np.flatnonzero(~fans.regular[base])
         angle[loose] = direction_angle(frames[base[loose]], sign * vector[loose])

@@ -67,8 +67,8 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         for size, members in by_size.items():
             corner = np.array([polygons[i] for i in members], dtype=np.int64)
             if (corner == 0).any():
-                line = face_lines[members[int(np.argwhere(corner == 0)[0, 0])]]
-                raise InputError(f"{path}: line {line} ('f') uses index 0; OBJ counts vertices from 1")
+                where = face_lines[members[int(np.argwhere(corner == 0)[0, 0])]]
+                raise InputError(f"{path}: line {where} ('f') uses index 0; OBJ counts vertices from 1")
             count = np.array(seen)[members][:, None]
             corner = np.where(corner > 0, corner - 1, corner + count)
             fan = [corner[:, [0, k, k + 1]] for k in range(1, size - 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -26,12 +27,18 @@ class Backend:
     reason: str
 
 
+def _build_note() -> str:
+    """What kept the installation from building all of the extension, if something did (``setup.py`` writes it)."""
+    note = Path(__file__).parents[1] / "_build_note.txt"
+    return note.read_text().strip() if note.is_file() else ""
+
+
 def _load() -> Backend:
     try:
         extension: ModuleType = importlib.import_module("meshconv._C")
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "meshconv._C"
-        cause = "it was not built" if missing else f"it does not load: {error}"
+        cause = (_build_note() or "it was not built") if missing else f"it does not load: {error}"
         reason = f"plain-torch references, because the extension is absent ({cause})"
         warnings.warn(
             f"meshconv runs on {reason}; results are the same, slower. "
@@ -41,7 +48,8 @@ def _load() -> Backend:
         return Backend(frozenset(), reason)
     build = extension.build()
     devices = {"cpu"} | ({"cuda"} if build["cuda"] else set())
-    with_cuda = "built in" if build["cuda"] else "not built in"
+    note = _build_note()
+    with_cuda = "built in" if build["cuda"] else "not built in" + (f" ({note})" if note else "")
     return Backend(
         frozenset(devices),
         f"compiled extension, {build['instruction_set']} instructions on the CPU, CUDA {with_cuda}",
