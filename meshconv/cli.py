@@ -68,11 +68,12 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or HEALPix NetCDF files")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
+    parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
     from meshconv.train.predict import predict
 
-    for path in predict(given.checkpoint, given.files, given.output, given.strict):
+    for path in predict(given.checkpoint, given.files, given.output, given.strict, given.pixel_order):
         print(path)
 
 

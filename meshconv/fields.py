@@ -101,6 +101,8 @@ class FieldType:
 
     def slice(self, order: int) -> slice:
         """Part of the last axis that holds the fields of ``order`` (empty if there are none)."""
+        if order < 0:
+            raise ValueError(f"orders are not negative, got {order}")
         if order > self.max_order:
             return slice(self.dim, self.dim)
         start = sum(c if m == 0 else 2 * c for m, c in enumerate(self.multiplicities[:order]))

@@ -206,6 +206,9 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
     assert "dry.nc" in missing
     assert "tp" in missing
     assert "49000" in error_of(capsys, ["predict", map_checkpoint, str(tmp_path / "part.nc")])
+    ring = error_of(capsys, ["predict", map_checkpoint, "data/koeppen_hp64.nc", "--pixel_order", "ring"])
+    assert "koeppen_hp64.nc" in ring
+    assert "nested" in ring
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -113,14 +113,17 @@ class GaugeConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Half of the output's variance from the neighbours, half from the point, for alike neighbours."""
-        share = 0.5 if self.self_interaction is not None else 1.0
-        nn.init.normal_(self.weight, std=(share / self.in_type.dim) ** 0.5)
+        """Half of the output's variance from the neighbours, half from the point, for alike neighbours.
+
+        An output order that the input lacks gets nothing from the point, so all of it from the neighbours.
+        """
+        nn.init.normal_(self.weight, std=self.in_type.dim**-0.5)
         if self.self_interaction is not None:
             self.self_interaction.reset_parameters()
             with torch.no_grad():
-                for weight in self.self_interaction.weights.values():
-                    weight *= share**0.5
+                for order, weight in self.self_interaction.weights.items():
+                    weight *= 0.5**0.5
+                    self.weight[:, :, self.out_type.slice(int(order))] *= 0.5**0.5
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -82,7 +82,8 @@ def gauge_conv(
         )
     else:
         rows = dst_ptr.shape[0] - 1
-        y = gauge_conv_reference(flat, weight, radial, angle, transporter, src, dst, rows, in_type, out_type)
+        with torch.autocast(x.device.type, enabled=False):  # angles and sums stay in float32
+            y = gauge_conv_reference(flat, weight, radial, angle, transporter, src, dst, rows, in_type, out_type)
     return y.reshape(*batch, *y.shape[1:]).to(x.dtype)
 
 

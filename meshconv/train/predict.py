@@ -18,7 +18,9 @@ from meshconv.train.checkpoint import load_task
 from meshconv.train.tasks import Task
 
 
-def predict(checkpoint: Path, files: list[Path], output: Path, strict: bool = False) -> list[Path]:
+def predict(
+    checkpoint: Path, files: list[Path], output: Path, strict: bool = False, pixel_order: str | None = None
+) -> list[Path]:
     """Predict files with a checkpoint's own kind of task; returns the files written.
 
     Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh. HEALPix NetCDF: one labelled
@@ -38,7 +40,9 @@ def predict(checkpoint: Path, files: list[Path], output: Path, strict: bool = Fa
         if wrong[kind]:
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
     output.parent.mkdir(parents=True, exist_ok=True)
-    return _predict_meshes(task, files, output, strict) if kind == "meshes" else _predict_maps(task, files, output)
+    if kind == "meshes":
+        return _predict_meshes(task, files, output, strict)
+    return _predict_maps(task, files, output, pixel_order)
 
 
 def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -> list[Path]:
@@ -68,10 +72,10 @@ def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -
     return [table, full]
 
 
-def _predict_maps(task: Task, files: list[Path], output: Path) -> list[Path]:
+def _predict_maps(task: Task, files: list[Path], output: Path, pixel_order: str | None) -> list[Path]:
     spec, written = task.hparams["spec"], []
     for path in files:
-        x, source = load_inputs(path, spec)
+        x, source = load_inputs(path, spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
         levels = len(getattr(task.network, "down", [None]))
         with torch.no_grad():
