@@ -1,111 +1,91 @@
-"""Time and memory of one gauge convolution, against the bare products that it cannot do without.
+"""Time and memory of one gauge convolution, beside its limit, its peers and its torch reference.
 
-    python benchmarks/gauge_conv.py
-    python benchmarks/gauge_conv.py --reference     # the plain-torch reference as well
+    python benchmarks/gauge_conv.py                                   # meshconv and the limit
+    python benchmarks/gauge_conv.py --gem_cnn PATH --escnn            # and peers that are installed
+    python benchmarks/gauge_conv.py --csv now.csv --compare old.csv   # keep a table, compare with one
 
-The limit of a case is the time of torch's own matrix products of the same size and number on the same machine in the
-same run: forward one, forward + backward three times as many.
+The limit is the time of the bare dense products: torch's own matrix products of the same sizes in blocks that stay in
+cache, on the same machine in the same run; forward + backward does three times as many. Every entry runs in a process
+of its own: seconds are the best of several repeats, memory is the peak over what the process held before.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import torch
-import trimesh
-
-import meshconv
-from meshconv.ops import BACKEND, gauge_conv, gauge_conv_reference
+import peers
 
 
 @dataclass(frozen=True)
 class Case:
+    """One row: a surface, and a layer from and to ``channels`` fields of each order up to ``max_order``."""
+
     name: str
-    surface: str  # "icosphere LEVEL" or "healpix NSIDE"
+    surface: str  # "icosphere LEVEL", "icosphere LEVEL two rings", "healpix NSIDE"
     channels: int
     max_order: int
     rings: int = 2
+    peers: tuple[str, ...] = ("meshconv", "limit", "gem_cnn", "escnn")
+    repeats: int = 5
 
 
 CASES = (
-    Case("40,962 vertices, 64 channels, orders 0-2", "icosphere 6", 64, 2),
-    Case("40,962 vertices, 16 channels, orders 0-2", "icosphere 6", 16, 2),
-    Case("40,962 vertices, 32 channels, orders 0-1", "icosphere 6", 32, 1),
-    Case("HEALPix nside 64, 16 channels, orders 0-1", "healpix 64", 16, 1),
+    Case("40,962 vertices, one ring, 64 x orders 0-2", "icosphere 6", 64, 2),
+    Case("40,962 vertices, one ring, 16 x orders 0-2", "icosphere 6", 16, 2),
+    Case("40,962 vertices, two rings, 64 x orders 0-2", "icosphere 6 two rings", 64, 2, repeats=3),
+    Case("HEALPix nside 64, 16 x orders 0-1", "healpix 64", 16, 1, peers=("meshconv", "limit")),
+    Case("HEALPix nside 256, 16 x orders 0-1", "healpix 256", 16, 1, peers=("meshconv", "limit"), repeats=3),
 )
 
 
-def build(surface: str) -> meshconv.GaugeGraph:
-    kind, size = surface.split()
-    if kind == "healpix":
-        return meshconv.HealpixSphere(int(size)).gauge_graph().to(torch.float32)
-    mesh = trimesh.creation.icosphere(subdivisions=int(size))
-    return meshconv.TriangleMesh(mesh.vertices, mesh.faces).gauge_graph().to(torch.float32)
-
-
-def best(run: Callable[[], object], repeats: int) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def bare_products(vertices: int, case: Case) -> float:
-    """Seconds of the forward pass's products, in blocks that stay in cache."""
-    depth, block = case.rings * meshconv.FieldType.uniform(case.channels, case.max_order).dim, 128
-    shapes = [(block, case.channels)] + [(2 * block, 2 * case.channels)] * case.max_order
-    pairs = [(torch.randn(rows, depth), torch.randn(depth, cols)) for rows, cols in shapes]
-
-    def run() -> None:
-        for _ in range(vertices // block):
-            for a, b in pairs:
-                a @ b
-
-    return best(run, 3)
+def measure(case: Case, peer: str, gem_cnn: str | None, threads: int) -> dict[str, float]:
+    """Run one entry in a process of its own."""
+    order = {"case": asdict(case), "peer": peer, "gem_cnn": gem_cnn, "threads": threads}
+    command = [sys.executable, str(Path(peers.__file__)), json.dumps(order)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{case.name}, {peer}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reference", action="store_true", help="time the plain-torch reference too")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--gem_cnn", help="folder of a GEM-CNN checkout (needs torch-geometric)")
+    parser.add_argument("--escnn", action="store_true", help="time escnn's planar 3x3 convolution of the same width")
+    parser.add_argument("--reference", action="store_true", help="time the plain-torch reference")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--csv", type=Path, help="write the table here")
+    parser.add_argument("--compare", type=Path, help="a table to compare with")
     given = parser.parse_args()
-    print(f"{BACKEND.reason}; {torch.get_num_threads()} threads, float32; seconds, best of {given.repeats}")
-    print(f"{'case':44} forward  / limit   + backward  / limit   reference + backward")
+    wanted = {"meshconv", "limit"} | ({"gem_cnn"} if given.gem_cnn else set()) | ({"escnn"} if given.escnn else set())
+    before = {}
+    if given.compare:
+        before = {(r["case"], r["peer"]): r for r in csv.DictReader(given.compare.open())}
+    rows = []
+    print(f"{'case':44} {'':10} forward  + backward   extra MB   time / meshconv")
     for case in CASES:
-        graph = build(case.surface)
-        kind = meshconv.FieldType.uniform(case.channels, case.max_order)
-        x = torch.randn(graph.num_vertices, kind.dim, requires_grad=True)
-        weight = torch.randn(case.rings, kind.dim, kind.dim, requires_grad=True)
-        radial = torch.rand(graph.num_edges, case.rings)
-        edges = (graph.dst_ptr, graph.src, graph.dst, graph.src_ptr, graph.src_edge)
-
-        def forward() -> torch.Tensor:
-            return gauge_conv(x, weight, radial, graph.log_angle, graph.transporter, edges, kind, kind)  # noqa: B023
-
-        def reference() -> torch.Tensor:
-            return gauge_conv_reference(
-                x[None], weight, radial, graph.log_angle, graph.transporter, graph.src, graph.dst,  # noqa: B023
-                graph.num_vertices, kind, kind,  # noqa: B023
-            )[0]  # fmt: skip
-
-        def step(run: Callable[[], torch.Tensor]) -> None:
-            torch.autograd.grad(run().sum(), (x, weight))  # noqa: B023
-
-        limit = bare_products(graph.num_vertices, case)
-        once, both = best(forward, given.repeats), best(lambda: step(forward), given.repeats)
-        line = f"{case.name:44} {once:7.3f}  {once / limit:6.2f}x  {both:10.3f}  {both / (3 * limit):6.2f}x"
-        if given.reference:
-            slow = best(lambda: step(reference), 1)
-            line += f"   {slow:8.3f} ({slow / both:.1f}x)"
-        print(line, flush=True)
-    print(f"peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+        names = [p for p in case.peers if p in wanted] + (["reference"] if given.reference else [])
+        ours = None
+        for peer in names:
+            found = measure(case, peer, given.gem_cnn, given.threads)
+            ours = ours or found
+            row = {"case": case.name, "peer": peer, **found}
+            rows.append(row)
+            line = f"{case.name:44} {peer:10} {found['forward']:7.3f} {found['both']:11.3f} {found['extra_mb']:10.0f}"
+            line += f" {found['both'] / ours['both']:11.2f}x"
+            old = before.get((case.name, peer))
+            print(line + (f"   before {float(old['both']):.3f}" if old else ""), flush=True)
+    if given.csv:
+        with given.csv.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ inline ConvArguments check_arguments(const char* op, const Tensor& x, const Tens
 }
 
 inline Tensor check_weight(const char* op, const ConvArguments& a, const Tensor& weight, int64_t radial) {
+  STD_TORCH_CHECK(radial >= 1, op, ": at least one radial function is needed, got ", radial);
   return check_tensor(op, "weight", weight, a.x, false,
                       {radial, ConvTypes::dim(a.types.in), ConvTypes::dim(a.types.out)});
 }

@@ -89,7 +89,7 @@ int64_t block_size(const ConvShape& s) {
 }
 
 // Copy weight [R * D_in, D_out] into panels of `panel` columns per output order, padded with zeros. Transposed, the
-// panels hold W^T of each order instead, for the way from the output's gradient to the moments'.
+// panels hold W^T of each order and radial function instead, for the way from the output's gradient to the moments'.
 template <typename T>
 Buffer<T> pack(ConvShape& s, const T* weight, bool transposed) {
   const int64_t depth = s.radial * s.in_dim;
@@ -97,7 +97,7 @@ Buffer<T> pack(ConvShape& s, const T* weight, bool transposed) {
   for (int64_t m = 0; m < s.out_orders; ++m) {
     const int64_t inner = (m == 0 ? 1 : 2) * s.out_count[m];
     s.packed_start[m] = total;
-    total += transposed ? inner * round_up(depth, s.panel) : depth * round_up(inner, s.panel);
+    total += transposed ? s.radial * inner * s.in_padded : depth * round_up(inner, s.panel);
   }
   Buffer<T> packed = buffer<T>(total);
   std::fill(packed.get(), packed.get() + total, T(0));
@@ -106,8 +106,13 @@ Buffer<T> pack(ConvShape& s, const T* weight, bool transposed) {
     T* to = packed.get() + s.packed_start[m];
     for (int64_t k = 0; k < depth; ++k)
       for (int64_t i = 0; i < inner; ++i) {
-        const int64_t row = transposed ? i : k, column = transposed ? k : i, rows = transposed ? inner : depth;
-        to[(column / s.panel * rows + row) * s.panel + column % s.panel] = weight[k * s.out_dim + s.out_start[m] + i];
+        const T w = weight[k * s.out_dim + s.out_start[m] + i];
+        if (transposed) {
+          const int64_t b = k / s.in_dim, d = k % s.in_dim;
+          to[b * inner * s.in_padded + (d / s.panel * inner + i) * s.panel + d % s.panel] = w;
+        } else {
+          to[(i / s.panel * depth + k) * s.panel + i % s.panel] = w;
+        }
       }
   }
   return packed;

@@ -10,22 +10,26 @@
 
 namespace meshconv::MESHCONV_ISA {
 
-// Moments are laid out [J][block][R][D_in], J = 1, cos 1, sin 1, ..., cos M, sin M: the rows of one order and both
-// parts are evenly spaced, so that one product serves them.
+// Moments are laid out [R][J][block][D_in], J = 1, cos 1, sin 1, ..., cos M, sin M: a vertex's moments are evenly spaced
+// rows, so that one product makes them all, and so are the rows of one order, both parts and all vertices.
 template <typename T>
 struct Moments {
   const ConvShape& shape;
   const ConvGraph<T>& graph;
   const T* x;       // features of one batch entry
   T* turned;        // [kEdges, padded D_in] scratch: u of some edges
-  T* weights;       // [kEdges, J * R] scratch: R_b times cos or sin
+  T* weights;       // [kEdges, R * J] scratch: R_b times cos or sin
 
   static constexpr int64_t kEdges = 64;
 
   // Components of the edge's source in the edge's own frame.
   void turn(int64_t neighbour, Rotation<T> step, T* __restrict u) const {
     const T* __restrict from = x + neighbour * shape.in_dim;
-    for (int64_t i = 0; i < shape.in_count[0]; ++i) u[i] = from[i];
+    using V = typename Simd<T>::type;
+    constexpr int L = Simd<T>::lanes;
+    int64_t o = 0;
+    for (; o + L <= shape.in_count[0]; o += L) *reinterpret_cast<V*>(u + o) = *reinterpret_cast<const V*>(from + o);
+    for (; o < shape.in_count[0]; ++o) u[o] = from[o];
     Rotation<T> r = step;
     for (int64_t n = 1; n < shape.in_orders; ++n, r = r * step) {
       const int64_t count = shape.in_count[n];
@@ -33,7 +37,13 @@ struct Moments {
       const T* __restrict s = c + count;
       T* __restrict uc = u + shape.in_start[n];
       T* __restrict us = uc + count;
-      for (int64_t i = 0; i < count; ++i) {
+      int64_t i = 0;
+      for (; i + L <= count; i += L) {
+        const V re = *reinterpret_cast<const V*>(c + i), im = *reinterpret_cast<const V*>(s + i);
+        *reinterpret_cast<V*>(uc + i) = r.c * re - r.s * im;
+        *reinterpret_cast<V*>(us + i) = r.s * re + r.c * im;
+      }
+      for (; i < count; ++i) {
         const T re = c[i], im = s[i];
         uc[i] = r.c * re - r.s * im;
         us[i] = r.s * re + r.c * im;
@@ -41,43 +51,51 @@ struct Moments {
     }
   }
 
-  // Fill `turned` and, if `radial_weighted`, `weights` for up to kEdges slots of one vertex.
+  // Fill `turned` and `weights` for up to kEdges slots of one vertex.
   void load(int64_t slot, int64_t count) const {
     const int64_t R = shape.radial, width = shape.parts * R;
     for (int64_t k = 0; k < count; ++k) {
       const int64_t e = graph.edge(slot + k);
+      // Rows of the sources lie anywhere: ask for one while the one before it is turned.
+      if (k + 1 < count) {
+        const T* next = x + graph.neighbour(graph.edge(slot + k + 1)) * shape.in_dim;
+        for (int64_t i = 0; i < shape.in_dim; i += 64 / sizeof(T)) __builtin_prefetch(next + i);
+      }
       const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
       turn(graph.neighbour(e), rotation(angles.into), turned + k * shape.in_padded);
-      const Rotation<T> step = rotation(angles.out);
-      Rotation<T> r = step;
+      const T* radial = graph.radial + e * R;
       T* w = weights + k * width;
-      for (int64_t b = 0; b < R; ++b) w[b] = graph.radial[e * R + b];
+      for (int64_t b = 0; b < R; ++b) w[b * shape.parts] = radial[b];
+      const Rotation<T> step = shape.out_orders > 1 ? rotation(angles.out) : Rotation<T>{1, 0};
+      Rotation<T> r = step;
       for (int64_t m = 1; m < shape.out_orders; ++m, r = r * step)
         for (int64_t b = 0; b < R; ++b) {
-          w[(2 * m - 1) * R + b] = w[b] * r.c;
-          w[2 * m * R + b] = w[b] * r.s;
+          w[b * shape.parts + 2 * m - 1] = radial[b] * r.c;
+          w[b * shape.parts + 2 * m] = radial[b] * r.s;
         }
     }
   }
 
-  // All moments of the vertices [first, first + count): part j, vertex v, function b at
-  // out + ((j * block + v) * R + b) * in_dim.
-  void gather(int64_t first, int64_t count, int64_t block, T* out) const {
-    const int64_t R = shape.radial, depth = R * shape.in_dim, width = shape.parts * R;
+  // All moments of the vertices [first, first + count).
+  void gather(int64_t first, int64_t count, T* out) const {
+    const int64_t D = shape.in_dim, width = shape.parts * shape.radial;
     for (int64_t v = 0; v < count; ++v) {
       const int64_t begin = graph.ptr[first + v], end = graph.ptr[first + v + 1];
       int64_t slot = begin;
       do {  // at least once, so that a vertex without neighbours gets zeros
         const int64_t some = end - slot < kEdges ? end - slot : kEdges;
         load(slot, some);
-        for (int64_t b = 0; b < R; ++b)
-          gemm<T>(shape.parts, shape.in_dim, some, weights + b, R, width, turned, shape.in_padded, 0,
-                  out + v * depth + b * shape.in_dim, block * depth, slot != begin);
+        gemm<T>(width, D, some, weights, 1, width, turned, shape.in_padded, 0, out + v * D, count * D, slot != begin);
         slot += some;
       } while (slot < end);
     }
   }
 };
+
+// Where the rows of function b and output order m begin: `count` vertices, twice as many rows from order 1 on.
+inline int64_t moment_start(const ConvShape& shape, int64_t b, int64_t m, int64_t count) {
+  return (b * shape.parts + (m == 0 ? 0 : 2 * m - 1)) * count * shape.in_dim;
+}
 
 // Gradient rows of order m for the products with the moments' rows: [g_cos | g_sin] for the cosine moments, then
 // [g_sin | -g_cos] for the sine moments; g_0 alone at order 0.
@@ -104,20 +122,17 @@ void stack_gradient(const ConvShape& shape, int64_t m, int64_t count, const T* g
 template <typename T>
 void conv_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* packed, int64_t first,
                 int64_t count, T* y, Scratch<T> scratch) {
-  const int64_t depth = shape.radial * shape.in_dim;
-  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, count, scratch.moments);
+  const int64_t D = shape.in_dim, panel_stride = shape.panel * shape.radial * D;
+  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, scratch.moments);
   for (int64_t m = 0; m < shape.out_orders; ++m) {
-    const int64_t C = shape.out_count[m];
+    const int64_t C = shape.out_count[m], parts = m == 0 ? 1 : 2;
     if (C == 0) continue;
-    const T* rows = scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth);
-    const T* weight = packed + shape.packed_start[m];
     T* to = y + first * shape.out_dim + shape.out_start[m];
-    if (m == 0) {
-      gemm<T>(count, C, depth, rows, depth, 1, weight, shape.panel, shape.panel * depth, to, shape.out_dim, false);
-      continue;
-    }
-    gemm<T>(2 * count, 2 * C, depth, rows, depth, 1, weight, shape.panel, shape.panel * depth, scratch.product,
-            shape.grad_padded, false);
+    for (int64_t b = 0; b < shape.radial; ++b)
+      gemm<T>(parts * count, parts * C, D, scratch.moments + moment_start(shape, b, m, count), D, 1,
+              packed + shape.packed_start[m] + b * D * shape.panel, shape.panel, panel_stride,
+              m == 0 ? to : scratch.product, m == 0 ? shape.out_dim : shape.grad_padded, b > 0);
+    if (m == 0) continue;
     for (int64_t v = 0; v < count; ++v) {
       const T* __restrict cosine = scratch.product + v * shape.grad_padded;
       const T* __restrict sine = scratch.product + (count + v) * shape.grad_padded;
@@ -133,15 +148,16 @@ void conv_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
 template <typename T>
 void weight_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, int64_t first,
                   int64_t count, T* weight_grad, Scratch<T> scratch) {
-  const int64_t depth = shape.radial * shape.in_dim;
-  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, count, scratch.moments);
+  const int64_t D = shape.in_dim;
+  Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, scratch.moments);
   for (int64_t m = 0; m < shape.out_orders; ++m) {
     if (shape.out_count[m] == 0) continue;
     stack_gradient(shape, m, count, grad + first * shape.out_dim, scratch.product);
     const int64_t parts = m == 0 ? 1 : 2;
-    const T* rows = scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth);
-    gemm<T>(depth, parts * shape.out_count[m], parts * count, rows, 1, depth, scratch.product, shape.grad_padded, 0,
-            weight_grad + shape.out_start[m], shape.out_dim, true);
+    for (int64_t b = 0; b < shape.radial; ++b)
+      gemm<T>(D, parts * shape.out_count[m], parts * count, scratch.moments + moment_start(shape, b, m, count), 1, D,
+              scratch.product, shape.grad_padded, 0, weight_grad + b * D * shape.out_dim + shape.out_start[m],
+              shape.out_dim, true);
   }
 }
 
@@ -150,14 +166,15 @@ void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
                 int64_t first, int64_t count, T* radial_grad, Scratch<T> scratch) {
   using V = typename Simd<T>::type;
   constexpr int L = Simd<T>::lanes;
-  const int64_t R = shape.radial, depth = R * shape.in_dim, D = shape.in_dim;
+  const int64_t R = shape.radial, D = shape.in_dim;
   for (int64_t m = 0; m < shape.out_orders; ++m) {
     const int64_t parts = m == 0 ? 1 : 2;
     stack_gradient(shape, m, count, grad + first * shape.out_dim, scratch.product);
     const int64_t inner = parts * shape.out_count[m];
-    gemm<T>(parts * count, depth, inner, scratch.product, shape.grad_padded, 1, packed + shape.packed_start[m],
-            shape.panel, shape.panel * inner, scratch.moments + (m == 0 ? 0 : (2 * m - 1) * count * depth), depth,
-            false);
+    for (int64_t b = 0; b < R; ++b)
+      gemm<T>(parts * count, D, inner, scratch.product, shape.grad_padded, 1,
+              packed + shape.packed_start[m] + b * inner * shape.in_padded, shape.panel, shape.panel * inner,
+              scratch.moments + moment_start(shape, b, m, count), D, false);
   }
   const Moments<T> moments{shape, graph, x, scratch.turned, scratch.weights};
   for (int64_t v = 0; v < count; ++v) {
@@ -171,7 +188,7 @@ void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
         Rotation<T> r{1, 0};
         for (int64_t j = 0; j < shape.parts; ++j) {
           if (j % 2 == 1) r = r * step;
-          const T* d = scratch.moments + ((j * count + v) * R + b) * D;
+          const T* d = scratch.moments + ((b * shape.parts + j) * count + v) * D;
           V lanes = V{};
           int64_t i = 0;
           for (; i + L <= D; i += L)
