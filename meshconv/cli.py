@@ -96,7 +96,7 @@ def _info(args: list[str]) -> None:
     import torch
 
     import meshconv
-    from meshconv.ops import BACKEND
+    from meshconv.ops import BACKEND, OPERATORS
 
     print(f"meshconv {meshconv.__version__}  python {platform.python_version()}  torch {torch.__version__}  "
           f"numpy {numpy.__version__}")  # fmt: skip
@@ -108,9 +108,9 @@ def _info(args: list[str]) -> None:
         built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
         print(f"cuda: no device (torch built {built})")
     print(f"backend: {BACKEND.reason}")
-    for name in ("gauge_conv", "gauge_conv_weight", "gauge_conv_edge"):
+    for name in OPERATORS:
         where = [f"{device}: {'compiled' if device in BACKEND.devices else 'reference'}" for device in ("cpu", "cuda")]
-        print(f"  {name:18} {', '.join(where)}")
+        print(f"  {name:22} {', '.join(where)}")
 
 
 def _quiet() -> None:

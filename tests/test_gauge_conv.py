@@ -26,6 +26,9 @@ TYPES = [
     ("16x0 + 16x1 + 16x2", "16x0 + 16x1 + 16x2"),
     ("17x0 + 33x1", "31x0 + 15x2"),
     ("5x0", "20x0 + 13x6"),
+    ("40x0 + 24x1 + 17x2", "2x0"),  # from here on the compiled operator multiplies first
+    ("64x0 + 64x1", "3x0 + 2x1"),
+    ("70x0", "1x0 + 1x2"),
 ]
 
 

@@ -20,6 +20,7 @@ struct ConvShape {
   int64_t panel;                     // columns of a packed panel: two vectors
   int64_t in_padded, grad_padded;    // row strides of scratch, whole panels
   int64_t packed_start[kMaxOrders];  // where the packed weights of an output order begin
+  int64_t rows_per_source;           // R (2 N + 1), product first: rows of length D_out that a source's product has
 };
 
 // Edges in compressed rows of whoever collects: targets, or sources for the adjoint.
@@ -42,15 +43,17 @@ struct BlockKernels {
   int64_t lanes;
   void (*conv)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* packed, int64_t first, int64_t count, T* y,
                Scratch<T>);
+  void (*multiply)(const ConvShape&, const T* x, const T* packed, int64_t count, T* products, Scratch<T>);
+  void (*collect)(const ConvShape&, const ConvGraph<T>&, const T* products, int64_t first, int64_t count, T* y,
+                  Scratch<T>);
   void (*weight)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, int64_t first, int64_t count,
                  T* weight_grad, Scratch<T>);
   void (*edge)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, const T* packed, int64_t first,
                int64_t count, T* radial_grad, Scratch<T>);
 };
 
-// The kernels for this processor, and the instruction set's name.
+// The kernels for this processor.
 template <typename T>
 const BlockKernels<T>& block_kernels();
-const char* instruction_set();
 
 }  // namespace meshconv

@@ -145,6 +145,73 @@ void conv_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
   }
 }
 
+// The other order, for outputs much narrower than inputs: the products with W first, once per source, then
+//
+//   y = sum_e rho_out(theta) sum_b R_b (P_b0 + sum_n cos(n phi) P_bn + sin(n phi) Q_bn),     phi = g - theta
+//
+// with P_bn = W_b^T x^n and Q_bn = W_b^T (i x^n), all of length D_out. Products are laid out [source][R][2 N + 1][D_out].
+template <typename T>
+void multiply_block(const ConvShape& shape, const T* x, const T* packed, int64_t count, T* products,
+                    Scratch<T> scratch) {
+  const int64_t D = shape.out_dim, panel_stride = shape.panel * shape.radial * shape.in_dim;
+  for (int64_t n = 0; n < shape.in_orders; ++n) {
+    const int64_t C = shape.in_count[n];
+    if (n > 0)
+      for (int64_t v = 0; v < count; ++v) {
+        const T* from = x + v * shape.in_dim + shape.in_start[n];
+        T* to = scratch.moments + v * 2 * C;
+        for (int64_t i = 0; i < C; ++i) {
+          to[i] = -from[C + i];
+          to[C + i] = from[i];
+        }
+      }
+    for (int64_t b = 0; b < shape.radial; ++b) {
+      const T* weight = packed + (b * shape.in_dim + shape.in_start[n]) * shape.panel;
+      T* to = products + (b * (2 * shape.in_orders - 1) + (n == 0 ? 0 : 2 * n - 1)) * D;
+      const int64_t row = shape.rows_per_source * D, depth = (n == 0 ? 1 : 2) * C;
+      gemm<T>(count, D, depth, x + shape.in_start[n], shape.in_dim, 1, weight, shape.panel, panel_stride, to, row, false);
+      if (n > 0)
+        gemm<T>(count, D, depth, scratch.moments, depth, 1, weight, shape.panel, panel_stride, to + D, row, false);
+    }
+  }
+}
+
+template <typename T>
+void collect_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* products, int64_t first, int64_t count,
+                   T* y, Scratch<T> scratch) {
+  const int64_t R = shape.radial, D = shape.out_dim;
+  T* __restrict sum = scratch.turned;
+  for (int64_t v = first; v < first + count; ++v) {
+    T* __restrict out = y + v * D;
+    for (int64_t i = 0; i < D; ++i) out[i] = 0;
+    for (int64_t slot = graph.ptr[v]; slot < graph.ptr[v + 1]; ++slot) {
+      const int64_t e = graph.edge(slot);
+      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
+      const Rotation<T> step = rotation(angles.into);
+      const T* row = products + graph.neighbour(e) * shape.rows_per_source * D;
+      for (int64_t i = 0; i < D; ++i) sum[i] = 0;
+      for (int64_t b = 0; b < R; ++b) {
+        Rotation<T> r{graph.radial[e * R + b], 0};
+        for (int64_t n = 0; n < shape.in_orders; ++n, r = r * step)
+          for (int part = 0; part < (n == 0 ? 1 : 2); ++part, row += D) {
+            const T factor = part == 0 ? r.c : r.s;
+            for (int64_t i = 0; i < D; ++i) sum[i] += factor * row[i];
+          }
+      }
+      for (int64_t i = 0; i < shape.out_count[0]; ++i) out[i] += sum[i];
+      const Rotation<T> back = rotation(angles.out);
+      Rotation<T> r = back;
+      for (int64_t m = 1; m < shape.out_orders; ++m, r = r * back) {
+        const int64_t C = shape.out_count[m], start = shape.out_start[m];
+        for (int64_t i = start; i < start + C; ++i) {
+          out[i] += r.c * sum[i] - r.s * sum[C + i];
+          out[C + i] += r.s * sum[i] + r.c * sum[C + i];
+        }
+      }
+    }
+  }
+}
+
 template <typename T>
 void weight_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, int64_t first,
                   int64_t count, T* weight_grad, Scratch<T> scratch) {
@@ -205,6 +272,7 @@ void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
 }
 
 template <typename T>
-constexpr BlockKernels<T> kKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, weight_block<T>, edge_block<T>};
+constexpr BlockKernels<T> kKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, multiply_block<T>,
+                                      collect_block<T>, weight_block<T>, edge_block<T>};
 
 }  // namespace meshconv::MESHCONV_ISA

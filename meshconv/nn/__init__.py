@@ -5,9 +5,10 @@ from meshconv.nn.conv import GaugeConv
 from meshconv.nn.linear import Linear
 from meshconv.nn.nonlinearity import FourierNonlinearity, GatedNonlinearity, NormNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
-from meshconv.nn.pool import ClusterPool, ClusterUnpool, GlobalPool
+from meshconv.nn.pool import ClusterMaxPool, ClusterPool, ClusterUnpool, GlobalPool
 
 __all__ = [
+    "ClusterMaxPool",
     "ClusterPool",
     "ClusterUnpool",
     "FieldBatchNorm",

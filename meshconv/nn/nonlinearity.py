@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
+from meshconv.ops import fourier_act
+from meshconv.ops.fourier import ACTIVATIONS
 
 
 class NormNonlinearity(nn.Module):
@@ -85,11 +85,11 @@ class FourierNonlinearity(nn.Module):
     r"""Read fields of orders 0 to M as a function on the circle, act point by point, take Fourier coefficients.
 
     .. math:: f(\phi_k) = f^0 + \sum_m (f^m_c \cos m\phi_k + f^m_s \sin m\phi_k), \qquad
-        f \mapsto \mathrm{DFT}[\mathrm{relu}(f(\phi_k))]_{m \le M}
+        f \mapsto \mathrm{DFT}[\sigma(f(\phi_k))]_{m \le M}
 
-    Equivariant exactly under turns by ``2 pi / N`` and approximately under others: relu creates all frequencies,
-    and those above ``N - M`` alias back. The relative gauge error for Gaussian features of order 2 is about 31 % with
-    ``N = 2M + 1`` samples and about 1.3 % with the default ``8M + 1``; ``tests/test_fourier.py`` measures it.
+    Equivariant exactly under turns by ``2 pi / N`` and approximately under others: sigma creates all frequencies,
+    and those above ``N - M`` alias back. The relative gauge error of relu for Gaussian features of order 2 is about
+    31 % with ``N = 2M + 1`` samples and about 1.3 % with the default ``8M + 1``; ``tests/test_fourier.py`` measures it.
 
     Parameters
     ----------
@@ -97,9 +97,11 @@ class FourierNonlinearity(nn.Module):
         The same multiplicity at all orders from 0 to M.
     samples
         Number N of points on the circle, at least ``2M + 1``.
+    activation
+        ``"relu"``, or ``"silu"``, which is smooth and so leaves less to alias.
     """
 
-    def __init__(self, in_type: FieldType | str, samples: int | None = None):
+    def __init__(self, in_type: FieldType | str, samples: int | None = None, activation: str = "relu"):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
         counts = self.in_type.multiplicities
@@ -109,23 +111,14 @@ class FourierNonlinearity(nn.Module):
         self.samples = 8 * order + 1 if samples is None else samples
         if self.samples < 2 * order + 1:
             raise ValueError(f"{self.samples} samples do not resolve order {order}; it takes {2 * order + 1}")
-        phi = torch.arange(self.samples, dtype=torch.float64) * (2 * math.pi / self.samples)
-        rows = [torch.ones_like(phi)]
-        for m in range(1, order + 1):
-            rows += [torch.cos(m * phi), torch.sin(m * phi)]
-        synthesis = torch.stack(rows)
-        analysis = synthesis * (2 / self.samples)
-        analysis[0] /= 2
-        self.register_buffer("synthesis", synthesis, persistent=False)
-        self.register_buffer("analysis", analysis, persistent=False)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x, "input")
-        channels = self.in_type.multiplicities[0]
-        parts = x.unflatten(-1, (-1, channels))
-        samples = torch.einsum("...pc,pk->...kc", parts, self.synthesis.to(x.dtype))
-        out = torch.einsum("...kc,pk->...pc", samples.relu(), self.analysis.to(x.dtype))
-        return out.flatten(-2)
+        parts = x.unflatten(-1, (-1, self.in_type.multiplicities[0]))
+        return fourier_act(parts, self.samples, self.activation).flatten(-2)
 
     def extra_repr(self) -> str:
-        return f"{self.in_type}, samples={self.samples}"
+        return f"{self.in_type}, samples={self.samples}, activation={self.activation!r}"

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.hierarchy import Pooling
+from meshconv.ops import transport_max, transport_sum
+from meshconv.ops.gauge_conv import Edges
 
 
 class ClusterPool(nn.Module):
@@ -19,14 +21,39 @@ class ClusterPool(nn.Module):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
 
+    def forward(self, x: Tensor, pooling: Pooling, areas: Tensor | None = None) -> Tensor:
+        """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``; with ``areas [V_fine]`` the mean is weighed by them."""
+        _check_vertices(x, pooling.num_fine)
+        edges = _from_parents(pooling)
+        weight = torch.ones_like(pooling.transporter) if areas is None else areas
+        share = _shares(weight, pooling.parent, edges, transpose=True)
+        return transport_sum(x, share, -pooling.transporter, edges, self.in_type, transpose=True)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+class ClusterMaxPool(nn.Module):
+    r"""The longest field of each cluster, channel by channel, in the frame of its centre.
+
+    .. math:: F_c = \rho(g_{q^* \to c}) f_{q^*}, \qquad q^* = \arg\max_{q \in c} |f_q|
+
+    Scalars are compared by value, as in ordinary max pooling; lengths do not see the frame, so it is equivariant.
+    """
+
+    def __init__(self, in_type: FieldType | str):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``."""
         _check_vertices(x, pooling.num_fine)
-        # Angles keep their precision: in bfloat16 they would be off by half a degree.
-        moved = self.in_type.rotate(x, pooling.transporter).to(x.dtype)
-        total = moved.new_zeros(*x.shape[:-2], pooling.num_coarse, x.shape[-1])
-        total = total.index_add(-2, pooling.parent, moved)
-        return total / pooling.child_ptr.diff().to(x.dtype)[:, None]
+        child = pooling.child
+        points = torch.arange(pooling.num_fine, device=child.device)
+        place = torch.empty_like(child).scatter_(0, child, points)
+        ptr = torch.arange(pooling.num_fine + 1, device=child.device)
+        edges = (pooling.child_ptr, child, pooling.parent[child], ptr, place)
+        return transport_max(x, pooling.transporter[child], edges, self.in_type, scalars="value")
 
     def extra_repr(self) -> str:
         return str(self.in_type)
@@ -42,10 +69,17 @@ class ClusterUnpool(nn.Module):
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         """``[..., V_coarse, dim]`` to ``[..., V_fine, dim]``."""
         _check_vertices(x, pooling.num_coarse)
-        return self.in_type.rotate(x.index_select(-2, pooling.parent), -pooling.transporter).to(x.dtype)
+        ones = torch.ones_like(pooling.transporter)
+        return transport_sum(x, ones, -pooling.transporter, _from_parents(pooling), self.in_type)
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+def _from_parents(pooling: Pooling) -> Edges:
+    """One edge a fine point, from its parent to it: then the children are the transposed rows, already there."""
+    points = torch.arange(pooling.num_fine + 1, device=pooling.parent.device)
+    return points, pooling.parent, points[:-1], pooling.child_ptr, pooling.child
 
 
 class GlobalPool(nn.Module):
@@ -70,19 +104,25 @@ class GlobalPool(nn.Module):
         """``[..., V, dim]`` to ``[..., G, num_fields]``."""
         _check_vertices(x, graph.num_vertices)
         values = self.in_type.invariants(x)
-        index = graph.batch_index
-        out = values.new_zeros(*values.shape[:-2], graph.num_graphs, values.shape[-1])
+        points = torch.arange(graph.num_vertices + 1, device=x.device)
+        edges = (graph.graph_ptr, points[:-1], graph.batch_index, points, points[:-1])
+        # Invariants are scalars: nothing turns.
+        still = torch.zeros_like(graph.areas)
         if self.reduction == "max":
-            where = index[:, None].expand_as(values)
-            return out.scatter_reduce(-2, where, values, "amax", include_self=False)
-        weight = graph.areas.to(x.dtype) if self.reduction == "area" else torch.ones_like(values[..., 0])
-        weight = weight.expand(values.shape[:-1])
-        total = weight.new_zeros(*weight.shape[:-1], graph.num_graphs).index_add(-1, index, weight)
-        total = torch.where(total > 0, total, 1)
-        return out.index_add(-2, index, values * weight[..., None]) / total[..., None]
+            return transport_max(values, still, edges, self.out_type, scalars="value")
+        weight = graph.areas if self.reduction == "area" else torch.ones_like(graph.areas)
+        share = _shares(weight, graph.batch_index, edges)
+        return transport_sum(values, share, still, edges, self.out_type)
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, reduction={self.reduction!r}"
+
+
+def _shares(weight: Tensor, owner: Tensor, edges: Edges, transpose: bool = False) -> Tensor:
+    """``weight`` over its sum in the row that owns the member; in a row without weight all shares are zero."""
+    ones = torch.ones_like(weight)
+    total = transport_sum(weight[:, None], ones, 0 * ones, edges, FieldType("1x0"), transpose)[:, 0]
+    return weight / torch.where(total > 0, total, 1)[owner]
 
 
 def _check_vertices(x: Tensor, expected: int) -> None:

@@ -1,7 +1,38 @@
 """Operators: compiled kernels and, beside each, its plain-torch reference."""
 
+from meshconv.ops import segment_autograd as _registers_derivatives  # noqa: F401
 from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
 from meshconv.ops.reference import gauge_conv_reference
+from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
-__all__ = ["BACKEND", "gauge_conv", "gauge_conv_reference", "is_compiled"]
+OPERATORS = (
+    "gauge_conv",
+    "gauge_conv_weight",
+    "gauge_conv_edge",
+    "transport_sum",
+    "transport_dot",
+    "transport_argmax",
+    "transport_select",
+    "segment_softmax",
+    "segment_total",
+    "fourier_act",
+    "fourier_act_grad",
+    "fourier_act_curvature",
+)
+"""Every operator of the extension, ``torch.ops.meshconv.<name>``."""
+
+__all__ = [
+    "BACKEND",
+    "OPERATORS",
+    "fourier_act",
+    "fourier_act_reference",
+    "gauge_conv",
+    "gauge_conv_reference",
+    "is_compiled",
+    "segment_softmax",
+    "transport_dot",
+    "transport_max",
+    "transport_sum",
+]

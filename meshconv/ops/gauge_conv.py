@@ -128,7 +128,14 @@ class _Call:
         )  # fmt: skip
 
     def weight(self, x: Tensor, y: Tensor, radial: Tensor) -> Tensor:
-        return torch.ops.meshconv.gauge_conv_weight(x, y, radial, *self._tail())
+        # <y, conv(x)> = <adjoint(y), x>: moments may be taken of either side, so of the one with fewer.
+        of_x, of_y = ((2 * len(a) - 1) * _dim(b) for a, b in ((self.out_type, self.in_type), (self.in_type, self.out_type)))
+        if of_x <= of_y:
+            return torch.ops.meshconv.gauge_conv_weight(x, y, radial, *self._tail())
+        swapped = torch.ops.meshconv.gauge_conv_weight(
+            y, x, radial, self.angle, self.transporter, *self.edges, self.out_type, self.in_type, not self.transpose
+        )
+        return swapped.transpose(1, 2).contiguous()
 
     def edge(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         return torch.ops.meshconv.gauge_conv_edge(x, y, weight, *self._tail())

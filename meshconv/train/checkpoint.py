@@ -28,8 +28,7 @@ def load_task(path: str | Path) -> Task:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a file that is not its own
-        reason = str(error).splitlines()[0][:120]
-        raise InputError(f"{path}: not a readable checkpoint ({reason})") from error
+        raise InputError(f"{path}: not a readable checkpoint; use one that meshconv fit wrote") from error
     hparams = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
     kind = hparams.get("spec", {}).get("kind")
     if kind not in _TASKS:

@@ -50,10 +50,10 @@ def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -
     if not paths:
         raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
     spec, names = task.hparams["spec"], task.hparams["class_names"]
+    strict = strict or len(paths) == 1  # nothing else is left to predict
     samples, problems = prepare_meshes([(p, -1) for p in paths], spec["transport"], strict, "preparing meshes")
     if not samples:
-        many = f"none of {len(problems)} meshes can be used, the first: " if len(problems) > 1 else ""
-        raise InputError(many + problems[0])
+        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
     rows = []
     with torch.no_grad():
         for start in range(0, len(samples), 16):
