@@ -15,7 +15,7 @@ from meshconv.datasets.climate import KoeppenClimate
 from meshconv.train import SegmentationTask
 
 NETWORKS = {
-    "SphereUNet": {"channels": [16, 24, 32, 32], "max_order": 1},
+    "SphereUNet": {"channels": [16, 24], "max_order": 1},
     "PixelwiseNetwork": {},
 }
 
@@ -23,7 +23,7 @@ NETWORKS = {
 def run(network: str, fold: int, steps: int, rate: float, seed: int) -> tuple[float, float, float]:
     """Accuracy and mean IoU on the held-out blocks, and seconds of training."""
     lightning.seed_everything(seed, verbose=False)
-    data = KoeppenClimate(fold=fold)
+    data = KoeppenClimate(fold=fold, num_levels=2)
     task = SegmentationTask(network, str(data.in_type), data.class_names, data.spec, NETWORKS[network], rate)
     trainer = lightning.Trainer(max_epochs=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                                 enable_model_summary=False, accelerator="cpu")  # fmt: skip
@@ -36,7 +36,7 @@ def run(network: str, fold: int, steps: int, rate: float, seed: int) -> tuple[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--learning_rate", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -14,6 +14,10 @@
 //   gauge_conv         y = sum_e sum_b radial_eb rho_out(angle) W_b^T rho_in(transporter - angle) x_src   [B, V_dst, D_out]
 //   gauge_conv_weight  d<grad, y>/d weight   [R, D_in, D_out]
 //   gauge_conv_edge    d<grad, y>/d radial   [E, R]
+// geodesics: V vertices, H half-edges (three per face), E edges of the one-ring graph, N members of all neighbourhoods.
+//   points [V, 3], frames [V, 3, 3], origin [H], twin [H], corner [H], fan_angle [H], total [V], scale [V], kind [V],
+//   ring_ptr [V + 1], ring_src [E], ring_radius [E], ring_angle [E], ring_transporter [E]
+//   -> ptr [V + 1], src [N], log_radius [N], log_angle [N], transporter [N]
 #define MESHCONV_GRAPH                                                                                   \
   "Tensor angle, Tensor transporter, Tensor dst_ptr, Tensor src, Tensor dst, Tensor src_ptr, "           \
   "Tensor src_edge, int[] in_type, int[] out_type, bool transpose) -> Tensor"
@@ -36,6 +40,11 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
   m.def("gauge_conv(Tensor x, Tensor weight, Tensor radial, " MESHCONV_GRAPH);
   m.def("gauge_conv_weight(Tensor x, Tensor grad, Tensor radial, " MESHCONV_GRAPH);
   m.def("gauge_conv_edge(Tensor x, Tensor grad, Tensor weight, " MESHCONV_GRAPH);
+  m.def(
+      "geodesics(Tensor points, Tensor frames, Tensor origin, Tensor twin, Tensor corner, Tensor fan_angle, "
+      "Tensor total, Tensor scale, Tensor kind, Tensor ring_ptr, Tensor ring_src, Tensor ring_radius, "
+      "Tensor ring_angle, Tensor ring_transporter, int rings, float radius, int nearest) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def("transport_sum(Tensor x, Tensor weight, Tensor transporter, " MESHCONV_MEMBERS "bool transpose) -> Tensor");
   m.def("transport_dot(Tensor x, Tensor y, Tensor transporter, " MESHCONV_MEMBERS "int heads) -> Tensor");
   m.def("transport_argmax(Tensor x, " MESHCONV_MEMBERS "bool signed_scalars) -> Tensor");
@@ -51,6 +60,7 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   m.impl("gauge_conv", TORCH_BOX(&meshconv::gauge_conv_cpu));
   m.impl("gauge_conv_weight", TORCH_BOX(&meshconv::gauge_conv_weight_cpu));
   m.impl("gauge_conv_edge", TORCH_BOX(&meshconv::gauge_conv_edge_cpu));
+  m.impl("geodesics", TORCH_BOX(&meshconv::geodesics_cpu));
   m.impl("transport_sum", TORCH_BOX(&meshconv::transport_sum_cpu));
   m.impl("transport_dot", TORCH_BOX(&meshconv::transport_dot_cpu));
   m.impl("transport_argmax", TORCH_BOX(&meshconv::transport_argmax_cpu));

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace meshconv {
@@ -23,6 +24,15 @@ MESHCONV_OPERATOR(gauge_conv_weight_cuda, grad, radial)
 MESHCONV_OPERATOR(gauge_conv_edge_cuda, grad, weight)
 
 #undef MESHCONV_OPERATOR
+
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
+           torch::stable::Tensor>
+geodesics_cpu(torch::stable::Tensor points, torch::stable::Tensor frames, torch::stable::Tensor origin,
+              torch::stable::Tensor twin, torch::stable::Tensor corner, torch::stable::Tensor fan_angle,
+              torch::stable::Tensor total, torch::stable::Tensor scale, torch::stable::Tensor kind,
+              torch::stable::Tensor ring_ptr, torch::stable::Tensor ring_src, torch::stable::Tensor ring_radius,
+              torch::stable::Tensor ring_angle, torch::stable::Tensor ring_transporter, int64_t rings, double radius,
+              int64_t nearest);
 
 #define MESHCONV_OPERATORS(device)                                                                                  \
   torch::stable::Tensor transport_sum_##device(                                                                     \

@@ -213,8 +213,8 @@ def _modulus(block: Tensor) -> Tensor:
     c, s = block.chunk(2, dim=-1)
     square = c * c + s * s
     # sqrt has an infinite slope at 0, and inf * 0 is NaN in the backward pass.
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
+    zero = square == 0
+    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
 
 
 def _strip(counts: list[int], text: object) -> tuple[int, ...]:

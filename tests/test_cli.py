@@ -40,7 +40,7 @@ def trained(shapes, tmp_path_factory):
 def climate(tmp_path_factory):
     """A run of two steps on the climate set."""
     runs = tmp_path_factory.mktemp("runs")
-    options = '{"channels": [2, 2, 2, 2], "max_order": 1}'
+    options = '{"channels": [2, 2], "max_order": 1}'
     arguments = ["--trainer.max_epochs", "2", "--model.init_args.options", options, *common(runs)]
     assert main(["fit", "--config", "configs/climate_koeppen.yaml", *arguments]) == 0
     return runs / "climate_koeppen"

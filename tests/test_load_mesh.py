@@ -12,7 +12,7 @@ import trimesh
 from meshes import icosphere, torus
 
 from meshconv.errors import InputError
-from meshconv.io.meshes import load_mesh, mesh_formats
+from meshconv.io.meshes import load_mesh, mesh_formats, read_mesh
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 PLY = (
@@ -64,7 +64,7 @@ def test_obj_keeps_vertices_and_their_order(write: Callable[..., Path]) -> None:
         "v 0.5 2 0 1.0 0.2 0.3\nf -1 -2 -3\n"
         "v 0 0 1\nf 2 3 4 5 7\n"
     )
-    mesh = load_mesh(write("m.obj", text))
+    mesh = read_mesh(write("m.obj", text))
     assert mesh.vertices[0].tolist() == [9, 9, 9]
     assert mesh.num_vertices == 7
     assert mesh.faces.tolist() == [[1, 2, 3], [1, 3, 4], [5, 4, 3], [1, 2, 3], [1, 3, 4], [1, 4, 6]]

@@ -225,6 +225,18 @@ def test_bits_do_not_depend_on_threads(random_graph, name):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.usefixtures("compiled")
+def test_long_rows_keep_their_digits():
+    """Each sum in float32 rounds; only a few dozen of them may follow one another."""
+    members = 200_000
+    points, zeros = torch.arange(members + 1), torch.zeros(members, dtype=torch.int64)
+    edges = (torch.tensor([0, members]), points[:-1], zeros, points, points[:-1])
+    x, ones, g = torch.full((members, 3), 0.1), torch.ones(members), torch.zeros(members)
+    y = transport_sum(x, ones, g, edges, FieldType("1x0 + 1x1")).double()
+    expected = torch.full((1, 3), members * float(x[0, 0]), dtype=torch.float64)
+    torch.testing.assert_close(y, expected, rtol=5e-6, atol=0)
+
+
 def test_weights_of_every_shape(random_graph):
     case = Case.random(random_graph(20, 60), "2x0 + 2x1", heads=2, batch=6)
     x, edges, g, t = case.x.reshape(2, 3, 20, -1), case.edges, case.graph.transporter, case.type

@@ -36,6 +36,18 @@ void add_turned(int64_t count, int64_t half, T w, Rotation<T> r, const T* __rest
   }
 }
 
+// A long row, all points of a surface say, is summed in runs of this many members, or float32 would lose digits.
+constexpr int64_t kRun = 64;
+
+// Move the sum of a run to the row's total.
+template <typename T>
+void carry(int64_t dim, T* __restrict run, double* __restrict total) {
+  for (int64_t c = 0; c < dim; ++c) {
+    total[c] += run[c];
+    run[c] = T(0);
+  }
+}
+
 template <typename T>
 Tensor sum(const SegmentArguments& a, const Tensor& weight) {
   const FieldLayout layout = a.layout;
@@ -46,10 +58,14 @@ Tensor sum(const SegmentArguments& a, const Tensor& weight) {
   const T *x = a.x.const_data_ptr<T>(), *w = weight.const_data_ptr<T>();
   T* y = out.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, batch * rows, grain(work_per_row(a)), [&](int64_t begin, int64_t end) {
+    std::vector<double> total;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / rows, row = i % rows;
+      const int64_t n = i / rows, row = i % rows, last = members.ptr[row + 1];
       T* __restrict to = y + i * layout.dim;
-      for (int64_t slot = members.ptr[row]; slot < members.ptr[row + 1]; ++slot) {
+      const bool is_long = last - members.ptr[row] > kRun;
+      if (is_long) total.assign(layout.dim, 0.0);
+      for (int64_t slot = members.ptr[row]; slot < last; ++slot) {
+        if (is_long && (slot - members.ptr[row]) % kRun == 0) carry(layout.dim, to, total.data());
         const int64_t e = members.edge(slot);
         const T* __restrict member = x + (n * from + members.neighbour(e)) * layout.dim;
         const T* factor = w + n * weight_batch + e * heads;
@@ -65,6 +81,10 @@ Tensor sum(const SegmentArguments& a, const Tensor& weight) {
               for (int64_t c = at; c < at + some; ++c) to[c] += factor[h] * member[c];
           }
         }
+      }
+      if (is_long) {
+        carry(layout.dim, to, total.data());
+        for (int64_t c = 0; c < layout.dim; ++c) to[c] = static_cast<T>(total[c]);
       }
     }
   });

@@ -88,7 +88,7 @@ class KoeppenClimate(lightning.LightningDataModule):
         fold: int = 0,
         zones: Literal["two_letter", "main"] = "two_letter",
         val_fraction: float = 0.0,
-        num_levels: int = 4,
+        num_levels: int = 2,
         seed: int = 0,
     ):
         super().__init__()

@@ -18,6 +18,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.features import MESH_FEATURES, mesh_features
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.repair import OnDefect
 from meshconv.io.meshes import load_mesh, mesh_formats
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,18 @@ class MeshSample(NamedTuple):
     name: str
 
 
-def prepare_mesh(path: Path, label: int = -1, transport: str = "levi_civita") -> MeshSample:
+def prepare_mesh(
+    path: Path, label: int = -1, transport: str = "levi_civita", on_defect: OnDefect = "repair"
+) -> MeshSample:
     """Load a mesh and compute its graph and input features; :class:`InputError` if it cannot be used."""
-    mesh = load_mesh(path)
+    mesh = load_mesh(path, on_defect)
     graph = mesh.gauge_graph(transport=transport)
     x = mesh_features(mesh, graph)
     return MeshSample(x.to(torch.float32), graph.to(torch.float32), label, str(path))
 
 
 def prepare_meshes(
-    paths: Iterable[tuple[Path, int]], transport: str, strict: bool, what: str
+    paths: Iterable[tuple[Path, int]], transport: str, strict: bool, what: str, on_defect: OnDefect = "repair"
 ) -> tuple[list[MeshSample], list[str]]:
     """Prepare many meshes with a progress bar.
 
@@ -56,7 +59,7 @@ def prepare_meshes(
     samples, problems = [], []
     for path, label in tqdm(list(paths), desc=what, unit="mesh", leave=False, disable=None):
         try:
-            samples.append(prepare_mesh(path, label, transport))
+            samples.append(prepare_mesh(path, label, transport, on_defect))
         except InputError as error:
             if strict:
                 raise
@@ -95,6 +98,9 @@ class MeshFolder(lightning.LightningDataModule):
         Share of each class's training meshes for validation.
     transport
         ``"levi_civita"`` or ``"normal_aligning"`` (see :class:`~meshconv.TriangleMesh`).
+    on_defect
+        ``"repair"`` defective meshes, ``"drop"`` their bad faces, or treat them as an ``"error"`` (see
+        :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`).
     strict
         Stop at the first mesh that cannot be used instead of leaving it out.
     seed
@@ -108,6 +114,7 @@ class MeshFolder(lightning.LightningDataModule):
         test_fraction: float = 0.2,
         val_fraction: float = 0.0,
         transport: str = "levi_civita",
+        on_defect: OnDefect = "repair",
         strict: bool = False,
         seed: int = 0,
     ):
@@ -118,6 +125,7 @@ class MeshFolder(lightning.LightningDataModule):
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size} has to be at least 1")
         self.root, self.batch_size, self.transport, self.strict = Path(root), batch_size, transport, strict
+        self.on_defect = on_defect
         files = find_mesh_files(self.root)
         self.class_names = sorted(files)
         self._paths: dict[str, list[tuple[Path, int]]] = {"train": [], "val": [], "test": []}
@@ -136,13 +144,13 @@ class MeshFolder(lightning.LightningDataModule):
     @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made, for prediction."""
-        return {"kind": "meshes", "transport": self.transport}
+        return {"kind": "meshes", "transport": self.transport, "on_defect": self.on_defect}
 
     def samples(self, split: str) -> list[MeshSample]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
         if split not in self._samples:
             samples, problems = prepare_meshes(
-                self._paths[split], self.transport, self.strict, f"preparing {split} meshes"
+                self._paths[split], self.transport, self.strict, f"preparing {split} meshes", self.on_defect
             )
             if problems and not samples:
                 raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")

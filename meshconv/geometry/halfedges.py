@@ -1,4 +1,4 @@
-"""Connectivity of triangles: clean faces, consistent orientation, half-edges and the fans round vertices."""
+"""Connectivity of triangles: half-edges and consistent orientation."""
 
 from __future__ import annotations
 
@@ -48,25 +48,13 @@ class HalfEdges:
         return bool((self.twin[self.edge_halfedge] >= 0).all())
 
 
-def clean_faces(faces: IntArray) -> IntArray:
-    """Drop faces with a repeated vertex, and all but the first of those on the same three vertices."""
-    low, middle, high = np.sort(faces, axis=1).T
-    proper = (low != middle) & (middle != high)
-    order = np.lexsort((high, middle, low))
-    same = np.zeros(len(faces), dtype=bool)
-    pair = order[1:], order[:-1]
-    same[order[1:]] = np.logical_and.reduce([a[pair[0]] == a[pair[1]] for a in (low, middle, high)])
-    keep = proper & ~same
-    return faces if keep.all() else faces[keep]
-
-
 def build_half_edges(faces: IntArray, num_vertices: int) -> HalfEdges:
     """Find twins by sorting the undirected edges.
 
     Parameters
     ----------
     faces : int64 [F, 3]
-        Clean (see :func:`clean_faces`), of any orientation.
+        No repeated corners and no duplicates; of any orientation.
     num_vertices : int
 
     Returns
@@ -96,12 +84,13 @@ def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:
     """Turn faces so that neighbours agree wherever exactly two faces share an edge.
 
     A spanning forest of the faces is walked from one face per component; in each component the side that more faces
-    were on already is kept. On a surface that cannot be oriented (Moebius strip) a seam remains.
+    were on already is kept. On a surface that cannot be oriented (Moebius strip) a seam remains, never longer than
+    before.
 
     Parameters
     ----------
     faces : int64 [F, 3]
-        Clean.
+        No repeated corners and no duplicates.
     num_vertices : int
 
     Returns
@@ -135,6 +124,10 @@ def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:
         pointer = pointer[pointer]
     size = np.bincount(component)
     flip ^= (np.bincount(component, weights=flip) > size / 2)[component]
+    # What cannot be oriented is left alone where turning gains nothing, so that a second call changes nothing.
+    before = np.bincount(component[left], weights=~agree, minlength=len(size))
+    after = np.bincount(component[left], weights=agree == (flip[left] ^ flip[right]), minlength=len(size))
+    flip &= (after < before)[component]
     return np.where(flip[:, None], faces[:, ::-1], faces)
 
 

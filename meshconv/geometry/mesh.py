@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.geometry.defects import Defects, find_defects
 from meshconv.geometry.fans import (
     FloatArray,
     VertexFans,
@@ -18,7 +20,10 @@ from meshconv.geometry.fans import (
     unfold_fans,
 )
 from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.halfedges import HalfEdges, IntArray, build_half_edges, clean_faces, orient_consistently
+from meshconv.geometry.geodesics import geodesic_graph
+from meshconv.geometry.halfedges import HalfEdges, IntArray
+from meshconv.geometry.origin import Origin
+from meshconv.geometry.repair import Isolated, OnDefect, clean_surface, repair_surface
 from meshconv.geometry.transport import Edges, align_frames, levi_civita, normal_aligning, tangent_frames
 
 # Squares of lengths stay far from the ends of the float64 range between these bounds.
@@ -37,6 +42,10 @@ class TriangleMesh:
         Counter-clockwise seen from outside.
     name : str
         Where the mesh comes from; error messages begin with it.
+    vertex_data, face_data : dict of arrays [V, ...] and [F, ...]
+        Labels, colours and whatever else belongs to each vertex or face; :meth:`repair` carries them along.
+    origin : Origin, optional
+        Where each vertex and face was before a repair or in the file; None if nothing moved.
 
     Raises
     ------
@@ -46,8 +55,8 @@ class TriangleMesh:
 
     Notes
     -----
-    Faces need not be clean: see :attr:`surface` for what is dropped or turned, and
-    :func:`~meshconv.geometry.transport.levi_civita` for vertices that are not manifold.
+    Faces need not be clean: :meth:`repair` makes them so, and without it :attr:`surface` tells what is left out or
+    turned, and :func:`~meshconv.geometry.transport.levi_civita` for vertices that are not manifold.
 
     Examples
     --------
@@ -60,6 +69,9 @@ class TriangleMesh:
     vertices: FloatArray
     faces: IntArray
     name: str = ""
+    vertex_data: dict[str, NDArray] = field(default_factory=dict)
+    face_data: dict[str, NDArray] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name}: " if self.name else ""
@@ -92,6 +104,12 @@ class TriangleMesh:
         extent = float((vertices.max(axis=0) / 2 - vertices.min(axis=0) / 2).max()) * 2
         if not (extent == 0 or _SMALLEST < extent < _LARGEST):
             raise InputError(f"{where}the mesh is {extent:g} wide; scale it to between 1e-100 and 1e100")
+        for what, data, size in (("vertex", self.vertex_data, len(vertices)), ("face", self.face_data, len(faces))):
+            for key, values in data.items():
+                if np.shape(values)[:1] != (size,):
+                    raise InputError(
+                        f"{where}{what} data {key!r} have shape {np.shape(values)}; give one row for each of {size}"
+                    )
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
         object.__setattr__(self, "_extent", extent)
@@ -130,20 +148,68 @@ class TriangleMesh:
 
     @cached_property
     def _surface_half_edges(self) -> tuple[IntArray, HalfEdges]:
-        faces = clean_faces(self.faces)
-        half_edges = build_half_edges(faces, self.num_vertices)
-        if half_edges.irregular.any():
-            faces = orient_consistently(faces, self.num_vertices)
-            half_edges = build_half_edges(faces, self.num_vertices)
-        if len(faces) and half_edges.is_closed and self._volume(faces) < -1e-9:
-            faces = np.ascontiguousarray(faces[:, ::-1])
-            half_edges = build_half_edges(faces, self.num_vertices)
-        return faces, half_edges
+        return clean_surface(self._points, self.faces)
 
-    def _volume(self, faces: IntArray) -> float:
-        """Signed volume in units of the mesh's size cubed; of flat or balanced surfaces it is only noise round 0."""
-        a, b, c = (self._points - self._points.mean(axis=0))[faces.T]
-        return float(dot(a, np.cross(b, c)).sum()) / 6
+    @cached_property
+    def defects(self) -> Defects:
+        """Everything that is wrong with :attr:`faces`, counted."""
+        return find_defects(self._points, self.faces)
+
+    def repair(self, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
+        """A mesh without defects, that knows the way back.
+
+        Parameters
+        ----------
+        on_defect : "repair" | "drop" | "error"
+            Mend as :func:`~meshconv.geometry.repair.repair_surface` tells, drop the faces that are bad, or raise.
+        isolated : "keep" | "drop"
+            Vertices without faces.
+
+        Returns
+        -------
+        TriangleMesh
+            Its ``origin.changes`` tells what was done; :meth:`to_original_vertices` and :meth:`to_original_faces`
+            bring values back. Data are carried along.
+
+        Raises
+        ------
+        InputError
+            With ``"error"``, if anything would have to be changed, or the surface cannot be oriented.
+
+        Examples
+        --------
+        >>> mesh = TriangleMesh(np.eye(3), np.array([[0, 1, 2], [2, 1, 0], [0, 0, 1]])).repair()
+        >>> str(mesh.origin.changes), mesh.to_original_faces(np.array([5.0]))
+        ('1 degenerate faces removed, 1 duplicate faces removed', array([ 5., nan, nan]))
+        """
+        if on_defect == "error":
+            problems = self.defects.problems(isolated == "drop")
+            if problems:
+                where = f"{self.name}: " if self.name else ""
+                raise InputError(f"{where}{', '.join(problems)}; repair the mesh or set on_defect to 'repair'")
+            faces, step = self.faces, Origin.identity(self.num_vertices, self.num_faces)
+        else:
+            faces, step = repair_surface(self._points, self.faces, on_defect, isolated)
+        return TriangleMesh(
+            self.vertices[step.vertex_from],
+            faces,
+            self.name,
+            {k: np.asarray(v)[step.vertex_from] for k, v in self.vertex_data.items()},
+            {k: np.asarray(v)[step.face_from] for k, v in self.face_data.items()},
+            self._origin.then(step),
+        )
+
+    @property
+    def _origin(self) -> Origin:
+        return self.origin or Origin.identity(self.num_vertices, self.num_faces)
+
+    def to_original_vertices(self, values: NDArray, fill: float | None = None) -> NDArray:
+        """Values per vertex as values per vertex of the file; see :meth:`Origin.to_original_vertices`."""
+        return self._origin.to_original_vertices(values, fill)
+
+    def to_original_faces(self, values: NDArray, fill: float | None = None) -> NDArray:
+        """Values per face as values per face or polygon of the file; see :meth:`Origin.to_original_faces`."""
+        return self._origin.to_original_faces(values, fill)
 
     @cached_property
     def corner_angles(self) -> FloatArray:
@@ -226,32 +292,54 @@ class TriangleMesh:
         frames = tangent_frames(self.vertex_normals, direction)
         return align_frames(self._points, frames, self.half_edges, self._directions, self.fans)
 
-    def gauge_graph(self, transport: str = "levi_civita") -> GaugeGraph:
-        """One-ring gauge graph: both directions of every edge, log maps and transporters, float64.
+    def gauge_graph(
+        self,
+        transport: str = "levi_civita",
+        *,
+        rings: int | None = None,
+        radius: float | None = None,
+        nearest: int | None = None,
+    ) -> GaugeGraph:
+        """Gauge graph of edges, or of geodesic neighbourhoods: log maps and transporters, float64.
 
         Parameters
         ----------
         transport : "levi_civita" | "normal_aligning"
-            See :mod:`meshconv.geometry.transport`.
+            See :mod:`meshconv.geometry.transport`; the second always takes chords for log maps.
+        rings : int, optional
+            Neighbours within so many edges, along geodesics. Without any of the three: both directions of every edge.
+        radius : float, optional
+            Neighbours within this geodesic distance in units of the square root of the mesh's area.
+        nearest : int, optional
+            The so many nearest neighbours by geodesic distance.
 
         Returns
         -------
         GaugeGraph
-            Lengths in the mesh's unit; ``scale`` is sqrt(area / number of vertices that have a face).
+            Lengths in the mesh's unit. With N vertices that have a face, ``scale`` is sqrt(area / N) for edges,
+            ``rings`` times that, half of the radius, or half of the radius of a flat disc of ``nearest`` + 1
+            vertices: the cutoff of 2 that kernels have by default is about the neighbourhood's rim.
 
         Raises
         ------
         InputError
             No faces, or an area of zero.
         ValueError
-            Unknown ``transport``.
+            Unknown ``transport``; more than one of ``rings``, ``radius``, ``nearest``, or one that is not positive.
 
         Notes
         -----
         Every mesh with an area gets a finite, valid graph; ``tests/test_transport.py`` checks holonomies, twins and
-        defective meshes.
+        defective meshes, ``tests/test_geodesics.py`` the neighbourhoods. A vertex without faces has none.
         """
+        extent = [e for e in (rings, radius, nearest) if e is not None]
+        if len(extent) > 1 or not all(e > 0 for e in extent):
+            raise ValueError(
+                f"give at most one of rings, radius, nearest, greater than 0; got {rings}, {radius}, {nearest}"
+            )
         self.check_area()
+        if extent:
+            return geodesic_graph(self, transport, rings or 0, np.inf if radius is None else radius, nearest or 0)
         half_edges = self.half_edges
         edges: Edges
         if transport == "levi_civita":

@@ -1,26 +1,27 @@
-"""Wavefront OBJ: vertices and faces as the file numbers them."""
+"""Wavefront OBJ: vertices, polygons, colours, groups and materials as the file numbers them."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.io.polygons import PolygonFile
 
 _CONTINUED = re.compile(r"\\\r?\n")
 _AFTER_SLASH = re.compile(r"/\S*")
+# Statements that hold for all polygons after them, and what the data are called.
+_STATES = {"g": "group", "o": "object", "usemtl": "material"}
 
 
-def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Read the ``v`` and ``f`` lines of an OBJ file; everything else is passed over.
+def read_obj(path: Path) -> PolygonFile:
+    """Read the ``v``, ``f``, ``g``, ``o`` and ``usemtl`` lines of an OBJ file; everything else is passed over.
 
     A reader of its own, because general ones cut the surface at texture seams and group borders, renumber the vertices
-    and take index 0 for the last vertex. Polygons become fans of triangles; negative indices count
-    back from the vertices read so far.
+    and take index 0 for the last vertex. Negative indices count back from the vertices read so far.
 
     Parameters
     ----------
@@ -28,9 +29,9 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
     Returns
     -------
-    vertices : float64 [V, 3]
-    faces : int64 [F, 3]
-        In the order of the file's polygons, zero-based, not checked against ``V``.
+    PolygonFile
+        Vertex data ``color`` (as written, float64 ``[V, 3]``) if every vertex has one; polygon data ``group``,
+        ``object`` and ``material`` (names, "" before the first) if the file names any.
 
     Raises
     ------
@@ -43,14 +44,19 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     seen: list[int] = []
     vertex_lines: list[int] = []
     face_lines: list[int] = []
+    states: dict[str, list[tuple[int, str]]] = {key: [] for key in _STATES}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(("v ", "v\t")):
-            coordinates.append(line.split()[1:4])
+            coordinates.append(line.partition("#")[0].split()[1:])
             vertex_lines.append(number)
         elif line.startswith(("f ", "f\t")):
             polygons.append(_AFTER_SLASH.sub("", line.partition("#")[0]).split()[1:])
             seen.append(len(coordinates))
             face_lines.append(number)
+        elif line.startswith(("g", "o", "usemtl")):
+            key, _, value = line.partition("#")[0].strip().partition(" ")
+            if key in states:
+                states[key].append((len(polygons), value.strip()))
     for kind, rows, lines in (("v", coordinates, vertex_lines), ("f", polygons, face_lines)):
         short = next((i for i, row in enumerate(rows) if len(row) < 3), None)
         if short is not None:
@@ -58,27 +64,27 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
                 f"{path}: line {lines[short]} ('{kind}') has {len(rows[short])} values, at least 3 are needed; "
                 "the file may be truncated"
             )
+    sizes = np.array([len(p) for p in polygons], dtype=np.int64)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
     try:
-        vertices = np.array(coordinates, dtype=np.float64).reshape(-1, 3)
-        by_size: dict[int, list[int]] = defaultdict(list)
-        for i, polygon in enumerate(polygons):
-            by_size[len(polygon)].append(i)
-        triangles, owners = [], []
-        for size, members in by_size.items():
-            corner = np.array([polygons[i] for i in members], dtype=np.int64)
-            if (corner == 0).any():
-                where = face_lines[members[int(np.argwhere(corner == 0)[0, 0])]]
-                raise InputError(f"{path}: line {where} ('f') uses index 0; OBJ counts vertices from 1")
-            count = np.array(seen)[members][:, None]
-            corner = np.where(corner > 0, corner - 1, corner + count)
-            fan = [corner[:, [0, k, k + 1]] for k in range(1, size - 1)]
-            triangles.append(np.stack(fan, axis=1).reshape(-1, 3))
-            owners.append(np.repeat(members, size - 2))
-    except InputError:
-        raise
+        vertices = np.array([row[:3] for row in coordinates], dtype=np.float64).reshape(-1, 3)
+        colors = {}
+        if coordinates and all(len(row) in (6, 7) for row in coordinates):
+            colors["color"] = np.array([row[3:6] for row in coordinates], dtype=np.float64)
+        corners = np.array([corner for p in polygons for corner in p], dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a number in a 'v' or 'f' line ({error}); export the mesh again") from error
-    if not triangles:
-        return vertices, np.zeros((0, 3), dtype=np.int64)
-    order = np.argsort(np.concatenate(owners), kind="stable")
-    return vertices, np.concatenate(triangles)[order]
+    zero = np.flatnonzero(corners == 0)
+    if len(zero):
+        where = face_lines[owner[zero[0]]]
+        raise InputError(f"{path}: line {where} ('f') uses index 0; OBJ counts vertices from 1")
+    corners = np.where(corners > 0, corners - 1, corners + np.array(seen, dtype=np.int64)[owner])
+    data = {_STATES[key]: _names(changes, len(sizes)) for key, changes in states.items() if changes}
+    return PolygonFile(vertices, corners, sizes, colors, data)
+
+
+def _names(changes: list[tuple[int, str]], num_polygons: int) -> NDArray[np.str_]:
+    """The name in force at each polygon."""
+    at = np.array([0] + [i for i, _ in changes])
+    names = np.array(["", *(name for _, name in changes)])
+    return np.repeat(names, np.diff(at, append=num_polygons))

@@ -27,6 +27,8 @@ class SphereUNet(nn.Module):
         Highest order inside the network.
     rings, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
+    width, layers
+        Units and number of the dense layers that end the network; they see the input fields of the point as well.
     dropout
         Share of the last features dropped in training.
     """
@@ -35,10 +37,12 @@ class SphereUNet(nn.Module):
         self,
         in_type: FieldType | str,
         num_classes: int,
-        channels: Sequence[int] = (16, 24, 32, 32),
+        channels: Sequence[int] = (16, 24),
         max_order: int = 1,
         rings: int = 2,
         cutoff: float = 2.0,
+        width: int = 128,
+        layers: int = 2,
         dropout: float = 0.1,
     ):
         super().__init__()
@@ -58,13 +62,14 @@ class SphereUNet(nn.Module):
         self.types = types
         self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])
         self.unpools = nn.ModuleList(ClusterUnpool(t) for t in types[1:])
-        self.invariants = InvariantLayers(types[0], 2 * types[0].num_fields)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.invariants.out_type.dim, num_classes))
+        self.invariants = InvariantLayers(types[0] + self.in_type, width, layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         if len(surface.levels) != len(self.down):
             raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
+        given = x
         x = self.stem(x, surface.levels[0])
         skips = []
         for k, block in enumerate(self.down):
@@ -76,4 +81,4 @@ class SphereUNet(nn.Module):
             fine = self.unpools[k](x, surface.pools[k])
             both = concatenate_fields(self.types[k : k + 2], [skips[k], fine])
             x = self.up[k](both, surface.levels[k])
-        return self.head(self.invariants(x))
+        return self.head(self.invariants(concatenate_fields([self.types[0], self.in_type], [x, given])))

@@ -4,6 +4,7 @@ from meshconv.ops import segment_autograd as _registers_derivatives  # noqa: F40
 from meshconv.ops.backend import BACKEND, is_compiled
 from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
+from meshconv.ops.geodesics import geodesics
 from meshconv.ops.reference import gauge_conv_reference
 from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
@@ -20,6 +21,7 @@ OPERATORS = (
     "fourier_act",
     "fourier_act_grad",
     "fourier_act_curvature",
+    "geodesics",
 )
 """Every operator of the extension, ``torch.ops.meshconv.<name>``."""
 
@@ -30,6 +32,7 @@ __all__ = [
     "fourier_act_reference",
     "gauge_conv",
     "gauge_conv_reference",
+    "geodesics",
     "is_compiled",
     "segment_softmax",
     "transport_dot",

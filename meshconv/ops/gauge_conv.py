@@ -129,7 +129,8 @@ class _Call:
 
     def weight(self, x: Tensor, y: Tensor, radial: Tensor) -> Tensor:
         # <y, conv(x)> = <adjoint(y), x>: moments may be taken of either side, so of the one with fewer.
-        of_x, of_y = ((2 * len(a) - 1) * _dim(b) for a, b in ((self.out_type, self.in_type), (self.in_type, self.out_type)))
+        of_x = (2 * len(self.out_type) - 1) * _dim(self.in_type)
+        of_y = (2 * len(self.in_type) - 1) * _dim(self.out_type)
         if of_x <= of_y:
             return torch.ops.meshconv.gauge_conv_weight(x, y, radial, *self._tail())
         swapped = torch.ops.meshconv.gauge_conv_weight(

@@ -57,8 +57,8 @@ def transport_select_reference(
     x: Tensor, chosen: Tensor, transporter: Tensor, src: Tensor, field_type: FieldType
 ) -> Tensor:
     r""":math:`y_{p, f} = \rho(g_e) x_{q, f}` for the member ``e = chosen[p, f]``; zero where it is -1."""
-    if src.shape[0] == 0:
-        return x.new_zeros(*chosen.shape[:2], field_type.dim)
+    if src.shape[0] == 0:  # nothing to gather from; the empty sum keeps the result differentiable
+        return x[:, :0].sum(1, keepdim=True).expand(*chosen.shape[:2], field_type.dim)
     parts, start = [], 0
     for m, block in field_type.split(x).items():
         e = chosen[..., start : start + field_type.multiplicities[m]]

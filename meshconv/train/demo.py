@@ -120,14 +120,14 @@ def _score(task: Any, name: str, probabilities: Tensor, target: Tensor, seconds:
 
 def _climate(output: Path, path: Path, steps: int) -> ClimateResults:
     options: dict[str, dict[str, Any]] = {
-        "SphereUNet": {"channels": [16, 24, 32, 32], "max_order": 1},
+        "SphereUNet": {"channels": [16, 24], "max_order": 1},
         "PixelwiseNetwork": {},
     }
     predictions, scores = [], []
     for network, arguments in options.items():
         print(f"climate: training {network} on four of five folds of blocks", flush=True)
         lightning.seed_everything(0, verbose=False)
-        data = KoeppenClimate(path=str(path), fold=0)
+        data = KoeppenClimate(path=str(path), fold=0, num_levels=2)
         task = SegmentationTask(network, str(data.in_type), data.class_names, data.spec, arguments, 5e-3)
         seconds = _fit(task, data, output / network, steps)
         (batch,) = data.test_dataloader()

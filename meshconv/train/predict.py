@@ -51,7 +51,10 @@ def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -
         raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
     spec, names = task.hparams["spec"], task.hparams["class_names"]
     strict = strict or len(paths) == 1  # nothing else is left to predict
-    samples, problems = prepare_meshes([(p, -1) for p in paths], spec["transport"], strict, "preparing meshes")
+    on_defect = spec.get("on_defect", "repair")
+    samples, problems = prepare_meshes(
+        [(p, -1) for p in paths], spec["transport"], strict, "preparing meshes", on_defect
+    )
     if not samples:
         raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
     rows = []

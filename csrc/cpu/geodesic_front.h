@@ -1,0 +1,290 @@
+// Exact geodesics from one vertex over its neighbourhood: straight lines followed through unfolded triangle strips.
+//
+// A window is what a source sees through one edge: a cone of rays in the plane into which the triangles between have
+// been unfolded, source at the origin (Mitchell, Mount, Papadimitriou 1987; Chen, Han 1990). Windows and vertices leave
+// one queue by their distance, so a vertex that leaves it has its final distance (Xin, Wang 2009). Shortest paths bend
+// only at vertices of more than a full turn (more than pi on a boundary); such a vertex becomes a
+// source for the wedge of directions that no straight line through it serves.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "geodesic_surface.h"
+
+namespace meshconv {
+
+// Which vertices belong to the neighbourhood; what is not asked for is 0 rings, infinity, or 0 nearest.
+struct GeodesicExtent {
+  int64_t rings;
+  double radius;
+  int64_t nearest;
+};
+
+class GeodesicFront {
+ public:
+  // The last stretch of a path to a vertex, from its source: an edge of the one-ring graph, or a line that leaves by
+  // half-edge `start`'s face and arrives at `end` in the source's plane.
+  struct Path {
+    int64_t source = -1;       // index into reached(); -1: no path
+    int64_t start = -1;        // -1: along `edge`
+    int64_t edge = -1;
+    int64_t back = -1;         // half-edge from the vertex to the right of the arriving line
+    Vec2 end{0, 0}, back_end{0, 0};  // where `back` ends
+  };
+  // A vertex with the best path known; and its rival, a line as short to rounding, as on symmetric meshes.
+  struct Reached {
+    int64_t vertex;
+    double distance;
+    Path path, rival;
+    double angle, transporter;  // at the centre; known once settled
+    bool settled, member;
+  };
+
+  explicit GeodesicFront(const GeodesicSurface& surface) : surface_(surface), place_(surface.vertices, -1) {}
+
+  const std::vector<Reached>& reached() const { return reached_; }
+
+  // Fill reached() with the neighbourhood of `centre`: those settled that are members.
+  void run(int64_t centre, const GeodesicExtent& extent) {
+    for (const Reached& r : reached_) place_[r.vertex] = -1;
+    reached_.clear(), windows_.clear(), queue_.clear();
+    limit_ = extent.radius;
+    reached_.push_back({centre, 0, {}, {}, 0, 0, true, false});
+    place_[centre] = 0;
+    int64_t missing = std::numeric_limits<int64_t>::max();
+    if (extent.rings > 0) missing = mark_rings(extent.rings);
+    if (extent.nearest > 0) missing = extent.nearest;
+    relax_edges(0);
+    for (int64_t k = surface_.out_ptr[centre]; k < surface_.out_ptr[centre + 1]; ++k)
+      emit(0, surface_.out[k], 0, surface_.corner[surface_.out[k]]);
+    while (missing > 0 && !queue_.empty()) {
+      const Event event = queue_.front();
+      if (event.key > limit_) break;
+      std::pop_heap(queue_.begin(), queue_.end());
+      queue_.pop_back();
+      if (event.id < kVertex) {
+        advance(windows_[event.id]);
+      } else {
+        const int64_t at = place_[event.id - kVertex];
+        Reached& r = reached_[at];
+        if (r.settled || r.distance < event.key) continue;
+        r.settled = true;
+        const double incoming = measure(r);
+        if (extent.rings > 0 ? r.member : (r.member = true)) --missing;
+        if (missing > 0) leave(at, incoming);
+      }
+    }
+  }
+
+ private:
+  struct Window {
+    int64_t half_edge;    // of the face that the rays enter, from v1 on their left to v2 on their right
+    Vec2 p1, p2;          // v1, v2 in the source's plane
+    Vec2 left, right;     // the cone
+    double distance;      // of the source from the centre
+    int64_t source, start;
+  };
+  struct Event {
+    double key;
+    int64_t id;  // a window, or kVertex + a vertex: of equally near events windows first, then vertices by number
+    bool operator<(const Event& other) const { return key > other.key || (key == other.key && id > other.id); }
+  };
+
+  static constexpr int64_t kVertex = int64_t(1) << 62;
+  static constexpr double kTie = 1e-10;    // relative difference of lengths that counts as none
+  static constexpr double kSlack = 1e-12;  // relative: a line through a vertex passes on both sides of it
+
+  int64_t place(int64_t vertex) {
+    if (place_[vertex] < 0) {
+      place_[vertex] = static_cast<int64_t>(reached_.size());
+      reached_.push_back({vertex, std::numeric_limits<double>::infinity(), {}, {}, 0, 0, false, false});
+    }
+    return place_[vertex];
+  }
+
+  double distance(int64_t vertex) const {
+    return place_[vertex] < 0 ? std::numeric_limits<double>::infinity() : reached_[place_[vertex]].distance;
+  }
+
+  void push(double key, int64_t id) {
+    queue_.push_back({key, id});
+    std::push_heap(queue_.begin(), queue_.end());
+  }
+
+  // Members by number of edges; how many there are.
+  int64_t mark_rings(int64_t rings) {
+    size_t begin = 0;
+    for (int64_t ring = 0; ring < rings; ++ring) {
+      const size_t end = reached_.size();
+      for (; begin < end; ++begin) {
+        const int64_t v = reached_[begin].vertex;
+        for (int64_t e = surface_.ring_ptr[v]; e < surface_.ring_ptr[v + 1]; ++e)
+          reached_[place(surface_.ring_src[e])].member = true;
+      }
+    }
+    reached_[0].member = false;
+    return static_cast<int64_t>(reached_.size()) - 1;
+  }
+
+  void relax_edges(int64_t from) {
+    const int64_t v = reached_[from].vertex;
+    const double d = reached_[from].distance;
+    for (int64_t e = surface_.ring_ptr[v]; e < surface_.ring_ptr[v + 1]; ++e) {
+      const double sum = d + surface_.ring_radius[e];
+      if (sum > limit_) continue;
+      const int64_t to = place(surface_.ring_src[e]);
+      Reached& r = reached_[to];
+      if (r.settled || !(sum < r.distance)) continue;
+      r.distance = sum, r.rival = {};
+      r.path = {from, -1, e, -1, {0, 0}, {0, 0}};
+      push(sum, kVertex + r.vertex);
+    }
+  }
+
+  struct Measured {
+    double angle, transporter;  // at the centre
+    double back;                // direction back along the path in the vertex's fan, unscaled; no use if irregular
+  };
+
+  Measured follow(int64_t vertex, const Path& path) const {
+    const Reached& q = reached_[path.source];
+    double out, turn, back;
+    if (path.start < 0) {
+      out = surface_.ring_angle[path.edge];
+      turn = surface_.ring_transporter[path.edge];
+      const double scaled = std::remainder(out + kPi - turn, 2 * kPi);
+      // On a boundary scaled angles lie in [0, pi], inside in a full turn.
+      back = (scaled < (surface_.kind[vertex] == kBoundary ? -kPi / 2 : 0) ? scaled + 2 * kPi : scaled) /
+             surface_.scale[vertex];
+    } else {
+      const Vec2 to_back = path.back_end - path.end, to_source = Vec2{0, 0} - path.end;
+      const double inside = std::atan2(cross(to_back, to_source), dot(to_back, to_source));
+      out = surface_.direction(q.vertex, path.start, std::atan2(path.end.y, path.end.x));
+      turn = out + kPi - surface_.direction(vertex, path.back, inside);
+      back = surface_.fan_angle[path.back] + inside;
+    }
+    const bool direct = path.source == 0;
+    return {direct ? out : q.angle, direct ? turn : turn + q.transporter, back};
+  }
+
+  // Angle and transporter of a vertex whose path is final; of two equally short ones the mean, so that rounding
+  // decides nothing. Returns the direction back.
+  double measure(Reached& r) const {
+    const Measured one = follow(r.vertex, r.path);
+    r.angle = one.angle, r.transporter = one.transporter;
+    if (r.rival.source >= 0) {
+      const Measured other = follow(r.vertex, r.rival);
+      r.angle += std::remainder(other.angle - one.angle, 2 * kPi) / 2;
+      r.transporter += std::remainder(other.transporter - one.transporter, 2 * kPi) / 2;
+    }
+    return one.back;
+  }
+
+  // A settled vertex as a source: along its edges, and into the wedge that straight lines through it leave dark.
+  void leave(int64_t from, double incoming) {
+    const int64_t v = reached_[from].vertex;
+    relax_edges(from);
+    const double total = surface_.total[v];
+    const bool boundary = surface_.kind[v] == kBoundary, irregular = surface_.kind[v] == kIrregular;
+    if (!irregular && total <= (boundary ? kPi : 2 * kPi)) return;
+    for (int64_t k = surface_.out_ptr[v]; k < surface_.out_ptr[v + 1]; ++k) {
+      const int64_t h = surface_.out[k];
+      const double begin = surface_.fan_angle[h], angle = surface_.corner[h];
+      if (irregular) {
+        emit(from, h, 0, angle);
+      } else if (boundary) {
+        emit(from, h, std::max(0.0, incoming + kPi - begin), angle);
+        emit(from, h, 0, std::min(angle, incoming - kPi - begin));
+      } else {
+        double offset = std::fmod(incoming + kPi - begin, total);
+        if (offset < 0) offset += total;
+        emit(from, h, offset, std::min(angle, offset + total - 2 * kPi));
+        emit(from, h, 0, std::min(angle, offset - 2 * kPi));
+      }
+    }
+  }
+
+  // The rays between two angles from half-edge h, through the opposite edge of its face.
+  void emit(int64_t from, int64_t h, double low, double high) {
+    if (!(low < high)) return;
+    const int64_t opposite = surface_.next(h), entered = surface_.twin[opposite];
+    if (entered < 0) return;
+    const double angle = surface_.corner[h], far = surface_.length[surface_.previous(h)];
+    const Vec2 right{surface_.length[h], 0}, left{far * std::cos(angle), far * std::sin(angle)};
+    push_window({entered, left, right, high < angle ? Vec2{std::cos(high), std::sin(high)} : left,
+                 low > 0 ? Vec2{std::cos(low), std::sin(low)} : right, reached_[from].distance, from, h});
+  }
+
+  // Unfold the face behind a window's edge; copied, because the windows move in memory.
+  void advance(const Window w) {
+    const int64_t h = w.half_edge;
+    if (surface_.up[h] < 0) return;
+    const Vec2 e = w.p2 - w.p1;
+    const double a = surface_.along[h], b = surface_.up[h];
+    const Vec2 p3{w.p1.x + a * e.x - b * e.y, w.p1.y + a * e.y + b * e.x};
+    const int64_t to_third = surface_.next(h), from_third = surface_.previous(h);
+    const double size = std::fabs(p3.x) + std::fabs(p3.y);
+    const double inside_right = cross(w.right, p3), inside_left = cross(p3, w.left);
+    const bool passes_right = inside_right < -kSlack * size * (std::fabs(w.right.x) + std::fabs(w.right.y));
+    const bool passes_left = inside_left < -kSlack * size * (std::fabs(w.left.x) + std::fabs(w.left.y));
+    if (!passes_right && !passes_left) reach(surface_.origin[from_third], p3, from_third, w);
+    if (!passes_left && surface_.twin[from_third] >= 0 && inside_left > 0)
+      push_window({surface_.twin[from_third], w.p1, p3, w.left, inside_right < 0 ? w.right : p3, w.distance, w.source,
+                   w.start});
+    if (!passes_right && surface_.twin[to_third] >= 0 && inside_right > 0)
+      push_window({surface_.twin[to_third], p3, w.p2, inside_left < 0 ? w.left : p3, w.right, w.distance, w.source,
+                   w.start});
+  }
+
+  void reach(int64_t vertex, Vec2 p, int64_t back, const Window& w) {
+    const double sum = w.distance + norm(p);
+    if (sum > limit_) return;
+    const int64_t to = place(vertex);
+    Reached& r = reached_[to];
+    const Path path{w.source, w.start, -1, back, p, w.p1};
+    if (r.settled) return;
+    if (r.path.start >= 0 && std::fabs(sum - r.distance) <= kTie * sum) {
+      if (r.rival.source < 0) r.rival = path;
+      return;
+    }
+    if (!(sum < r.distance)) return;
+    r.distance = sum, r.path = path, r.rival = {};
+    push(sum, kVertex + r.vertex);
+  }
+
+  // Queue a window by the distance of its nearest point, unless that is out of range or the way by
+  // one of the edge's ends is shorter all along it.
+  void push_window(const Window& w) {
+    const Vec2 e = w.p2 - w.p1;
+    const double length = surface_.length[w.half_edge], across_left = cross(w.left, e), across_right = cross(w.right, e);
+    // Where the cone's sides cut the edge, as fractions of it; a side along the edge cuts off nothing.
+    double a = across_left < 0 ? -cross(w.left, w.p1) / across_left : 0;
+    double b = across_right < 0 ? -cross(w.right, w.p1) / across_right : 1;
+    a = std::min(std::max(a, 0.0), 1.0), b = std::min(std::max(b, a), 1.0);
+    const Vec2 from{w.p1.x + a * e.x, w.p1.y + a * e.y}, to{w.p1.x + b * e.x, w.p1.y + b * e.y};
+    const double d_from = norm(from), d_to = norm(to);
+    double nearest = std::min(d_from, d_to);
+    if (dot(from, e) < 0 && dot(to, e) > 0) nearest = std::min(nearest, std::fabs(cross(w.p1, e)) / length);
+    const double key = w.distance + nearest;
+    if (key > limit_) return;
+    const double slack = 1 + 1e-9;
+    const int64_t v1 = surface_.origin[w.half_edge], v2 = surface_.tip(w.half_edge);
+    if (w.distance + d_to > (distance(v1) + b * length) * slack) return;
+    if (w.distance + d_from > (distance(v2) + (1 - a) * length) * slack) return;
+    // No reasonable surface comes near this; on others the ways along edges remain.
+    if (windows_.size() > 4096 + 256 * reached_.size()) return;
+    windows_.push_back(w);
+    push(key, static_cast<int64_t>(windows_.size()) - 1);
+  }
+
+  const GeodesicSurface& surface_;
+  std::vector<int64_t> place_;  // of each vertex in reached_, -1 if it is not there
+  std::vector<Reached> reached_;
+  std::vector<Window> windows_;
+  std::vector<Event> queue_;
+  double limit_ = 0;
+};
+
+}  // namespace meshconv

@@ -1,0 +1,87 @@
+// A triangle mesh as the geodesic front sees it: half-edges, unfolding coefficients, and angles round the vertices.
+#pragma once
+
+#include <stdint.h>
+
+#include <cmath>
+#include <vector>
+
+namespace meshconv {
+
+constexpr double kPi = 3.14159265358979323846;
+
+struct Vec2 {
+  double x, y;
+};
+inline Vec2 operator-(Vec2 a, Vec2 b) { return {a.x - b.x, a.y - b.y}; }
+inline double cross(Vec2 a, Vec2 b) { return a.x * b.y - a.y * b.x; }
+inline double dot(Vec2 a, Vec2 b) { return a.x * b.x + a.y * b.y; }
+inline double norm(Vec2 a) { return std::sqrt(dot(a, a)); }
+
+struct Vec3 {
+  double x, y, z;
+};
+inline Vec3 operator-(Vec3 a, Vec3 b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+inline Vec3 operator+(Vec3 a, Vec3 b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+inline Vec3 operator*(double s, Vec3 a) { return {s * a.x, s * a.y, s * a.z}; }
+inline double dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+inline Vec3 cross(Vec3 a, Vec3 b) {
+  return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
+}
+inline double norm(Vec3 a) { return std::sqrt(dot(a, a)); }
+
+// How the corners lie round a vertex.
+enum VertexKind : int64_t { kIrregular = 0, kInterior = 1, kBoundary = 2 };
+
+struct GeodesicSurface {
+  int64_t vertices, half_edges;
+  const double *points, *frames;                 // [V, 3], [V, 3, 3]
+  const int64_t *origin, *twin;                  // [H]
+  const double *corner, *fan_angle;              // [H]
+  const double *total, *scale;                   // [V]
+  const int64_t* kind;                           // [V]
+  const int64_t *ring_ptr, *ring_src;            // the one-ring graph, rows = targets
+  const double *ring_radius, *ring_angle, *ring_transporter;
+  std::vector<double> along, up, length;         // [H]; up < 0: the face cannot be unfolded over this edge
+  std::vector<int64_t> out_ptr, out;             // half-edges that leave each vertex
+
+  static int64_t next(int64_t h) { return h % 3 == 2 ? h - 2 : h + 1; }
+  static int64_t previous(int64_t h) { return h % 3 == 0 ? h + 2 : h - 1; }
+  int64_t tip(int64_t h) const { return origin[next(h)]; }
+  Vec3 point(int64_t v) const { return {points[3 * v], points[3 * v + 1], points[3 * v + 2]}; }
+
+  // The third corner of the face of h is  p1 + along (p2 - p1) + up J (p2 - p1),  J a quarter turn to the left.
+  void prepare() {
+    along.resize(half_edges), up.resize(half_edges), length.resize(half_edges);
+    out_ptr.assign(vertices + 1, 0), out.resize(half_edges);
+    for (int64_t h = 0; h < half_edges; ++h) {
+      const Vec3 e = point(tip(h)) - point(origin[h]), w = point(origin[previous(h)]) - point(origin[h]);
+      const double square = dot(e, e);
+      length[h] = std::sqrt(square);
+      along[h] = dot(e, w) / square;
+      up[h] = norm(cross(e, w)) / square;
+      // Unfolding over an edge this much shorter than its face loses all digits; the way round by the
+      // vertices remains.
+      if (!(square > 0 && std::fabs(along[h]) < 1e8 && up[h] < 1e8)) up[h] = -1;
+      ++out_ptr[origin[h] + 1];
+    }
+    for (int64_t v = 0; v < vertices; ++v) out_ptr[v + 1] += out_ptr[v];
+    std::vector<int64_t> place(out_ptr.begin(), out_ptr.end() - 1);
+    for (int64_t h = 0; h < half_edges; ++h) out[place[origin[h]]++] = h;
+  }
+
+  // Angle in v's frame of the direction that lies `turn` counter-clockwise of h, in the face of h.
+  double direction(int64_t v, int64_t h, double turn) const {
+    if (kind[v] != kIrregular) return scale[v] * (fan_angle[h] + turn);
+    Vec3 e = point(tip(h)) - point(v), w = point(origin[previous(h)]) - point(v);
+    const double square = dot(e, e);
+    if (square > 0) w = w - (dot(e, w) / square) * e, e = (1 / std::sqrt(square)) * e;
+    const double height = norm(w);
+    if (height > 0) w = (1 / height) * w;
+    const Vec3 d = std::cos(turn) * e + std::sin(turn) * w;
+    const double* f = frames + 9 * v;
+    return std::atan2(dot(Vec3{f[3], f[4], f[5]}, d), dot(Vec3{f[0], f[1], f[2]}, d));
+  }
+};
+
+}  // namespace meshconv
