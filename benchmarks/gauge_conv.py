@@ -44,13 +44,14 @@ CASES = (
 )
 
 
-def measure(case: Case, peer: str, gem_cnn: str | None, threads: int) -> dict[str, float]:
-    """Run one entry in a process of its own."""
+def measure(case: Case, peer: str, gem_cnn: str | None, threads: int) -> dict[str, float] | None:
+    """Run one entry in a process of its own; None, with its last words, if it fails."""
     order = {"case": asdict(case), "peer": peer, "gem_cnn": gem_cnn, "threads": threads}
     command = [sys.executable, str(Path(peers.__file__)), json.dumps(order)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{case.name}, {peer}:\n{done.stderr}")
+        print(f"{case.name:44} {peer:10} failed: {done.stderr.strip().splitlines()[-1]}", flush=True)
+        return None
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -74,6 +75,8 @@ def main() -> None:
         ours = None
         for peer in names:
             found = measure(case, peer, given.gem_cnn, given.threads)
+            if found is None:
+                continue
             ours = ours or found
             row = {"case": case.name, "peer": peer, **found}
             rows.append(row)

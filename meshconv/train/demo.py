@@ -28,7 +28,7 @@ from meshconv.viz import ClimateResults, Field, ModelScore, Report, ShapeResults
 
 _FIELDS = {
     "t2m_mean": ("Annual mean temperature", "RdYlBu_r"),
-    "tp_mean": ("Annual precipitation", "YlGnBu"),
+    "tp_mean": ("Precipitation of a month, annual mean", "YlGnBu"),
     "elevation": ("Topography", "terrain"),
     "land_fraction": ("Land fraction", "Greens"),
 }
@@ -195,5 +195,6 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
         baseline=scores[1],
         command="make demo",
         note="Generated closed surfaces: families differ in how the same marks lie to one another, so that a point's "
-        "own surroundings tell little. Each mesh has its own triangulation, pose, size and smooth deformation.",
+        "own surroundings tell little: the inputs of both networks hold averages round each point, and only one sees how "
+        "they lie to each other. Each mesh has its own triangulation, pose, size and smooth deformation.",
     )
