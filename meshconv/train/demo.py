@@ -195,6 +195,6 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
         baseline=scores[1],
         command="make demo",
         note="Generated closed surfaces: families differ in how the same marks lie to one another, so that a point's "
-        "own surroundings tell little: the inputs of both networks hold averages round each point, and one sees how they "
-        "lie to each other. Each mesh has its own triangulation, pose, size and smooth deformation.",
+        "own surroundings tell little: the inputs of both networks hold averages round each point, and one sees how "
+        "they lie to each other. Each mesh has its own triangulation, pose, size and smooth deformation.",
     )
