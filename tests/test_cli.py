@@ -70,6 +70,9 @@ def test_a_run_keeps_checkpoint_metrics_and_configuration(trained):
     rows = list(csv.DictReader((trained / "metrics.csv").open()))
     assert any(row["train/loss"] for row in rows)
     assert any(row["val/accuracy"] for row in rows)
+    log = (trained / "log.txt").read_text()
+    assert "epoch 1: " in log
+    assert "val/accuracy" in log
 
 
 def test_the_saved_configuration_tests_the_run(trained, shapes, tmp_path, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
@@ -41,11 +43,47 @@ class RunCLI(LightningCLI):
         return super().instantiate_trainer(**{**run_options(folder), **kwargs})
 
 
+class RunLog(Callback):
+    """Append to ``log.txt`` what was run, when, what was reported on the way, and the metrics of every epoch."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "log.txt"
+        self.handler: logging.Handler | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.handler = logging.FileHandler(self.path, encoding="utf-8")
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logging.getLogger().addHandler(self.handler)
+        self._write(f"{stage}: {' '.join(sys.argv)}")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._write(f"epoch {trainer.current_epoch}: {_metrics(trainer)}")
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._write(f"test: {_metrics(trainer)}")
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        if self.handler is not None:
+            logging.getLogger().removeHandler(self.handler)
+            self.handler.close()
+            self.handler = None
+
+    def _write(self, message: str) -> None:
+        """To the file alone: the screen has the progress bar."""
+        if self.handler is not None:
+            self.handler.handle(logging.makeLogRecord({"msg": message}))
+
+
+def _metrics(trainer: lightning.Trainer) -> str:
+    return "  ".join(f"{name} {float(value):.4f}" for name, value in trainer.callback_metrics.items())
+
+
 def run_options(folder: Path) -> dict[str, Any]:
     """Trainer arguments that keep a run's log, metrics and last checkpoint in ``folder``."""
     checkpoint = ModelCheckpoint(folder, filename="{epoch}", save_last=True, save_top_k=1, enable_version_counter=False)
     return {
         "logger": CSVLogger(str(folder.parent), folder.name, version=""),
-        "callbacks": [checkpoint, LearningRateMonitor("epoch")],
+        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder)],
         "default_root_dir": str(folder),
     }
