@@ -55,7 +55,7 @@ class RunLog(Callback):
         self.handler = logging.FileHandler(self.path, encoding="utf-8")
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.getLogger().addHandler(self.handler)
-        self._write(f"{stage}: {' '.join(sys.argv)}")
+        self._write(" ".join(sys.argv))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._write(f"epoch {trainer.current_epoch}: {_metrics(trainer)}")
