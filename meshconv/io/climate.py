@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.atomic import atomic_write
 from meshconv.io.healpix_netcdf import (
     PixelOrder,
     cell_dimension,
@@ -221,11 +221,8 @@ def write_labels(
     bare = {name: {"_FillValue": None} for name in ("label", "probability", "lat", "lon")}
     packed = {name: {"zlib": True, "complevel": 4} for name in ("label", "probability")}
     encoding = {name: {**bare.get(name, {}), **packed.get(name, {})} for name in bare}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        dataset.to_netcdf(part, engine="netcdf4", encoding=encoding)
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            dataset.to_netcdf(part, engine="netcdf4", encoding=encoding)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)

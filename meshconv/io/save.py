@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 from meshconv.geometry.mesh import TriangleMesh
+from meshconv.io.atomic import atomic_write
 
 _PLY_TYPES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint",
               "f4": "float", "f8": "double"}  # fmt: skip
@@ -51,12 +52,10 @@ def save_mesh(mesh: TriangleMesh, path: str | os.PathLike[str]) -> None:
         content = head + _rows("", mesh.vertices, ".17g") + _rows("3", mesh.faces, "d")
     else:
         content = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type=kind)  # type: ignore[assignment]
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 

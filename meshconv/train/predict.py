@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from meshconv.datasets.climate import load_inputs
 from meshconv.datasets.mesh_folder import MESH_SUFFIXES, collate, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
+from meshconv.io.atomic import atomic_write
 from meshconv.io.climate import write_labels
 from meshconv.train.checkpoint import load_task
 from meshconv.train.tasks import Task
@@ -66,11 +66,11 @@ def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -
                 rows.append({"file": name, "class": names[best], "probability": float(p[best]),
                              "probabilities": dict(zip(names, p.tolist(), strict=True))})  # fmt: skip
     table, full = output.with_suffix(".csv"), output.with_suffix(".json")
-    with _atomic(table) as part, part.open("w", newline="") as stream:
+    with atomic_write(table) as part, part.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, ["file", "class", "probability"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    with _atomic(full) as part:
+    with atomic_write(full) as part:
         part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
     return [table, full]
 
@@ -93,19 +93,3 @@ def _predict_maps(task: Task, files: list[Path], output: Path, pixel_order: str 
 
 def _meshes_below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in MESH_SUFFIXES and p.is_file())
-
-
-class _atomic:
-    """Write beside ``path`` and move into place, so that an interruption leaves no half-written file."""
-
-    def __init__(self, path: Path):
-        self.path, self.part = path, path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            os.replace(self.part, self.path)
-        else:
-            self.part.unlink(missing_ok=True)
