@@ -53,7 +53,7 @@ def meshconv_layer(case: dict[str, Any], graph: Any, reference: bool = False) ->
     x = torch.randn(graph.num_vertices, kind.dim, requires_grad=True)
     weight = torch.randn(case["rings"], kind.dim, kind.dim, requires_grad=True)
     radial = torch.rand(graph.num_edges, case["rings"])
-    edges = (graph.dst_ptr, graph.src, graph.dst, graph.src_ptr, graph.src_edge)
+    edges = graph.edges
     angles = (graph.log_angle, graph.transporter)
 
     def run() -> Tensor:

@@ -1,36 +1,47 @@
-"""Field types: which irreducible representations of SO(2) the features of a point carry."""
+"""Field types: which irreducible representations of SO(2) or O(2) the features of a point carry."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-_TERM = re.compile(r"^(\d+)x(\d+)$")
+Group = Literal["SO(2)", "O(2)"]
+
+MAX_ORDER = 64
+
+_TERM = re.compile(r"^(\d+)x(\d+)(-?)$")
+_GROUP = re.compile(r"^\s*(S?O\(2\))\s*:(.*)$", re.DOTALL)
 
 
 class FieldType:
-    r"""Direct sum of irreducible representations of SO(2), as a value.
+    r"""Direct sum of irreducible representations of SO(2) or O(2), as a value.
 
     A field of *order* ``m`` is what turns ``m`` times when the frame turns once: scalars (0), tangent
     vectors (1), traceless symmetric tensors (2). Under the rotation by an angle :math:`a`
 
     .. math:: \rho(a) = \bigoplus_m \begin{pmatrix}\cos ma & -\sin ma\\ \sin ma & \cos ma\end{pmatrix}^{\oplus c_m}
 
+    O(2) has the reflection F: e2 -> -e2 as well, for surfaces without orientation: it changes the sign of sine
+    components, and of the *odd* scalars, written ``0-``.
+
     Features of the type are arrays ``[..., dim]``: order by order, inside an order all cosine components and
-    then all sine components, channels innermost. That keeps the channels of a component contiguous.
+    then all sine components, channels innermost; odd scalars follow the even ones. That keeps the channels of a
+    component contiguous.
 
     Parameters
     ----------
     text
-        ``"16x0 + 8x1"``: multiplicity x order, orders strictly ascending; the empty type is not allowed.
+        ``"16x0 + 8x1"``: multiplicity x order, orders strictly ascending; the empty type is not allowed. A type of
+        O(2) is written ``"O(2): 8x0 + 8x1"``; ``"8x0 + 4x0- + 8x1"`` is one without saying so.
 
     Raises
     ------
     ValueError
-        If the text does not parse, orders do not ascend, or every multiplicity is zero.
+        If the text does not parse, orders do not ascend or exceed 64, or every multiplicity is zero.
 
     Examples
     --------
@@ -39,47 +50,89 @@ class FieldType:
     (32, 24, (16, 8))
     >>> t + FieldType("4x1 + 2x2")
     FieldType('16x0 + 12x1 + 2x2')
+    >>> FieldType("4x0 + 2x0- + 1x1").group
+    'O(2)'
     """
 
-    __slots__ = ("multiplicities",)
+    __slots__ = ("group", "multiplicities", "odd_scalars")
 
+    group: Group
     multiplicities: tuple[int, ...]
+    odd_scalars: int
 
     def __init__(self, text: str | FieldType):
         if isinstance(text, FieldType):
-            object.__setattr__(self, "multiplicities", text.multiplicities)
+            self._set(text.multiplicities, text.odd_scalars, text.group)
             return
+        named = _GROUP.match(str(text))
         counts: list[int] = []
-        for term in str(text).split("+"):
+        odd = 0
+        for term in (named[2] if named else str(text)).split("+"):
             match = _TERM.match(term.strip())
             if match is None:
                 raise ValueError(
                     f"field type {text!r}: cannot read {term.strip()!r}; write multiplicity x order, "
-                    f"for example '16x0 + 8x1'"
+                    f"for example '16x0 + 8x1', or 'O(2): 8x0 + 4x0- + 8x1'"
                 )
             multiplicity, order = int(match[1]), int(match[2])
+            if order > MAX_ORDER:
+                raise ValueError(f"field type {text!r}: order {order} is out of range, the highest is {MAX_ORDER}")
+            if match[3]:
+                if order > 0 or odd:
+                    raise ValueError(f"field type {text!r}: only order 0 has odd fields, and they are given once")
+                if len(counts) > 1:
+                    raise ValueError(f"field type {text!r}: orders have to ascend, 0- comes too late")
+                odd = multiplicity
+                counts = [(counts or [0])[0] + odd]
+                continue
             if order < len(counts):
                 raise ValueError(f"field type {text!r}: orders have to ascend, {order} comes too late")
             counts += [0] * (order - len(counts)) + [multiplicity]
-        object.__setattr__(self, "multiplicities", _strip(counts, text))
+        group = named[1] if named else "O(2)" if odd else "SO(2)"
+        if odd and group == "SO(2)":
+            raise ValueError(f"field type {text!r}: SO(2) has no reflections, so no odd fields; write 'O(2): ...'")
+        self._set(_strip(counts, text), odd, group)  # type: ignore[arg-type]
+
+    def _set(self, multiplicities: tuple[int, ...], odd_scalars: int, group: Group) -> None:
+        object.__setattr__(self, "multiplicities", multiplicities)
+        object.__setattr__(self, "odd_scalars", odd_scalars)
+        object.__setattr__(self, "group", group)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"FieldType is immutable, {name} cannot be set")
 
     @classmethod
-    def from_multiplicities(cls, multiplicities: Iterable[int]) -> FieldType:
-        """Type with ``multiplicities[m]`` fields of order ``m``."""
+    def from_multiplicities(
+        cls, multiplicities: Iterable[int], odd_scalars: int = 0, group: Group | None = None
+    ) -> FieldType:
+        """Type with ``multiplicities[m]`` fields of order ``m``; at order 0 the last ``odd_scalars`` are odd."""
         counts = [int(c) for c in multiplicities]
+        group = group or ("O(2)" if odd_scalars else "SO(2)")
         if any(c < 0 for c in counts):
             raise ValueError(f"multiplicities {counts} must not be negative")
+        if len(counts) > MAX_ORDER + 1:
+            raise ValueError(f"order {len(counts) - 1} is out of range, the highest is {MAX_ORDER}")
+        if not 0 <= odd_scalars <= (counts[0] if counts else 0):
+            raise ValueError(f"{odd_scalars} odd scalars do not fit among {counts[:1]} scalars")
+        if group not in ("SO(2)", "O(2)") or (odd_scalars and group == "SO(2)"):
+            raise ValueError(f"group {group!r} with {odd_scalars} odd scalars; give 'SO(2)', or 'O(2)' with odd ones")
         new = cls.__new__(cls)
-        object.__setattr__(new, "multiplicities", _strip(counts, counts))
+        new._set(_strip(counts, counts), odd_scalars, group)
         return new
 
     @classmethod
     def uniform(cls, channels: int, max_order: int) -> FieldType:
         """Type with ``channels`` fields of each order from 0 to ``max_order``."""
         return cls.from_multiplicities([channels] * (max_order + 1))
+
+    def like(self, multiplicities: Iterable[int], odd_scalars: int = 0) -> FieldType:
+        """A type of the same group with other multiplicities."""
+        return FieldType.from_multiplicities(multiplicities, odd_scalars, self.group)
+
+    @property
+    def scalars(self) -> int:
+        """Number of fields that nothing changes: order 0 without the odd ones."""
+        return self.multiplicities[0] - self.odd_scalars
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -142,6 +195,52 @@ class FieldType:
             parts += [cos * c - sin * s, sin * c + cos * s]
         return torch.cat([p.expand(*parts[-1].shape[:-1], -1) for p in parts], dim=-1)
 
+    def parity(self, like: Tensor) -> Tensor:
+        """What the reflection e2 -> -e2 multiplies each component by, ``[dim]`` of dtype and device of ``like``."""
+        signs = [1] * self.scalars + [-1] * self.odd_scalars
+        for count in self.multiplicities[1:]:
+            signs += [1] * count + [-1] * count
+        return torch.tensor(signs, dtype=like.dtype, device=like.device)
+
+    def reflect(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply the reflection e2 -> -e2: odd scalars and sine components change sign.
+
+        Parameters
+        ----------
+        x : Tensor [..., dim]
+        mask : bool Tensor, optional
+            Where to reflect, broadcast against ``x.shape[:-1]``; everywhere by default.
+        """
+        self.check(x)
+        parity = self.parity(x)
+        return x * (parity if mask is None else torch.where(mask[..., None], parity, torch.ones_like(parity)))
+
+    def change_gauge(self, x: Tensor, alpha: Tensor, flip: Tensor | None = None) -> Tensor:
+        """Components in frames turned by ``alpha`` and, where ``flip``, then reflected.
+
+        Goes with :meth:`GaugeGraph.change_gauge <meshconv.GaugeGraph.change_gauge>` of the same arguments.
+
+        Parameters
+        ----------
+        x : Tensor [..., dim]
+        alpha : Tensor
+            Radians, broadcast against ``x.shape[:-1]``.
+        flip : bool Tensor, optional
+            Only for types of O(2), and for scalars, which it leaves alone.
+        """
+        turned = self.rotate(x, -alpha)
+        if flip is None or self.num_fields == self.scalars:
+            return turned
+        if self.group != "O(2)":
+            raise ValueError(f"fields of type {self} only turn; reflections take a type of O(2)")
+        return self.reflect(turned, flip)
+
+    def representation(self, angle: Tensor, reflected: bool = False) -> Tensor:
+        """Matrices ``[..., dim, dim]`` of rotations by ``angle`` ``[...]``, after the reflection if ``reflected``."""
+        eye = torch.eye(self.dim, dtype=angle.dtype, device=angle.device)
+        columns = self.reflect(eye) if reflected else eye
+        return self.rotate(columns.expand(*angle.shape, -1, -1), angle[..., None]).mT
+
     def norms(self, x: Tensor) -> Tensor:
         """Length of every field, ``[..., num_fields]``: absolute value at order 0, modulus above.
 
@@ -151,7 +250,13 @@ class FieldType:
 
     def invariants(self, x: Tensor) -> Tensor:
         """What a change of gauge leaves alone, ``[..., num_fields]``: scalars, and lengths of the other fields."""
-        return torch.cat([b if m == 0 else _modulus(b) for m, b in self.split(x).items()], dim=-1)
+        parts = []
+        for m, block in self.split(x).items():
+            if m == 0 and self.odd_scalars:
+                parts += [block[..., : self.scalars], block[..., self.scalars :].abs()]
+            else:
+                parts.append(block if m == 0 else _modulus(block))
+        return torch.cat(parts, dim=-1)
 
     def scale_fields(self, x: Tensor, factor: Tensor) -> Tensor:
         """Multiply every field by its own ``factor`` ``[..., num_fields]`` (both components alike)."""
@@ -172,24 +277,39 @@ class FieldType:
         if x.dim() < 1 or x.shape[-1] != self.dim:
             raise ValueError(f"{what} of type {self} need a last axis of {self.dim}, got {tuple(x.shape)}")
 
+    def check_group(self, other: FieldType) -> None:
+        """Raise ``ValueError`` unless both are types of one group."""
+        if self.group != other.group:
+            raise ValueError(f"fields of different groups: {self} ({self.group}) and {other} ({other.group})")
+
     def __add__(self, other: FieldType) -> FieldType:
         """Direct sum; fields of equal order are put side by side."""
+        self.check_group(other)
         a, b = self.multiplicities, other.multiplicities
         n = max(len(a), len(b))
         pad_a, pad_b = a + (0,) * (n - len(a)), b + (0,) * (n - len(b))
-        return FieldType.from_multiplicities(p + q for p, q in zip(pad_a, pad_b, strict=True))
+        counts = (p + q for p, q in zip(pad_a, pad_b, strict=True))
+        return self.like(counts, self.odd_scalars + other.odd_scalars)
+
+    def _key(self) -> tuple:
+        return self.multiplicities, self.odd_scalars, self.group
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FieldType) and self.multiplicities == other.multiplicities
+        return isinstance(other, FieldType) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self.multiplicities)
+        return hash(self._key())
 
     def __reduce__(self) -> tuple:
         return (FieldType, (str(self),))
 
     def __str__(self) -> str:
-        return " + ".join(f"{c}x{m}" for m, c in enumerate(self.multiplicities) if c)
+        counts = (self.scalars, *self.multiplicities[1:])
+        terms = [f"{c}x{m}" for m, c in enumerate(counts) if c]
+        if self.odd_scalars:
+            terms.insert(1 if self.scalars else 0, f"{self.odd_scalars}x0-")
+        text = " + ".join(terms)
+        return text if self.group == "SO(2)" else f"O(2): {text}"
 
     def __repr__(self) -> str:
         return f"FieldType({str(self)!r})"
@@ -198,14 +318,14 @@ class FieldType:
 def concatenate_fields(types: Iterable[FieldType], xs: Iterable[Tensor]) -> Tensor:
     """Features of the direct sum of ``types``: channels of equal order and component side by side."""
     pairs = [(FieldType(t), x) for t, x in zip(types, xs, strict=True)]
-    parts = []
-    for m in range(max(t.max_order for t, _ in pairs) + 1):
-        blocks = [x[..., t.slice(m)] for t, x in pairs if m in t.orders]
-        if m == 0:
-            parts += blocks
-        else:
-            halves = [b.chunk(2, dim=-1) for b in blocks]
-            parts += [h[0] for h in halves] + [h[1] for h in halves]
+    for t, x in pairs:
+        t.check(x)
+        t.check_group(pairs[0][0])
+    parts = [x[..., : t.scalars] for t, x in pairs if t.scalars]
+    parts += [x[..., t.scalars : t.multiplicities[0]] for t, x in pairs if t.odd_scalars]
+    for m in range(1, max(t.max_order for t, _ in pairs) + 1):
+        halves = [x[..., t.slice(m)].chunk(2, dim=-1) for t, x in pairs if m in t.orders]
+        parts += [h[0] for h in halves] + [h[1] for h in halves]
     return torch.cat(parts, dim=-1)
 
 

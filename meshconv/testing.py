@@ -30,7 +30,8 @@ def gauge_equivariance_error(
     .. math:: \frac{\| M(\rho_{in}(-\alpha) x; \alpha \cdot S) - \rho_{out}(-\alpha) M(x; S) \|}{\| M(x; S) \|}
 
     The group acts in float64 and the module runs on the graph cast from the one given, so give a float64 graph.
-    The module runs in evaluation mode, and its mode and gradients are left as they were.
+    The module runs in evaluation mode, and its mode and gradients are left as they were. If the input is of a type of
+    O(2), half of the frames are reflected as well.
 
     Parameters
     ----------
@@ -79,20 +80,14 @@ def gauge_equivariance_error(
             if given is None:
                 shape = (surface.num_vertices, in_type.dim)
                 given = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
-            turned: GaugeGraph | Hierarchy
-            if isinstance(surface, Hierarchy):
-                gauges = surface.random_gauge(generator)
-                alpha, turned = gauges[0], surface.change_gauge(gauges)
-            else:
-                alpha = surface.random_gauge(generator)
-                turned = surface.change_gauge(alpha)
-            turned_x = in_type.rotate(given.double(), -alpha)
+            turned, alpha, flip = _other_gauge(surface, in_type.group == "O(2)", generator)
+            turned_x = in_type.change_gauge(given.double(), alpha, flip)
             with torch.no_grad():
                 y = _call(module, given.to(dtype), surface.to(dtype)).double()
                 y_turned = _call(module, turned_x.to(dtype), turned.to(dtype)).double()
             out_type.check(y, "output")
             if y.dim() > 1 and y.shape[-2] == surface.num_vertices:
-                y = out_type.rotate(y, -alpha)
+                y = out_type.change_gauge(y, alpha, flip)
             elif out_type.max_order > 0:
                 raise ValueError(f"output {tuple(y.shape)} has no row per vertex, so it cannot be of type {out_type}")
             if not (torch.isfinite(y).all() and torch.isfinite(y_turned).all()):
@@ -122,6 +117,20 @@ def assert_gauge_equivariant(
         f"{type(module).__name__} has a relative gauge error of {error:.2e}, above {tolerance:.0e}"
     )
     return error
+
+
+def _other_gauge(
+    surface: GaugeGraph | Hierarchy, reflect: bool, generator: torch.Generator
+) -> tuple[GaugeGraph | Hierarchy, Tensor, Tensor | None]:
+    """The surface in a random gauge, and what happened to the frames of its finest level."""
+    levels = surface.levels if isinstance(surface, Hierarchy) else [surface]
+    alphas = [g.random_gauge(generator) for g in levels]
+    coins = (torch.rand(g.num_vertices, generator=generator) < 0.5 for g in levels)
+    flips = [c.to(g.device) for c, g in zip(coins, levels, strict=True)] if reflect else None
+    flip = None if flips is None else flips[0]
+    if isinstance(surface, Hierarchy):
+        return surface.change_gauge(alphas, flips), alphas[0], flip
+    return surface.change_gauge(alphas[0], flip), alphas[0], flip
 
 
 def _precision(module: nn.Module) -> torch.dtype:

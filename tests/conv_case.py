@@ -53,7 +53,7 @@ class Case:
             self.x, self.weight, self.radial, g.log_angle, g.transporter,
         )  # fmt: skip
         if compiled:
-            edges = (g.dst_ptr, g.src, g.dst, g.src_ptr, g.src_edge)
+            edges = g.edges
             return gauge_conv(x, weight, radial, angle, transporter, edges, self.in_type, self.out_type)
         flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
         y = gauge_conv_reference(

@@ -38,7 +38,7 @@ class Case:
     @property
     def edges(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         g = self.graph
-        return g.dst_ptr, g.src, g.dst, g.src_ptr, g.src_edge
+        return g.edges
 
     def leaves(self) -> dict[str, Tensor]:
         """The differentiable arguments, as new leaves."""

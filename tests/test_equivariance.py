@@ -14,6 +14,7 @@ from meshconv import nn as layers
 from meshconv.testing import assert_gauge_equivariant, gauge_equivariance_error
 
 MIXED = "4x0 + 3x1 + 2x2"
+MIRRORED = "3x0 + 2x0- + 3x1 + 2x2"
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: layers.GaugeConv(MIXED, "2x0 + 3x1 + 1x3", rings=3),
@@ -29,6 +30,15 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "mean": lambda: layers.GlobalPool(MIXED),
     "area": lambda: layers.GlobalPool(MIXED, "area"),
     "max": lambda: layers.GlobalPool(MIXED, "max"),
+    "conv of a band": lambda: layers.GaugeConv(MIXED, MIXED, band_limit=1),
+    "conv O(2)": lambda: layers.GaugeConv(MIRRORED, "O(2): 2x0 + 3x0- + 3x1 + 1x3", rings=3),
+    "conv O(2) of a band": lambda: layers.GaugeConv(MIRRORED, MIRRORED, band_limit=2),
+    "linear O(2)": lambda: layers.Linear(MIRRORED, "O(2): 2x0 + 1x0- + 5x1 + 2x2 + 1x3"),
+    "norm nonlinearity O(2)": lambda: layers.NormNonlinearity(MIRRORED),
+    "gated nonlinearity O(2)": lambda: layers.GatedNonlinearity(MIRRORED),
+    "batch norm O(2)": lambda: layers.FieldBatchNorm(MIRRORED),
+    "block O(2)": lambda: layers.ResidualBlock(MIRRORED, "O(2): 2x0 + 3x1"),
+    "area O(2)": lambda: layers.GlobalPool(MIRRORED, "area"),
 }
 TRAINABLE = [k for k in MODULES if any(True for _ in MODULES[k]().parameters())]
 
@@ -43,7 +53,9 @@ def randomised(module: nn.Module) -> nn.Module:
     with torch.no_grad():
         for p in module.parameters():
             p.normal_()
-        for name, b in module.named_buffers():
+        for name, b in module.state_dict(keep_vars=True).items():
+            if isinstance(b, nn.Parameter):
+                continue
             b.uniform_(0.5, 2.0) if name.endswith("var") else b.normal_()
     return module
 
@@ -127,3 +139,39 @@ def test_pooling_under_gauges_of_both_levels(hierarchy, layer):
         turned = module(module.in_type.rotate(x, -a), pool.change_gauge(*pair))
         torch.testing.assert_close(turned, module.out_type.rotate(y, -b), rtol=1e-12, atol=1e-12)
         assert (turned - y).norm() > 0.1 * y.norm() or not b.any()
+
+
+@pytest.mark.parametrize("layer", [layers.ClusterPool, layers.ClusterMaxPool, layers.ClusterUnpool])
+def test_pooling_under_reflections(hierarchy, layer):
+    """Frames of both levels turned and half of them reflected, twice over."""
+    generator = torch.Generator().manual_seed(0)
+    module = layer(MIRRORED)
+    pool, x, y = hierarchy.pools[0], None, None
+    for _ in range(2):
+        gauges = [
+            (g.random_gauge(generator), torch.rand(g.num_vertices, generator=generator) < 0.5)
+            for g in hierarchy.levels[:2]
+        ]
+        (fine, flip_fine), (coarse, flip_coarse) = gauges
+        before, after = gauges[::-1] if layer is layers.ClusterUnpool else gauges
+        if x is None:
+            x = torch.randn(len(before[0]), module.in_type.dim, dtype=torch.float64, generator=generator)
+            y = module(x, pool)
+        pool = pool.change_gauge(fine, coarse, flip_fine, flip_coarse)
+        x, y = module.in_type.change_gauge(x, *before), module.out_type.change_gauge(y, *after)
+        torch.testing.assert_close(module(x, pool), y, rtol=1e-12, atol=1e-12)
+
+
+def test_fields_that_only_turn_are_refused_where_transporters_reflect(sphere, hierarchy):
+    mirrored = sphere.change_gauge(torch.zeros(48), torch.arange(48) < 7)
+    with pytest.raises(ValueError, match=r"transporters that reflect, .* write 'O\(2\): 2x0 \+ 1x1'"):
+        layers.GaugeConv("2x0 + 1x1", "2x0")(torch.zeros(48, 4), mirrored.to(torch.float32))
+    flips = [torch.arange(g.num_vertices) % 2 == 0 for g in hierarchy.levels]
+    turned = hierarchy.change_gauge(hierarchy.random_gauge(), flips)
+    with pytest.raises(ValueError, match="only turn"):
+        layers.ClusterPool("1x1")(torch.zeros(hierarchy.num_vertices, 2), turned.pools[0])
+
+
+def test_types_of_different_groups_are_refused():
+    with pytest.raises(ValueError, match=r"different groups: 2x0 \(SO\(2\)\) and O\(2\): 1x0 \+ 1x1 \(O\(2\)\)"):
+        layers.GaugeConv("2x0", "O(2): 1x0 + 1x1")

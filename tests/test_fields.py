@@ -51,7 +51,8 @@ def test_text(text, multiplicities, canonical):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "+", "16", "x1", "16x", "-1x0", "1x-1", "1.5x0", "1x0 +", "1x0 + + 1x1", "1x0, 1x1", "1X0", "16x0-",
+    ["", " ", "+", "16", "x1", "16x", "-1x0", "1x-1", "1.5x0", "1x0 +", "1x0 + + 1x1", "1x0, 1x1", "1X0", "16x1-",
+     "1x0- + 1x0", "1x0- + 1x0-", "1x0 + 1x1 + 1x0-", "SO(2): 1x0 + 1x0-", "U(1): 1x0", "O(2):", "1x65",
      "1x1 + 1x0", "1x0 + 2x0", "1x2 + 1x2", "0x0", "0x3", "scalar", "1 x 0", "1x0\n2x1"],
 )  # fmt: skip
 def test_bad_text_is_shown(text):
@@ -173,3 +174,48 @@ def test_direct_sum(a, b, total):
                  for t, f in ((a, x), (b, y)) if m in t.orders]  # fmt: skip
         here = FieldType(f"{(a + b).multiplicities[m]}x{m}").norms(both[..., (a + b).slice(m)])
         torch.testing.assert_close(here, torch.cat(parts, dim=-1))
+
+
+O2_TYPES = ["O(2): 2x0", "2x0-", "3x0 + 2x0- + 2x1 + 1x3", "O(2): 2x1", "1x0- + 1x2"]
+
+
+@pytest.mark.parametrize("text", O2_TYPES)
+def test_representation_of_o2(text):
+    """Rotations and reflections compose as the group does."""
+    t = FieldType(text)
+    assert t.group == "O(2)" and FieldType(str(t)) == t == pickle.loads(pickle.dumps(t))
+    a, b = torch.tensor([0.7, -2.1], dtype=torch.float64)
+    for first in (False, True):
+        for second in (False, True):
+            # R(a) F^s R(b) F^t = R(a +- b) F^(s + t)
+            left = t.representation(a, first) @ t.representation(b, second)
+            right = t.representation(a - b if first else a + b, first != second)
+            torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+    flip = t.representation(torch.zeros((), dtype=torch.float64), True)
+    x = torch.randn(5, t.dim, dtype=torch.float64)
+    torch.testing.assert_close(x @ flip.T, t.reflect(x))
+    mask = torch.tensor([True, False, True, False, False])
+    torch.testing.assert_close(t.reflect(x, mask), torch.where(mask[:, None], t.reflect(x), x))
+    torch.testing.assert_close(t.invariants(t.reflect(x)), t.invariants(x))
+    if t.num_fields > t.scalars:
+        assert not torch.equal(t.reflect(x), x)
+
+
+def test_o2_and_so2_are_different_types():
+    assert FieldType("2x0 + 1x1") != FieldType("O(2): 2x0 + 1x1")
+    assert FieldType("2x0- + 1x1") != FieldType("O(2): 2x0 + 1x1")
+    assert FieldType("SO(2): 2x0") == FieldType("2x0")
+    with pytest.raises(ValueError, match=r"different groups: 2x0 \(SO\(2\)\) and O\(2\): 1x0- "):
+        FieldType("2x0") + FieldType("O(2): 1x0-")
+    with pytest.raises(ValueError, match="type of O"):
+        FieldType("1x1").change_gauge(torch.zeros(3, 2), torch.zeros(3), torch.ones(3, dtype=torch.bool))
+
+
+def test_sum_and_concatenation_keep_odd_scalars_apart():
+    a, b = FieldType("2x0 + 1x0- + 1x1"), FieldType("1x0 + 2x0- + 1x2")
+    both = a + b
+    assert str(both) == "O(2): 3x0 + 3x0- + 1x1 + 1x2" and both.scalars == both.odd_scalars == 3
+    x, y = torch.randn(4, a.dim), torch.randn(4, b.dim)
+    joined = concatenate_fields([a, b], [x, y])
+    torch.testing.assert_close(both.reflect(joined), concatenate_fields([a, b], [a.reflect(x), b.reflect(y)]))
+    assert joined.shape == (4, both.dim)

@@ -53,7 +53,7 @@ def operator_arguments(case: Case, transpose: bool) -> tuple[dict[str, tuple], t
     y = torch.randn(x.shape[0], g.num_vertices, case.out_type.dim, dtype=torch.float64, requires_grad=True)
     first = {"gauge_conv": (x, weight, radial), "gauge_conv_weight": (x, y, radial),
              "gauge_conv_edge": (x, y, weight)}  # fmt: skip
-    edges = (g.dst_ptr, g.src, g.dst, g.src_ptr, g.src_edge)
+    edges = g.edges
     tail = (angle, transporter, *edges, case.in_type.multiplicities, case.out_type.multiplicities, transpose)
     return first, tail
 

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv.geometry.gauge_graph import compressed_rows, wrap_angle
+from meshconv.geometry.gauge_graph import wrap_angle
+from meshconv.geometry.rows import compressed_rows
 
 EDGES = ("log_radius", "log_angle", "transporter")
 POINTS = ("frames", "positions", "areas", "scale")
@@ -19,7 +20,8 @@ POINTS = ("frames", "positions", "areas", "scale")
 
 def same(a: GaugeGraph, b: GaugeGraph) -> bool:
     """Equal bit for bit."""
-    return all(torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(GaugeGraph))
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(GaugeGraph)]
+    return all(p is q if p is None or q is None else torch.equal(p, q) for p, q in pairs)
 
 
 def rebuilt(graph: GaugeGraph, order: Tensor) -> GaugeGraph:
@@ -201,6 +203,8 @@ def test_to_casts_geometry_and_leaves_indices(sphere):
     single = sphere.to(torch.float32)
     for f in fields(GaugeGraph):
         before, after = getattr(sphere, f.name), getattr(single, f.name)
+        if before is None:
+            continue
         assert after.dtype == (torch.float32 if before.is_floating_point() else torch.int64)
         assert torch.equal(after, before.to(after.dtype))
     assert same(sphere.to("cpu"), sphere)

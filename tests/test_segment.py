@@ -304,7 +304,7 @@ def test_attention_of_these_parts_is_equivariant(sphere):
     alpha, (q, k, v) = sphere.random_gauge(), torch.randn(3, 48, t.dim, dtype=torch.float64)
 
     def attend(q, k, v, g):
-        edges = (g.dst_ptr, g.src, g.dst, g.src_ptr, g.src_edge)
+        edges = g.edges
         weight = segment_softmax(transport_dot(k, q, g.transporter, edges, t, heads=2), g.dst_ptr)
         return transport_sum(v, weight, g.transporter, edges, t)
 

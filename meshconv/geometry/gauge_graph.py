@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
-_VERTEX = ("positions", "frames", "areas", "scale")
-_EDGE = ("log_radius", "log_angle", "transporter")
+from meshconv.fields import FieldType
+from meshconv.geometry.graph_validation import EDGE_FIELDS, VERTEX_FIELDS, validate_graph
+from meshconv.geometry.rows import compressed_rows, transposed_rows
+
+Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
     """Bring angles to [-pi, pi], where float32 resolves them best."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-
-
-def compressed_rows(index: Tensor, num_rows: int) -> Tensor:
-    """Row pointers ``[num_rows + 1]`` of a sorted ``index``: row r owns ``ptr[r]:ptr[r + 1]``."""
-    counts = torch.bincount(index, minlength=num_rows)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +52,9 @@ class GaugeGraph:
         The length in which kernels measure radii: constant over one surface, independent of its batch.
     graph_ptr : int64 [G + 1]
         Points of surface ``g`` of a batch are ``graph_ptr[g]:graph_ptr[g + 1]``.
+    reflected : bool [E], optional
+        Edges whose transporter reflects before it turns, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as on a surface
+        without orientation; None where no edge does. Such a graph carries fields of O(2) alone.
 
     Notes
     -----
@@ -76,6 +75,7 @@ class GaugeGraph:
     areas: Tensor
     scale: Tensor
     graph_ptr: Tensor
+    reflected: Tensor | None = None
 
     @classmethod
     def from_edges(
@@ -169,15 +169,13 @@ class GaugeGraph:
         scale : float or Tensor [V]
         """
         num_vertices, num_edges = positions.shape[0], src.shape[0]
-        # The transpose of a sparse matrix of edge numbers is found by counting, in linear time.
-        rows = csr_array((np.arange(num_edges), src.numpy(), dst_ptr.numpy()), shape=(num_vertices, num_vertices))
-        columns = rows.tocsc()
+        src_ptr, src_edge = transposed_rows(dst_ptr, src, num_vertices)
         return cls(
             src=src,
             dst=torch.repeat_interleave(torch.arange(num_vertices), dst_ptr.diff(), output_size=num_edges),
             dst_ptr=dst_ptr,
-            src_ptr=torch.from_numpy(columns.indptr.astype(np.int64)),
-            src_edge=torch.from_numpy(columns.data.astype(np.int64)),
+            src_ptr=src_ptr,
+            src_edge=src_edge,
             log_radius=log_radius,
             log_angle=log_angle,
             transporter=transporter,
@@ -208,6 +206,33 @@ class GaugeGraph:
         return torch.repeat_interleave(index, sizes, output_size=self.num_vertices)
 
     @property
+    def edges(self) -> Edges:
+        """What the operators walk along: ``(dst_ptr, src, dst, src_ptr, src_edge)``."""
+        return self.dst_ptr, self.src, self.dst, self.src_ptr, self.src_edge
+
+    def sources(self, x: Tensor, field_type: FieldType) -> tuple[Tensor, Edges]:
+        """Features to send along edges, and the edges to send them along.
+
+        Where edges reflect, the sources are ``x`` and its mirror image, ``[..., 2 V, dim]``, and a reflecting edge
+        leaves the image; then operators need to know of rotations only. Otherwise ``x`` and :attr:`edges`.
+        """
+        if self.reflected is None:
+            return x, self.edges
+        if field_type.group != "O(2)":
+            raise ValueError(
+                f"the graph has transporters that reflect, fields of type {field_type} only turn; "
+                f"write 'O(2): {field_type}'"
+            )
+        return torch.cat([x, field_type.reflect(x)], dim=-2), self._mirrored
+
+    @cached_property
+    def _mirrored(self) -> Edges:
+        assert self.reflected is not None
+        src = self.src + self.num_vertices * self.reflected
+        src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_vertices)
+        return self.dst_ptr, src, self.dst, src_ptr, src_edge
+
+    @property
     def device(self) -> torch.device:
         return self.positions.device
 
@@ -215,15 +240,18 @@ class GaugeGraph:
     def dtype(self) -> torch.dtype:
         return self.positions.dtype
 
-    def change_gauge(self, alpha: Tensor) -> GaugeGraph:
+    def change_gauge(self, alpha: Tensor, flip: Tensor | None = None) -> GaugeGraph:
         """The same surface with e1, e2 of vertex ``v`` turned by ``alpha[v]`` counter-clockwise.
 
-        Features of order ``m`` have to be turned along, by ``-m * alpha`` (``type.rotate(x, -alpha)``).
+        Features have to go along: :meth:`FieldType.change_gauge <meshconv.FieldType.change_gauge>`.
 
         Parameters
         ----------
         alpha : Tensor [V]
             Radians.
+        flip : bool Tensor [V], optional
+            Vertices whose turned frame is then reflected: e2 and the normal change sign. The graph comes to have
+            edges that reflect.
         """
         if alpha.shape != (self.num_vertices,):
             raise ValueError(f"alpha has shape {tuple(alpha.shape)}, the graph {self.num_vertices} vertices")
@@ -232,12 +260,24 @@ class GaugeGraph:
         e1, e2, n = self.frames.double().unbind(dim=1)
         frames = torch.stack([c * e1 + s * e2, c * e2 - s * e1, n], dim=1)
         angle = self.log_angle.double() - a[self.dst]
-        transporter = self.transporter.double() - a[self.dst] + a[self.src]
+        # A reflection turns the sense of what comes before it.
+        source = a[self.src] if self.reflected is None else torch.where(self.reflected, -1, 1) * a[self.src]
+        transporter = self.transporter.double() - a[self.dst] + source
+        reflected = self.reflected
+        if flip is not None:
+            if flip.shape != (self.num_vertices,) or flip.dtype != torch.bool:
+                raise ValueError(f"flip is {flip.dtype} {tuple(flip.shape)}, expected bool ({self.num_vertices},)")
+            frames = torch.where(flip[:, None, None], frames * frames.new_tensor([1, -1, -1])[:, None], frames)
+            sense = torch.where(flip, -1, 1)[self.dst]
+            angle, transporter = sense * angle, sense * transporter
+            change = flip[self.src] != flip[self.dst]
+            reflected = change if reflected is None else change != reflected
         return replace(
             self,
             frames=frames.to(self.dtype),
             log_angle=wrap_angle(angle).to(self.log_angle.dtype),
             transporter=wrap_angle(transporter).to(self.transporter.dtype),
+            reflected=reflected,
         )
 
     def random_gauge(self, generator: torch.Generator | None = None) -> Tensor:
@@ -256,7 +296,9 @@ class GaugeGraph:
         keep = {k: v for k, v in kwargs.items() if k != "dtype"}
         moved = {}
         for field in fields(self):
-            value: Tensor = getattr(self, field.name)
+            value: Tensor | None = getattr(self, field.name)
+            if value is None:
+                continue
             value = value.to(*rest, **keep) if rest or keep else value
             moved[field.name] = value.to(dtype) if dtype and value.is_floating_point() else value
         return GaugeGraph(**moved)
@@ -275,7 +317,11 @@ class GaugeGraph:
             parts = [getattr(g, name)[:-1] + o for g, o in zip(graphs, offsets, strict=False)]
             return torch.cat([*parts, parts[0].new_tensor([offsets[-1]])])
 
-        joined = {k: torch.cat([getattr(g, k) for g in graphs]) for k in _VERTEX + _EDGE}
+        reflected = None
+        if any(g.reflected is not None for g in graphs):
+            none = [torch.zeros_like(g.src, dtype=torch.bool) if g.reflected is None else g.reflected for g in graphs]
+            reflected = torch.cat(none)
+        joined = {k: torch.cat([getattr(g, k) for g in graphs]) for k in VERTEX_FIELDS + EDGE_FIELDS}
         return GaugeGraph(
             src=torch.cat([g.src + v for g, v, _ in shift]),
             dst=torch.cat([g.dst + v for g, v, _ in shift]),
@@ -283,6 +329,7 @@ class GaugeGraph:
             src_ptr=pointers("src_ptr", edges),
             src_edge=torch.cat([g.src_edge + e for g, _, e in shift]),
             graph_ptr=pointers("graph_ptr", vertices),
+            reflected=reflected,
             **joined,
         )
 
@@ -300,60 +347,16 @@ class GaugeGraph:
                     src_ptr=self.src_ptr[v0 : v1 + 1] - e0,
                     src_edge=self.src_edge[e0:e1] - e0,
                     graph_ptr=self.graph_ptr.new_tensor([0, v1 - v0]),
-                    **{k: getattr(self, k)[v0:v1] for k in _VERTEX},
-                    **{k: getattr(self, k)[e0:e1] for k in _EDGE},
+                    reflected=None if self.reflected is None else self.reflected[e0:e1],
+                    **{k: getattr(self, k)[v0:v1] for k in VERTEX_FIELDS},
+                    **{k: getattr(self, k)[e0:e1] for k in EDGE_FIELDS},
                 )
             )
         return out
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming what is wrong: shapes, ranges, order, non-finite numbers, frames."""
-        v, e = self.num_vertices, self.num_edges
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("src", "dst", "src_edge"), (e,))
-        shapes |= dict.fromkeys(("dst_ptr", "src_ptr"), (v + 1,))
-        shapes |= dict.fromkeys(_EDGE, (e,))
-        shapes |= {"positions": (v, 3), "frames": (v, 3, 3), "areas": (v,), "scale": (v,)}
-        for name, shape in shapes.items():
-            found = tuple(getattr(self, name).shape)
-            if found != shape:
-                raise ValueError(f"{name} has shape {found}, expected {shape} ({v} vertices, {e} edges)")
-        for name in ("src", "dst", "dst_ptr", "src_ptr", "src_edge", "graph_ptr"):
-            if getattr(self, name).dtype != torch.int64:
-                raise ValueError(f"{name} is {getattr(self, name).dtype}, indices have to be int64")
-        for name in _VERTEX + _EDGE:
-            bad = (~torch.isfinite(getattr(self, name))).nonzero()
-            if len(bad):
-                raise ValueError(f"{name} is not finite in {len(bad)} places, first at {bad[0].tolist()}")
-        for name in ("src", "dst"):
-            index = getattr(self, name)
-            if e and not (int(index.min()) >= 0 and int(index.max()) < v):
-                span = f"{int(index.min())}..{int(index.max())}"
-                raise ValueError(f"{name} has indices {span}, out of range for {v} vertices")
-        if e and bool((self.dst.diff() < 0).any()):
-            raise ValueError("edges are not sorted by dst; use GaugeGraph.from_edges")
-        if not torch.equal(self.dst_ptr, compressed_rows(self.dst, v)):
-            raise ValueError("dst_ptr does not belong to dst; use GaugeGraph.from_edges")
-        if not torch.equal(torch.sort(self.src_edge).values, torch.arange(e, device=self.device)):
-            raise ValueError("src_edge is not a permutation of the edges")
-        by_src = self.src[self.src_edge]
-        if bool((by_src.diff() < 0).any()) or not torch.equal(self.src_ptr, compressed_rows(by_src, v)):
-            raise ValueError("src_ptr and src_edge do not belong to src; use GaugeGraph.from_edges")
-        bounds = self.graph_ptr
-        ends = bounds.dim() == 1 and len(bounds) > 1 and (int(bounds[0]), int(bounds[-1])) == (0, v)
-        if not ends or bool((bounds.diff() < 0).any()):
-            raise ValueError(f"graph_ptr {bounds.tolist()} does not ascend from 0 to {v} vertices")
-        member = self.batch_index
-        crossing = int((member[self.src] != member[self.dst]).sum())
-        if crossing:
-            raise ValueError(f"{crossing} edges run between two surfaces of the batch")
-        if e and bool((self.log_radius < 0).any()):
-            raise ValueError(f"log_radius has negative values, down to {float(self.log_radius.min()):g}")
-        if v and not bool((self.scale > 0).all()):
-            raise ValueError(f"scale has to be positive, found {float(self.scale.min()):g}")
-        eye = torch.eye(3, dtype=self.dtype, device=self.device)
-        worst = float((self.frames @ self.frames.mT - eye).abs().max()) if v else 0.0
-        if worst > 1e-4 or (v and float(torch.linalg.det(self.frames.double()).min()) < 0):
-            raise ValueError(f"frames are not orthonormal and right-handed (deviation {worst:g})")
+        validate_graph(self)
 
     def __repr__(self) -> str:
         return (

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshconv.geometry.gauge_graph import GaugeGraph, compressed_rows, wrap_angle
+from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.rows import compressed_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class Pooling:
     log_radius, log_angle, transporter : [V_fine]
         The fine point seen from its parent; components at the fine point, turned by ``transporter``, are
         components at the parent.
+    reflected : bool [V_fine], optional
+        Fine points whose components are reflected before they turn (see :class:`GaugeGraph`).
     """
 
     parent: Tensor
@@ -31,6 +34,7 @@ class Pooling:
     log_radius: Tensor
     log_angle: Tensor
     transporter: Tensor
+    reflected: Tensor | None = None
 
     @classmethod
     def from_parents(
@@ -53,21 +57,36 @@ class Pooling:
     def num_coarse(self) -> int:
         return self.child_ptr.shape[0] - 1
 
-    def change_gauge(self, fine: Tensor, coarse: Tensor) -> Pooling:
-        """Gauge changes ``fine [V_fine]`` and ``coarse [V_coarse]`` on both sides."""
+    def change_gauge(
+        self, fine: Tensor, coarse: Tensor, flip_fine: Tensor | None = None, flip_coarse: Tensor | None = None
+    ) -> Pooling:
+        """Gauge changes of both sides, ``[V_fine]`` and ``[V_coarse]``, as :meth:`GaugeGraph.change_gauge`."""
         f, c = fine.double(), coarse.double()[self.parent]
+        if self.reflected is not None:
+            f = torch.where(self.reflected, -f, f)
         dtype = self.transporter.dtype
+        angle, transporter = self.log_angle.double() - c, self.transporter.double() - c + f
+        reflected = self.reflected
+        if flip_coarse is not None:
+            sense = torch.where(flip_coarse, -1, 1)[self.parent]
+            angle, transporter = sense * angle, sense * transporter
+        for flip in (flip_fine, None if flip_coarse is None else flip_coarse[self.parent]):
+            if flip is not None:
+                reflected = flip if reflected is None else flip != reflected
         return replace(
             self,
-            log_angle=wrap_angle(self.log_angle.double() - c).to(dtype),
-            transporter=wrap_angle(self.transporter.double() - c + f).to(dtype),
+            log_angle=wrap_angle(angle).to(dtype),
+            transporter=wrap_angle(transporter).to(dtype),
+            reflected=reflected,
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Pooling:
         """Move or cast, as :meth:`GaugeGraph.to`."""
         moved = {}
         for field in fields(self):
-            value: Tensor = getattr(self, field.name)
+            value: Tensor | None = getattr(self, field.name)
+            if value is None:
+                continue
             if value.is_floating_point():
                 moved[field.name] = value.to(*args, **kwargs)
             else:
@@ -104,11 +123,12 @@ class Hierarchy:
         """One random gauge per level, for :meth:`change_gauge`."""
         return [g.random_gauge(generator) for g in self.levels]
 
-    def change_gauge(self, alphas: list[Tensor]) -> Hierarchy:
-        """Change the gauge of every level; features live on the finest, in the gauge ``alphas[0]``."""
-        levels = [g.change_gauge(a) for g, a in zip(self.levels, alphas, strict=True)]
-        steps = zip(self.pools, alphas[:-1], alphas[1:], strict=True)
-        return Hierarchy(levels, [p.change_gauge(f, c) for p, f, c in steps])
+    def change_gauge(self, alphas: list[Tensor], flips: list[Tensor] | None = None) -> Hierarchy:
+        """Change the gauge of every level; features live on the finest, in the gauge ``alphas[0]``, ``flips[0]``."""
+        mirror: list[Any] = [None] * len(self.levels) if flips is None else flips
+        levels = [g.change_gauge(a, f) for g, a, f in zip(self.levels, alphas, mirror, strict=True)]
+        steps = zip(self.pools, alphas[:-1], alphas[1:], mirror[:-1], mirror[1:], strict=True)
+        return Hierarchy(levels, [p.change_gauge(*step) for p, *step in steps])
 
     def to(self, *args: Any, **kwargs: Any) -> Hierarchy:
         """Move or cast every level, as :meth:`GaugeGraph.to`."""

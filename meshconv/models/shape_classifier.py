@@ -51,7 +51,7 @@ class ShapeClassifier(nn.Module):
         super().__init__()
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
-        hidden = FieldType.uniform(channels, max_order)
+        hidden = self.in_type.like([channels] * (max_order + 1))
         self.stem = GaugeConv(self.in_type, hidden, rings=rings, cutoff=cutoff)
         self.blocks = nn.ModuleList(
             ResidualBlock(hidden, hidden, rings=rings, cutoff=cutoff) for _ in range(blocks)

@@ -51,7 +51,7 @@ class SphereUNet(nn.Module):
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
         options: dict[str, Any] = {"rings": rings, "cutoff": cutoff}
-        types = [FieldType.uniform(c, max_order) for c in channels]
+        types = [self.in_type.like([c] * (max_order + 1)) for c in channels]
         self.stem = GaugeConv(self.in_type, types[0], **options)
         self.down = nn.ModuleList(
             ResidualBlock(a, b, **options) for a, b in zip([types[0], *types[:-1]], types, strict=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
 from meshconv.ops import gauge_conv
 
@@ -53,7 +54,9 @@ class GaugeConv(nn.Module):
         \; \rho_{out}(\theta_{pq}) W_b \rho_{in}(g_{q \to p} - \theta_{pq}) f_q
 
     In the edge's own frame the kernel is any dense matrix, so every pair of orders up to the types' own meets: the
-    solution of the kernel constraint is complete.
+    solution of the kernel constraint is complete. For types of O(2) it keeps the half that commutes with the
+    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on surfaces without orientation a source
+    seen through a reflecting transporter is reflected first.
 
     Parameters
     ----------
@@ -63,6 +66,8 @@ class GaugeConv(nn.Module):
     cutoff
         Radius of the outermost ring in units of the graph's ``scale``, a property of each surface (the root of its
         area per point), never of the batch.
+    band_limit
+        Highest frequency of the kernel in the neighbour's direction; by default all that the types allow.
     aggregation
         ``"mean"`` over neighbours, ``"sum"``, or ``"area"``: weighted by the neighbours' areas, normalised.
     self_interaction
@@ -95,6 +100,7 @@ class GaugeConv(nn.Module):
         out_type: FieldType | str,
         rings: int = 2,
         cutoff: float = 2.0,
+        band_limit: int | None = None,
         aggregation: Aggregation = "mean",
         self_interaction: bool = True,
         bias: bool = True,
@@ -106,9 +112,10 @@ class GaugeConv(nn.Module):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.rings, self.cutoff, self.aggregation = rings, cutoff, aggregation
+        self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
         self.weight = nn.Parameter(torch.empty(rings, self.in_type.dim, self.out_type.dim))
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
-        scalars = self.out_type.multiplicities[0]
+        scalars = self.out_type.scalars
         self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
         self.reset_parameters()
 
@@ -117,13 +124,15 @@ class GaugeConv(nn.Module):
 
         An output order that the input lacks gets nothing from the point, so all of it from the neighbours.
         """
-        nn.init.normal_(self.weight, std=self.in_type.dim**-0.5)
-        if self.self_interaction is not None:
-            self.self_interaction.reset_parameters()
-            with torch.no_grad():
-                for order, weight in self.self_interaction.weights.items():
+        nn.init.normal_(self.weight)
+        with torch.no_grad():
+            fan_in = self.kernel_space.fan_in()
+            self.weight.div_(torch.where(fan_in > 0, fan_in, 1).sqrt())
+            if self.self_interaction is not None:
+                self.self_interaction.reset_parameters()
+                self.weight.mul_(torch.where(self.self_interaction.reached(), 0.5**0.5, 1.0))
+                for weight in self.self_interaction.weights.values():
                     weight *= 0.5**0.5
-                    self.weight[:, :, self.out_type.slice(int(order))] *= 0.5**0.5
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -132,10 +141,9 @@ class GaugeConv(nn.Module):
         radius = graph.log_radius / graph.scale[graph.dst]
         radial = ring_weights(radius, self.rings, self.cutoff)
         radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
-        edges = (graph.dst_ptr, graph.src, graph.dst, graph.src_ptr, graph.src_edge)
-        y = gauge_conv(
-            x, self.weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type
-        )
+        sources, edges = graph.sources(x, self.in_type)
+        weight = self.kernel_space(self.weight)
+        y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
         if self.self_interaction is not None:
             y = y + self.self_interaction(x)
         if self.bias is not None:

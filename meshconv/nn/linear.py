@@ -13,7 +13,8 @@ class Linear(nn.Module):
 
     At order 0 any matrix; at order ``m > 0`` one complex number per pair of channels,
     :math:`(c + i s) \mapsto (A + i B)(c + i s)`, since only rotations and scalings commute with rotations.
-    A bias exists at order 0 alone: a constant vector would single out a direction of the frame.
+    With O(2) the number is real and odd scalars map to odd ones.
+    A bias exists for invariant scalars alone: a constant vector would single out a direction of the frame.
 
     Parameters
     ----------
@@ -26,12 +27,14 @@ class Linear(nn.Module):
     def __init__(self, in_type: FieldType | str, out_type: FieldType | str, bias: bool = True):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
+        self.in_type.check_group(self.out_type)
         self.weights = nn.ParameterDict()
-        for m in self.out_type.orders:
-            if m in self.in_type.orders:
-                shape = (1 if m == 0 else 2, self.in_type.multiplicities[m], self.out_type.multiplicities[m])
-                self.weights[str(m)] = nn.Parameter(torch.empty(shape))
-        scalars = self.out_type.multiplicities[0]
+        source, target = _blocks(self.in_type), _blocks(self.out_type)
+        for key in target:
+            if key in source:
+                parts = 1 if key in ("0", "0-") or self.in_type.group == "O(2)" else 2
+                self.weights[key] = nn.Parameter(torch.empty(parts, source[key], target[key]))
+        scalars = self.out_type.scalars
         self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
         self.reset_parameters()
 
@@ -42,26 +45,45 @@ class Linear(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def reached(self) -> Tensor:
+        """Components of the output that the input reaches, bool ``[out_type.dim]``."""
+        parts = []
+        for key, count in _blocks(self.out_type).items():
+            size = count if key in ("0", "0-") else 2 * count
+            parts.append(torch.full((size,), key in self.weights, device=self._device))
+        return torch.cat(parts)
+
+    @property
+    def _device(self) -> torch.device | None:
+        return next((p.device for p in self.parameters()), None)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[..., in_type.dim]`` to ``[..., out_type.dim]``."""
         self.in_type.check(x, "input")
-        blocks, parts = self.in_type.split(x), []
-        for m in self.out_type.orders:
-            if m not in blocks:
-                count = self.out_type.multiplicities[m]
-                parts.append(x.new_zeros(*x.shape[:-1], count if m == 0 else 2 * count))
+        source = _blocks(self.in_type)
+        widths = [c if key in ("0", "0-") else 2 * c for key, c in source.items()]
+        blocks, parts = dict(zip(source, x.split(widths, dim=-1), strict=True)), []
+        for key, count in _blocks(self.out_type).items():
+            bias = self.bias if key == "0" else None
+            if key not in self.weights:
+                part = x.new_zeros(*x.shape[:-1], count if key in ("0", "0-") else 2 * count)
+                parts.append(part if bias is None else part + bias)
                 continue
-            part = blocks[m]
-            weight = self.weights[str(m)]
-            if m == 0:
-                parts.append(nn.functional.linear(part, weight[0].T, self.bias))
-            else:
-                a, b = weight
-                real = torch.cat([torch.cat([a, b], dim=1), torch.cat([-b, a], dim=1)], dim=0)
-                parts.append(part @ real)
-        if self.bias is not None and "0" not in self.weights:
-            parts[0] = parts[0] + self.bias
+            weight = self.weights[key]
+            if key in ("0", "0-"):
+                parts.append(nn.functional.linear(blocks[key], weight[0].T, bias))
+                continue
+            a, b = weight if len(weight) == 2 else (weight[0], torch.zeros_like(weight[0]))
+            real = torch.cat([torch.cat([a, b], dim=1), torch.cat([-b, a], dim=1)], dim=0)
+            parts.append(blocks[key] @ real)
         return torch.cat(parts, dim=-1)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}, bias={self.bias is not None}"
+
+
+def _blocks(field_type: FieldType) -> dict[str, int]:
+    """Multiplicities by kind of field, in the order of the components: ``"0"``, ``"0-"``, ``"1"``, ..."""
+    counts = {"0": field_type.scalars, "0-": field_type.odd_scalars}
+    counts |= {str(m): c for m, c in enumerate(field_type.multiplicities) if m}
+    return {key: c for key, c in counts.items() if c}

@@ -11,7 +11,7 @@ from meshconv.ops.fourier import ACTIVATIONS
 
 
 class NormNonlinearity(nn.Module):
-    r"""Act on scalars, and scale every other field by a smooth function of its own length.
+    r"""Act on invariant scalars, and scale every other field by a smooth function of its own length.
 
     .. math:: f^0 \mapsto \mathrm{silu}(f^0), \qquad f^m \mapsto f^m \, \sigma(a |f^m| + b)
 
@@ -21,12 +21,12 @@ class NormNonlinearity(nn.Module):
     def __init__(self, in_type: FieldType | str):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
-        count = self.in_type.num_fields - self.in_type.multiplicities[0]
+        count = self.in_type.num_fields - self.in_type.scalars
         self.slope = nn.Parameter(torch.ones(count))
         self.offset = nn.Parameter(torch.zeros(count))
 
     def forward(self, x: Tensor) -> Tensor:
-        scalars = self.in_type.multiplicities[0]
+        scalars = self.in_type.scalars
         gate = torch.sigmoid(self.slope * self.in_type.norms(x)[..., scalars:] + self.offset)
         return _act_and_gate(x, gate, self.in_type)
 
@@ -35,11 +35,12 @@ class NormNonlinearity(nn.Module):
 
 
 class GatedNonlinearity(nn.Module):
-    r"""Act on scalars, and scale every other field by a sigmoid of a scalar of its own.
+    r"""Act on invariant scalars, and scale every other field by a sigmoid of a scalar of its own.
 
     .. math:: f^0 \mapsto \mathrm{silu}(f^0), \qquad f^m_c \mapsto f^m_c \, \sigma(s_c)
 
-    The input carries one more scalar per field of order >= 1, behind the scalars that stay. Exactly equivariant.
+    The input carries one more scalar per field of order >= 1 (and per odd scalar), behind the scalars that stay.
+    Exactly equivariant.
 
     Parameters
     ----------
@@ -50,30 +51,31 @@ class GatedNonlinearity(nn.Module):
     def __init__(self, out_type: FieldType | str):
         super().__init__()
         self.out_type = FieldType(out_type)
-        counts = self.out_type.multiplicities
-        self.in_type = FieldType.from_multiplicities((sum(counts), *counts[1:]))
+        counts, odd = self.out_type.multiplicities, self.out_type.odd_scalars
+        self.in_type = self.out_type.like((sum(counts) + odd, *counts[1:]), odd)
 
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x, "input")
-        blocks = self.in_type.split(x)
-        scalars = self.out_type.multiplicities[0]
-        if scalars == self.in_type.multiplicities[0]:
+        scalars, gates = self.out_type.scalars, self.in_type.scalars - self.out_type.scalars
+        if not gates:
             return nn.functional.silu(x)
-        plain, gates = blocks[0].split([scalars, self.in_type.multiplicities[0] - scalars], dim=-1)
-        kept = [plain] * (scalars > 0) + [b for m, b in blocks.items() if m > 0]
-        return _act_and_gate(torch.cat(kept, dim=-1), torch.sigmoid(gates), self.out_type)
+        plain, gate, rest = x.split([scalars, gates, self.in_type.dim - self.in_type.scalars], dim=-1)
+        return _act_and_gate(torch.cat([plain, rest], dim=-1), torch.sigmoid(gate), self.out_type)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}"
 
 
 def _act_and_gate(x: Tensor, gate: Tensor, field_type: FieldType) -> Tensor:
-    """silu on the scalars, factors ``gate [..., fields of order >= 1]`` on the rest."""
-    gates = iter(gate.split([c for c in field_type.multiplicities[1:] if c], dim=-1))
-    parts = []
+    """silu on the invariant scalars, factors ``gate [..., other fields]`` on the rest."""
+    counts = [field_type.odd_scalars, *(c for c in field_type.multiplicities[1:] if c)]
+    odd_gate, *others = gate.split(counts, dim=-1)
+    gates, parts = iter(others), []
     for m, block in field_type.split(x).items():
         if m == 0:
-            parts.append(nn.functional.silu(block))
+            parts.append(nn.functional.silu(block[..., : field_type.scalars]))
+            if field_type.odd_scalars:
+                parts.append(block[..., field_type.scalars :] * odd_gate)
         else:
             c, s = block.chunk(2, dim=-1)
             g = next(gates)
@@ -105,8 +107,10 @@ class FourierNonlinearity(nn.Module):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
         counts = self.in_type.multiplicities
-        if len(set(counts)) != 1:
-            raise ValueError(f"the Fourier nonlinearity needs one multiplicity at all orders, got {self.in_type}")
+        if len(set(counts)) != 1 or self.in_type.odd_scalars:
+            raise ValueError(
+                f"the Fourier nonlinearity needs one multiplicity at all orders and no odd scalars, got {self.in_type}"
+            )
         order = self.in_type.max_order
         self.samples = 8 * order + 1 if samples is None else samples
         if self.samples < 2 * order + 1:

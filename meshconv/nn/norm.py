@@ -14,8 +14,8 @@ class FieldBatchNorm(nn.Module):
     .. math:: f^0 \mapsto \gamma \frac{f^0 - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad
         f^m \mapsto \gamma \frac{f^m}{\sqrt{\langle |f^m|^2 \rangle / 2 + \epsilon}}
 
-    Scalars as usual; the others are divided by the root mean square of a component, over batch and points. Their mean
-    is not taken out: it depends on the frames. In evaluation mode the running statistics are used.
+    Invariant scalars as usual; the others are divided by the root mean square of a component, over batch and points.
+    Their mean is not taken out: it depends on the frames. In evaluation mode the running statistics are used.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class FieldBatchNorm(nn.Module):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
         self.eps, self.momentum = eps, momentum
-        scalars = self.in_type.multiplicities[0]
+        scalars = self.in_type.scalars
         self.scale = nn.Parameter(torch.ones(self.in_type.num_fields))
         self.shift = nn.Parameter(torch.zeros(scalars))
         self.register_buffer("running_mean", torch.zeros(scalars))
@@ -50,20 +50,21 @@ class FieldBatchNorm(nn.Module):
         else:
             mean, var = self.running_mean, self.running_var
         factor = self.scale * torch.rsqrt(var + self.eps)
-        scalars = self.in_type.multiplicities[0]
+        scalars = self.in_type.scalars
         offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the scalars, and per field the variance (order 0) or mean square of a component."""
+        """Mean of the scalars, and per field the variance (invariant scalars) or mean square of a component."""
         flat = x.reshape(-1, x.shape[-1])
         if flat.dtype in (torch.float16, torch.bfloat16):
             flat = flat.float()
         mean, parts = flat.new_zeros(0), []
         for m, block in self.in_type.split(flat).items():
             if m == 0:
-                var, mean = torch.var_mean(block, dim=0, correction=0)
-                parts.append(var)
+                even, odd = block.split([self.in_type.scalars, self.in_type.odd_scalars], dim=-1)
+                var, mean = torch.var_mean(even, dim=0, correction=0)
+                parts += [var, odd.square().mean(0)]
             else:
                 parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
         return mean, torch.cat(parts)

@@ -24,6 +24,7 @@ class ClusterPool(nn.Module):
     def forward(self, x: Tensor, pooling: Pooling, areas: Tensor | None = None) -> Tensor:
         """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``; with ``areas [V_fine]`` the mean is weighed by them."""
         _check_vertices(x, pooling.num_fine)
+        x = _reflect(x, pooling, self.in_type)
         edges = _from_parents(pooling)
         weight = torch.ones_like(pooling.transporter) if areas is None else areas
         share = _shares(weight, pooling.parent, edges, transpose=True)
@@ -38,7 +39,8 @@ class ClusterMaxPool(nn.Module):
 
     .. math:: F_c = \rho(g_{q^* \to c}) f_{q^*}, \qquad q^* = \arg\max_{q \in c} |f_q|
 
-    Scalars are compared by value, as in ordinary max pooling; lengths do not see the frame, so it is equivariant.
+    Invariant scalars are compared by value, as in ordinary max pooling; lengths do not see the frame, so it is
+    equivariant.
     """
 
     def __init__(self, in_type: FieldType | str):
@@ -48,12 +50,24 @@ class ClusterMaxPool(nn.Module):
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``."""
         _check_vertices(x, pooling.num_fine)
+        x = _reflect(x, pooling, self.in_type)
         child = pooling.child
         points = torch.arange(pooling.num_fine, device=child.device)
         place = torch.empty_like(child).scatter_(0, child, points)
         ptr = torch.arange(pooling.num_fine + 1, device=child.device)
         edges = (pooling.child_ptr, child, pooling.parent[child], ptr, place)
-        return transport_max(x, pooling.transporter[child], edges, self.in_type, scalars="value")
+        transporter, odd = pooling.transporter[child], self.in_type.odd_scalars
+        if not odd:
+            return transport_max(x, transporter, edges, self.in_type, scalars="value")
+        first, counts = self.in_type.scalars, self.in_type.multiplicities
+        parts = [x[..., :first], x[..., first : counts[0]], x[..., counts[0] :]]
+        kinds = [(first,), (odd,), (0, *counts[1:])]
+        pooled = [
+            transport_max(part, transporter, edges, FieldType.from_multiplicities(kind), scalars)
+            for part, kind, scalars in zip(parts, kinds, ("value", "norm", "norm"), strict=True)
+            if part.shape[-1]
+        ]
+        return torch.cat(pooled, dim=-1)
 
     def extra_repr(self) -> str:
         return str(self.in_type)
@@ -70,7 +84,8 @@ class ClusterUnpool(nn.Module):
         """``[..., V_coarse, dim]`` to ``[..., V_fine, dim]``."""
         _check_vertices(x, pooling.num_coarse)
         ones = torch.ones_like(pooling.transporter)
-        return transport_sum(x, ones, -pooling.transporter, _from_parents(pooling), self.in_type)
+        y = transport_sum(x, ones, -pooling.transporter, _from_parents(pooling), self.in_type)
+        return _reflect(y, pooling, self.in_type)
 
     def extra_repr(self) -> str:
         return str(self.in_type)
@@ -116,6 +131,15 @@ class GlobalPool(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, reduction={self.reduction!r}"
+
+
+def _reflect(x: Tensor, pooling: Pooling, field_type: FieldType) -> Tensor:
+    """Mirror the fine points that their parent sees mirrored."""
+    if pooling.reflected is None:
+        return x
+    if field_type.group != "O(2)":
+        raise ValueError(f"the pooling has transporters that reflect, fields of type {field_type} only turn")
+    return field_type.reflect(x, pooling.reflected)
 
 
 def _shares(weight: Tensor, owner: Tensor, edges: Edges, transpose: bool = False) -> Tensor:
