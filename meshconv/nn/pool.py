@@ -60,14 +60,14 @@ class ClusterMaxPool(nn.Module):
         if not odd:
             return transport_max(x, transporter, edges, self.in_type, scalars="value")
         first, counts = self.in_type.scalars, self.in_type.multiplicities
-        parts = [x[..., :first], x[..., first : counts[0]], x[..., counts[0] :]]
-        kinds = [(first,), (odd,), (0, *counts[1:])]
-        pooled = [
-            transport_max(part, transporter, edges, FieldType.from_multiplicities(kind), scalars)
-            for part, kind, scalars in zip(parts, kinds, ("value", "norm", "norm"), strict=True)
-            if part.shape[-1]
-        ]
-        return torch.cat(pooled, dim=-1)
+        even = FieldType.from_multiplicities((first, *counts[1:])) if self.in_type.num_fields > odd else None
+        by_length = FieldType.from_multiplicities([odd])
+        before, mirrored, after = x.split([first, odd, self.in_type.dim - counts[0]], dim=-1)
+        mirrored = transport_max(mirrored, transporter, edges, by_length)
+        if even is None:
+            return mirrored
+        rest = transport_max(torch.cat([before, after], dim=-1), transporter, edges, even, scalars="value")
+        return torch.cat([rest[..., :first], mirrored, rest[..., first:]], dim=-1)
 
     def extra_repr(self) -> str:
         return str(self.in_type)
