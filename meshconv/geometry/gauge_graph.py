@@ -90,6 +90,7 @@ class GaugeGraph:
         positions: Any,
         areas: Any,
         scale: Any,
+        reflected: Any = None,
     ) -> GaugeGraph:
         """Sort the edges by target and index them both ways.
 
@@ -100,6 +101,8 @@ class GaugeGraph:
         log_radius, log_angle, transporter : float array [E]
         frames, positions, areas : float arrays [V, 3, 3], [V, 3], [V]
         scale : float or float array [V]
+        reflected : bool array [E], optional
+            Edges whose transporter reflects first.
 
         Returns
         -------
@@ -138,6 +141,8 @@ class GaugeGraph:
             areas=torch.as_tensor(areas, **like),
             scale=torch.as_tensor(scale, **like),
         )
+        if reflected is not None:
+            graph = replace(graph, reflected=torch.as_tensor(reflected, dtype=torch.bool)[order])
         graph.validate()
         return graph
 

@@ -22,6 +22,7 @@ from meshconv.geometry.fans import (
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.geodesics import geodesic_graph
 from meshconv.geometry.halfedges import HalfEdges, IntArray
+from meshconv.geometry.orientation_cover import unoriented_graph
 from meshconv.geometry.origin import Origin
 from meshconv.geometry.repair import Isolated, OnDefect, clean_surface, repair_surface
 from meshconv.geometry.transport import Edges, align_frames, levi_civita, normal_aligning, tangent_frames
@@ -299,6 +300,7 @@ class TriangleMesh:
         rings: int | None = None,
         radius: float | None = None,
         nearest: int | None = None,
+        unoriented: bool = False,
     ) -> GaugeGraph:
         """Gauge graph of edges, or of geodesic neighbourhoods: log maps and transporters, float64.
 
@@ -312,6 +314,9 @@ class TriangleMesh:
             Neighbours within this geodesic distance in units of the square root of the mesh's area.
         nearest : int, optional
             The so many nearest neighbours by geodesic distance.
+        unoriented : bool
+            For surfaces that cannot be oriented, like a Moebius strip: frames are consistent up to reflections, the
+            graph's ``reflected`` says where, and features are of O(2). Without it such a surface gets a seam.
 
         Returns
         -------
@@ -338,6 +343,8 @@ class TriangleMesh:
                 f"give at most one of rings, radius, nearest, greater than 0; got {rings}, {radius}, {nearest}"
             )
         self.check_area()
+        if unoriented:
+            return unoriented_graph(self, transport, rings=rings, radius=radius, nearest=nearest)
         if extent:
             return geodesic_graph(self, transport, rings or 0, np.inf if radius is None else radius, nearest or 0)
         half_edges = self.half_edges

@@ -77,7 +77,11 @@ def load_mesh(
     if mesh.origin and mesh.origin.changes and mesh.origin.changes != before:
         log.info("%s: %s", path, mesh.origin.changes)
     if mesh.half_edges.irregular.any():
-        log.warning("%s: the surface cannot be oriented (like a Moebius strip); normals jump across a seam", path)
+        log.warning(
+            "%s: the surface cannot be oriented (like a Moebius strip); normals jump across a seam, "
+            "gauge_graph(unoriented=True) with fields of O(2) does without",
+            path,
+        )
     return mesh
 
 
