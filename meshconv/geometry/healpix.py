@@ -65,6 +65,25 @@ class HealpixSphere:
     def npix(self) -> int:
         return 12 * self.nside**2
 
+    @property
+    def num_points(self) -> int:
+        return self.npix
+
+    @property
+    def areas(self) -> Array:
+        """Area of every pixel, all equal, ``[npix]``."""
+        return np.full(self.npix, 4 * np.pi / self.npix)
+
+    def locate(self, xyz: Array) -> Index:
+        """Pixel that contains each unit vector, ``[N]``."""
+        return _healpy().vec2pix(self.nside, *xyz.T, nest=self.pixel_order == "nest")
+
+    def interpolation(self, xyz: Array) -> tuple[Index, Array]:
+        """Bilinear between the four nearest pixels on two rings: indices and weights, ``[N, 4]`` each."""
+        theta, phi = np.arctan2(np.hypot(xyz[:, 0], xyz[:, 1]), xyz[:, 2]), np.arctan2(xyz[:, 1], xyz[:, 0])
+        index, weight = _healpy().get_interp_weights(self.nside, theta, phi, nest=self.pixel_order == "nest")
+        return index.T.astype(np.int64), weight.T
+
     @functools.cached_property
     def _angles(self) -> tuple[Array, Array]:
         return _healpy().pix2ang(self.nside, np.arange(self.npix), nest=self.pixel_order == "nest")
@@ -78,6 +97,10 @@ class HealpixSphere:
     def phi(self) -> Array:
         """Longitude of the pixel centres, radians ``[npix]``."""
         return self._angles[1]
+
+    def points(self, pixels: Index) -> Array:
+        """Centres of some pixels as unit vectors ``[N, 3]``."""
+        return unit_vectors(*_healpy().pix2ang(self.nside, pixels, nest=self.pixel_order == "nest"))
 
     @property
     def xyz(self) -> Array:

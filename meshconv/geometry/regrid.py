@@ -1,0 +1,164 @@
+"""Fields from one grid on the sphere to another: scalars, tangent vectors, labels."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from meshconv.errors import InputError
+from meshconv.geometry.healpix import HealpixSphere
+from meshconv.geometry.sphere import Array, Index
+
+Method = Literal["bilinear", "nearest", "conservative"]
+
+_CHUNK = 1 << 20
+
+
+class SphereGrid(Protocol):
+    """What regridding asks of a grid: :class:`HealpixSphere`, :class:`LatLonGrid` and :class:`PointSphere` have it."""
+
+    @property
+    def num_points(self) -> int: ...
+
+    @property
+    def xyz(self) -> Array: ...
+
+    @property
+    def frames(self) -> Array: ...
+
+    @property
+    def areas(self) -> Array: ...
+
+    def locate(self, xyz: Array) -> Index: ...
+
+    def interpolation(self, xyz: Array) -> tuple[Index, Array]: ...
+
+
+class Regridder:
+    r"""A sparse matrix that takes fields on ``source`` to fields on ``target``.
+
+    ``"bilinear"`` interpolates between cell centres, ``"nearest"`` takes the cell that a target point lies in, and
+    ``"conservative"`` averages over the target's cell,
+
+    .. math:: y_i = \frac{1}{\sum_j A_{ij}} \sum_j A_{ij} x_j
+
+    where the overlaps :math:`A_{ij}` are counted on a HEALPix grid fine enough for ``samples`` of its equal-area points
+    in an average cell; integrals are kept to that resolution.
+
+    Parameters
+    ----------
+    source, target : SphereGrid
+    method : "bilinear" | "nearest" | "conservative"
+    samples
+        Points per cell of the finer grid, for ``"conservative"``.
+
+    Attributes
+    ----------
+    weights : scipy.sparse.csr_array [V_target, V_source]
+        Rows sum to 1, or to 0 where the source does not reach.
+
+    Examples
+    --------
+    >>> from meshconv.geometry.latlon import LatLonGrid
+    >>> grid = LatLonGrid(np.linspace(-88, 88, 45), np.arange(0, 360, 4))
+    >>> to_healpix = Regridder(grid, HealpixSphere(8))
+    >>> to_healpix(np.ones(grid.num_points)).shape
+    (768,)
+    """
+
+    def __init__(self, source: SphereGrid, target: SphereGrid, method: Method = "bilinear", samples: int = 16):
+        self.source, self.target = source, target
+        shape = (target.num_points, source.num_points)
+        rows: NDArray
+        if method == "conservative":
+            self.weights = _overlaps(source, target, samples)
+        elif method in ("bilinear", "nearest"):
+            points = target.xyz
+            if method == "bilinear":
+                index, weight = source.interpolation(points)
+            else:
+                index = source.locate(points)[:, None]
+                weight = np.ones(index.shape)
+            rows = np.repeat(np.arange(len(points)), index.shape[1])
+            valid = (index.ravel() >= 0) & (weight.ravel() > 0)
+            entries = weight.ravel()[valid], (rows[valid], index.ravel()[valid])
+            self.weights = csr_array(coo_array(entries, shape=shape))
+        else:
+            raise InputError(f"regridding method {method!r} is not known; use 'bilinear', 'nearest' or 'conservative'")
+
+    def __call__(self, values: NDArray) -> NDArray:
+        """Regrid ``[..., V_source]`` to float64 ``[..., V_target]``.
+
+        NaN marks what is missing; a target point is missing where more than half of its weight is.
+        """
+        flat = self._flat(values).astype(np.float64)
+        present = np.isfinite(flat)
+        total = self.weights @ np.where(present, flat, 0.0)
+        share = self.weights @ present.astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            regridded = np.where(share >= 0.5 - 1e-9, total / share, np.nan)
+        return regridded.T.reshape(*values.shape[:-1], -1)
+
+    def vectors(self, values: NDArray) -> NDArray:
+        """Regrid tangent vectors, components along e1 and e2: ``[..., V_source, 2]`` to ``[..., V_target, 2]``.
+
+        They are interpolated in space and projected on the target's tangent plane: east and north have no meaning at
+        a pole, and components of neighbours there do not belong together.
+        """
+        ambient = np.einsum("...vk,vki->...iv", values, self.source.frames[:, :2])
+        return np.einsum("...iv,vki->...vk", self(ambient), self.target.frames[:, :2])
+
+    def majority(self, labels: NDArray, missing: int = -1) -> NDArray:
+        """The label with most weight, int64 ``[..., V_target]``; the smaller of equals.
+
+        ``missing`` votes for nothing, and stands where no vote is cast.
+        """
+        flat = self._flat(labels)
+        classes = np.unique(flat[flat != missing])
+        votes, winner = np.zeros(self._out(flat)), np.full(self._out(flat), missing, dtype=np.int64)
+        for label in classes:
+            weight = self.weights @ (flat == label).astype(np.float64)
+            more = weight > votes + 1e-12
+            votes[more], winner[more] = weight[more], label
+        return winner.T.reshape(*labels.shape[:-1], -1)
+
+    def _flat(self, values: NDArray) -> NDArray:
+        if values.ndim < 1 or values.shape[-1] != self.source.num_points:
+            raise InputError(f"values have shape {values.shape}, the source grid {self.source.num_points} points")
+        return values.reshape(-1, values.shape[-1]).T
+
+    def _out(self, flat: NDArray) -> tuple[int, int]:
+        return self.target.num_points, flat.shape[1]
+
+
+def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array:
+    """Shares of every target cell that lie in each source cell."""
+    shape = (target.num_points, source.num_points)
+    finest = max(_cells_of_a_sphere(source), _cells_of_a_sphere(target))
+    nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2))
+    fine = HealpixSphere(nside)
+    count = csr_array(shape)
+    for start in range(0, fine.npix, _CHUNK):
+        points = fine.points(np.arange(start, min(start + _CHUNK, fine.npix)))
+        here, there = target.locate(points), source.locate(points)
+        valid = (here >= 0) & (there >= 0)
+        ones = np.ones(int(valid.sum()))
+        count = count + csr_array(coo_array((ones, (here[valid], there[valid])), shape=shape))
+    # Cells too small to be hit, as next to the poles of a latitude-longitude grid, take the cell they lie in.
+    total = np.asarray(count.sum(axis=1)).ravel()
+    empty = np.flatnonzero(total == 0)
+    inside = source.locate(target.xyz[empty])
+    empty, inside = empty[inside >= 0], inside[inside >= 0]
+    count = count + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
+    total = np.asarray(count.sum(axis=1)).ravel()
+    count.data /= np.repeat(total, np.diff(count.indptr))
+    return count
+
+
+def _cells_of_a_sphere(grid: SphereGrid) -> float:
+    """Number of cells the whole sphere would have at the grid's mean cell size."""
+    areas = grid.areas
+    return 4 * np.pi * len(areas) / float(areas.sum())
