@@ -18,6 +18,7 @@ from meshconv.io.healpix_netcdf import (
     choose_order,
     file_positions,
 )
+from meshconv.io.sphere_fields import check_signature
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def _load(path: Path, variables: Sequence[str] | None) -> tuple[xr.Dataset, list
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a NetCDF file")
     try:
-        _check_signature(path)
+        check_signature(path)
         # times are of no use here, and a calendar that xarray does not know is no reason to stop
         with xr.open_dataset(path, decode_times=False, engine="netcdf4") as dataset:
             unwanted = [
@@ -128,14 +129,6 @@ def _load(path: Path, variables: Sequence[str] | None) -> tuple[xr.Dataset, list
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise InputError(f"{path}: not a readable NetCDF file ({reason}); give another") from error
-
-
-def _check_signature(path: Path) -> None:
-    """By the first bytes: the HDF5 library says of any other file only that it has failed."""
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    if start[:3] != b"CDF" and start != b"\x89HDF\r\n\x1a\n":
-        raise ValueError("it begins neither as HDF5 nor as classic NetCDF" if start else "it is empty")
 
 
 def write_labels(
