@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from meshconv.datasets.mesh_folder import MeshSample, collate, find_mesh_files, split_class
-from meshconv.geometry.features import mesh_features
+from meshconv.datasets.mesh_folder import collate, find_mesh_files, split_class
+from meshconv.datasets.preparation import MeshSample, Preparation
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.io.meshes import load_mesh
 from meshconv.train import load_task
 
 
-def sample(mesh: TriangleMesh, label: int, transport: str) -> MeshSample:
-    graph = mesh.gauge_graph(transport=transport)
-    return MeshSample(mesh_features(mesh, graph).float(), graph.to(torch.float32), label, mesh.name)
+def sample(mesh: TriangleMesh, label: int, how: Preparation) -> MeshSample:
+    return MeshSample(*how.inputs(mesh), label, mesh.name)
 
 
 def main() -> None:
@@ -32,18 +31,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     task, rng = load_task(given.checkpoint), np.random.default_rng(given.seed)
-    names, transport = task.hparams["class_names"], task.hparams["spec"]["transport"]
+    names, how = task.hparams["class_names"], Preparation.from_spec(task.hparams["spec"])
     results = {"as given": [], "transformed": []}
     labels = []
     for name, parts in find_mesh_files(given.root).items():
         for path in split_class(parts, 0.0, 0.0, random.Random(0))["test"]:
-            mesh = load_mesh(path)
+            mesh = load_mesh(path, how.on_defect)
             turn = Rotation.random(rng=rng).as_matrix()
             moved = mesh.vertices @ turn.T * np.exp(rng.uniform(-3, 3)) + rng.normal(size=3) * 10
             labels.append(names.index(name))
             for kind, vertices in (("as given", mesh.vertices), ("transformed", moved)):
                 turned = TriangleMesh(vertices, mesh.faces, name=str(path))
-                batch = collate([sample(turned, labels[-1], transport)])
+                batch = collate([sample(turned, labels[-1], how)])
                 with torch.no_grad():
                     results[kind].append(task(batch).softmax(-1)[0])
     target = torch.tensor(labels)

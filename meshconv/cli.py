@@ -22,6 +22,7 @@ commands:
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path runs/NAME/last.ckpt
   predict   meshconv predict runs/NAME/last.ckpt FILE...
   check     meshconv check FILE...: what is wrong with meshes; --repair OUT mends them
+  cache     where prepared meshes are kept and how large it is; --clear empties it
   info      versions, devices, and what runs each operator
 
 meshconv COMMAND --help tells more; --debug shows tracebacks."""
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE)
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "predict": _predict, "check": _check,
-                "info": _info}  # fmt: skip
+                "cache": _cache, "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
@@ -71,11 +72,17 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
+    parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
+    parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
+    from meshconv.io.cache import Cache
     from meshconv.train.predict import predict
 
-    for path in predict(given.checkpoint, given.files, given.output, given.strict, given.pixel_order):
+    cache = Cache.choose(given.cache)
+    for path in predict(
+        given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers
+    ):
         print(path)
 
 
@@ -95,6 +102,21 @@ def _check(args: list[str]) -> int:
     checks = check_files(given.files, given.repair, given.isolated)
     print(as_json(checks) if given.json else as_table(checks))
     return max(check.status for check in checks)
+
+
+def _cache(args: list[str]) -> None:
+    parser = ArgumentParser(prog="meshconv cache", description="Prepared meshes that are kept for later runs.")
+    parser.add_argument("--folder", type=Path, help="default: MESHCONV_CACHE, else ~/.cache/meshconv")
+    parser.add_argument("--clear", action="store_true", help="remove all entries")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    from meshconv.io.cache import Cache
+
+    cache = Cache.choose(given.folder or True)
+    if given.clear:
+        print(f"{cache.clear()} files removed")
+    entries, size = cache.size
+    print(f"{cache.folder or 'no folder'}: {entries} entries, {size / 1e6:.1f} MB")
 
 
 def _demo(args: list[str]) -> None:

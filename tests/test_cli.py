@@ -13,7 +13,8 @@ import xarray as xr
 
 from meshconv.cli import main
 from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.mesh_folder import collate, prepare_mesh
+from meshconv.datasets.mesh_folder import collate
+from meshconv.datasets.preparation import Preparation, prepare_mesh
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 
@@ -106,6 +107,27 @@ def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path,
     strict = ["predict", str(trained / "last.ckpt"), str(folder), "--strict", "--output", str(tmp_path / "no")]
     assert "broken.obj" in error_of(capsys, strict)
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
+    monkeypatch.setenv("MESHCONV_CACHE", str(tmp_path / "cache"))
+    near = ["--data.init_args.nearest", "8", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]
+    assert main([*mesh_arguments("fit", shapes, tmp_path), *near, "--trainer.max_epochs", "1"]) == 0
+    task = load_task(tmp_path / "classify" / "last.ckpt")
+    how = Preparation(nearest=8, on_defect="drop")
+    assert task.hparams["spec"] == {"kind": "meshes", **how.spec}
+    kept = len(list((tmp_path / "cache").iterdir()))
+    assert kept == 24  # the training meshes
+    mesh = next((sorted(shapes.iterdir())[0] / "test").iterdir())
+    predict = ["predict", str(tmp_path / "classify" / "last.ckpt"), str(mesh), "--output", str(tmp_path / "out")]
+    assert main(predict) == main([*predict, "--cache", "false", "--workers", "0"]) == 0
+    with torch.no_grad():
+        expected = task(collate([prepare_mesh(mesh, how=how)])).softmax(-1)[0]
+    (entry,) = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    torch.testing.assert_close(torch.tensor(list(entry["probabilities"].values())), expected)
+    assert len(list((tmp_path / "cache").iterdir())) == kept + 1  # one more, of the run with a cache
+    assert main([*predict, "--cache", str(tmp_path / "mine")]) == 0
+    assert len(list((tmp_path / "mine").iterdir())) == 1
 
 
 def test_a_trained_network_is_equivariant(trained, climate, shapes):

@@ -4,72 +4,27 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.preparation import MeshSample, Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.features import MESH_FEATURES, mesh_features
+from meshconv.geometry.features import MESH_FEATURES
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.repair import OnDefect
-from meshconv.io.meshes import load_mesh, mesh_formats
+from meshconv.io.cache import Cache
+from meshconv.io.meshes import mesh_formats
 
 log = logging.getLogger(__name__)
 
 # Point clouds, drawings and names that are no suffix of a file on disk are left out.
 MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
-
-
-class MeshSample(NamedTuple):
-    """One mesh, ready for a network: features ``[V, dim]`` and graph in float32, class (-1 unknown), name."""
-
-    x: torch.Tensor
-    graph: GaugeGraph
-    label: int
-    name: str
-
-
-def prepare_mesh(
-    path: Path, label: int = -1, transport: str = "levi_civita", on_defect: OnDefect = "repair"
-) -> MeshSample:
-    """Load a mesh and compute its graph and input features; :class:`InputError` if it cannot be used."""
-    mesh = load_mesh(path, on_defect)
-    graph = mesh.gauge_graph(transport=transport)
-    x = mesh_features(mesh, graph)
-    return MeshSample(x.to(torch.float32), graph.to(torch.float32), label, str(path))
-
-
-def prepare_meshes(
-    paths: Iterable[tuple[Path, int]], transport: str, strict: bool, what: str, on_defect: OnDefect = "repair"
-) -> tuple[list[MeshSample], list[str]]:
-    """Prepare many meshes with a progress bar.
-
-    Returns
-    -------
-    samples, problems
-        A mesh that cannot be used is reported and left out, unless ``strict``: then its error is raised.
-    """
-    samples, problems = [], []
-    for path, label in tqdm(list(paths), desc=what, unit="mesh", leave=False, disable=None):
-        try:
-            samples.append(prepare_mesh(path, label, transport, on_defect))
-        except InputError as error:
-            if strict:
-                raise
-            problems.append(str(error))
-    for problem in problems:
-        log.warning("skipped: %s", problem)
-    if problems:
-        log.warning("%s: %d of %d files skipped (--strict stops at the first)", what, len(problems),
-                    len(problems) + len(samples))  # fmt: skip
-    return samples, problems
 
 
 def collate(samples: list[MeshSample]) -> SurfaceBatch:
@@ -101,6 +56,16 @@ class MeshFolder(lightning.LightningDataModule):
     on_defect
         ``"repair"`` defective meshes, ``"drop"`` their bad faces, or treat them as an ``"error"`` (see
         :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`).
+    rings, radius, nearest
+        At most one: geodesic neighbourhoods of so many rings, of this radius in square roots of the mesh's area, or of
+        so many vertices (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default each
+        vertex has its direct neighbours.
+    cache
+        Folder of prepared meshes; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept. Entries
+        hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
+    workers
+        Processes that prepare meshes; 0: this one; none given: see
+        :func:`~meshconv.datasets.preparation.prepare_meshes`.
     strict
         Stop at the first mesh that cannot be used instead of leaving it out.
     seed
@@ -115,6 +80,11 @@ class MeshFolder(lightning.LightningDataModule):
         val_fraction: float = 0.0,
         transport: str = "levi_civita",
         on_defect: OnDefect = "repair",
+        rings: int | None = None,
+        radius: float | None = None,
+        nearest: int | None = None,
+        cache: bool | str | None = True,
+        workers: int | None = None,
         strict: bool = False,
         seed: int = 0,
     ):
@@ -124,8 +94,11 @@ class MeshFolder(lightning.LightningDataModule):
                 raise InputError(f"{name} {value} is not in [0, 1)")
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size} has to be at least 1")
-        self.root, self.batch_size, self.transport, self.strict = Path(root), batch_size, transport, strict
-        self.on_defect = on_defect
+        if workers is not None and workers < 0:
+            raise InputError(f"workers {workers} has to be at least 0")
+        self.root, self.batch_size, self.strict = Path(root), batch_size, strict
+        self.how = Preparation(transport, on_defect, rings, radius, nearest)
+        self.cache, self.workers = Cache.choose(cache), workers
         files = find_mesh_files(self.root)
         self.class_names = sorted(files)
         self._paths: dict[str, list[tuple[Path, int]]] = {"train": [], "val": [], "test": []}
@@ -144,13 +117,18 @@ class MeshFolder(lightning.LightningDataModule):
     @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made, for prediction."""
-        return {"kind": "meshes", "transport": self.transport, "on_defect": self.on_defect}
+        return {"kind": "meshes", **self.how.spec}
 
     def samples(self, split: str) -> list[MeshSample]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
         if split not in self._samples:
             samples, problems = prepare_meshes(
-                self._paths[split], self.transport, self.strict, f"preparing {split} meshes", self.on_defect
+                self._paths[split],
+                self.how,
+                strict=self.strict,
+                what=f"preparing {split} meshes",
+                cache=self.cache,
+                workers=self.workers,
             )
             if problems and not samples:
                 raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.spatial import ConvexHull, QhullError, SphericalVoronoi, cKDTree
 
 from meshconv.errors import InputError
+from meshconv.geometry.exterior import SurfaceComplex
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.sphere import Array, Index, polar_frames, sphere_edges
 
@@ -153,6 +154,10 @@ class PointSphere:
         return GaugeGraph.from_edges(
             src, dst, *edges, frames=self.frames, positions=self.xyz, areas=self.areas, scale=scale
         )
+
+    def surface_complex(self) -> SurfaceComplex:
+        """Points and :attr:`triangles`, for the layers of exact vector calculus."""
+        return SurfaceComplex.from_faces(self.gauge_graph(), self.triangles)
 
     def locate(self, xyz: Array) -> Index:
         """Nearest point, whose Voronoi cell contains the unit vector, ``[N]``; -1 farther off than a gap."""

@@ -39,7 +39,7 @@ LEGEND = (
     "comp.: components; Euler: Euler characteristic; loops: boundary loops; nm.edg, nm.vtx: non-manifold edges and "
     "vertices;\ndupl., degen.: duplicate and degenerate faces; unref.: vertices without faces; seams: open edges that "
     "lie on each other;\nconfl.: neighbours turned the other way; orient.: orientable; angle: smallest, degrees; "
-    "spread: longest over shortest edge"
+    "spread: longest over shortest edge; -: has no meaning here"
 )
 
 
@@ -144,7 +144,7 @@ def as_json(checks: list[FileCheck]) -> str:
 
 
 def as_table(checks: list[FileCheck]) -> str:
-    """A row of counts for each file, then in words what is wrong and what was done."""
+    """A row of counts for each file, then in words what is wrong and what was done, and how many are clean."""
     shown = [c for c in checks if c.defects is not None]
     width = max([len("file"), *(len(str(c.path)) for c in shown)])
     rows = [list(_COLUMNS), *([_cell(getattr(c.defects, name)) for name in _COLUMNS.values()] for c in shown)]
@@ -155,14 +155,20 @@ def as_table(checks: list[FileCheck]) -> str:
     ]
     lines = [*lines, LEGEND, ""] if shown else []
     for check in checks:
-        lines.append(check.error or f"{check.path}: {', '.join(check.problems) or 'clean'}")
+        if check.error or check.problems:
+            lines.append(check.error or f"{check.path}: {', '.join(check.problems)}")
         if check.changes is not None:
             rest = f"; left: {', '.join(check.left)}" if check.left else ""
-            lines.append(f"  written to {check.repaired}: {check.changes}{rest}")
+            lines.append(f"{check.path}: written to {check.repaired}: {check.changes}{rest}")
+    clean = sum(not (check.error or check.problems) for check in checks)
+    lines.append(f"{clean} of {len(checks)} files clean")
+    if any(check.status == 1 and check.left is None for check in checks):
+        lines[-1] += "; --repair OUT writes the others mended"
     return "\n".join(lines)
 
 
 def _cell(value: int | float | bool | None) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else "inf"
+        # Three digits without an exponent: 27700, not 2.77e+04.
+        return f"{float(f'{value:.3g}'):.10g}" if math.isfinite(value) else "inf"
     return {None: "-", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)

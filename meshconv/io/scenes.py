@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +48,7 @@ def read_with_trimesh(path: Path, kind: str) -> TriangleMesh:
             warnings.simplefilter("ignore")
             loaded = trimesh.load(str(path), file_type=kind, process=False)
             parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
-            pieces = [_piece(part, _name(part, i)) for i, part in enumerate(parts)]
+            pieces = _pieces(parts)
     # A parser can fail in any way on a damaged file, and all of them mean the same to the user.
     except Exception as error:
         # trimesh asks an optional package to guess the encoding of what should have been text.
@@ -57,10 +57,15 @@ def read_with_trimesh(path: Path, kind: str) -> TriangleMesh:
         raise InputError(
             f"{path}: cannot be read as '{kind}' ({reason}); the file is truncated, damaged or of another format"
         ) from error
-    pieces = [piece for piece in pieces if len(piece.vertices)]
     if not pieces:
         raise InputError(f"{path}: no vertices found; the file is damaged or no '{kind}' mesh")
     return _join(pieces, str(path), weld=kind in _SPLIT_VERTICES)
+
+
+def join_parts(parts: Iterable[object], name: str) -> TriangleMesh | None:
+    """Parts as one mesh, as :func:`read_with_trimesh` returns them but with nothing welded; None without vertices."""
+    pieces = _pieces(parts)
+    return _join(pieces, name, weld=False) if pieces else None
 
 
 @contextmanager
@@ -79,6 +84,12 @@ def _name(part: object, number: int) -> str:
     return str(getattr(part, "metadata", {}).get("name") or f"part {number}")
 
 
+def _pieces(parts: Iterable[object]) -> list[_Piece]:
+    """Parts that have vertices."""
+    pieces = [_piece(part, _name(part, i)) for i, part in enumerate(parts)]
+    return [piece for piece in pieces if len(piece.vertices)]
+
+
 class _Piece(NamedTuple):
     vertices: NDArray[np.float64]
     faces: NDArray[np.int64]
@@ -91,7 +102,7 @@ def _piece(part: object, name: str) -> _Piece:
     vertices = np.asarray(getattr(part, "vertices", np.zeros((0, 3))), dtype=np.float64)
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         vertices = np.zeros((len(vertices), 3))
-    faces = np.asarray(getattr(part, "faces", ()), dtype=np.int64).reshape(-1, 3)
+    faces = np.array(getattr(part, "faces", ()), dtype=np.int64).reshape(-1, 3)
     face_data = {"part": np.full(len(faces), name), **_data(part, "face", len(faces))}
     return _Piece(vertices, faces, _data(part, "vertex", len(vertices)), face_data)
 

@@ -51,7 +51,9 @@ class SphereFields:
         """Names of the variables that are maps."""
         return [str(n) for n, v in self.dataset.data_vars.items() if set(self.dims) <= set(v.dims)]
 
-    def values(self, name: str, select: Mapping[str, Any] | None = None) -> NDArray:
+    def values(
+        self, name: str, select: Mapping[str, Any] | None = None, at: Mapping[str, int] | None = None
+    ) -> NDArray:
         """One variable on the grid's points, float64 ``[..., V]``; NaN where the file has a fill value.
 
         Parameters
@@ -60,6 +62,8 @@ class SphereFields:
             Of a variable that is a map.
         select
             Coordinate values, as of ``xarray``'s ``sel``: ``{"level": 850, "time": "2020-01"}``.
+        at
+            Positions along dimensions, for those of them that the variable has.
 
         Raises
         ------
@@ -67,6 +71,7 @@ class SphereFields:
             No such variable, coordinate or value; all that is selected is missing.
         """
         array = self._select(self._variable(name), name, select or {})
+        array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
         flat = array.transpose(..., *self.dims).values
         flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1)
         if flat.dtype.kind not in "fiub":

@@ -9,7 +9,7 @@ import torch
 from meshconv.errors import InputError
 from meshconv.train.tasks import ClassificationTask, SegmentationTask, Task
 
-_TASKS: dict[str, type[Task]] = {"meshes": ClassificationTask, "healpix": SegmentationTask}
+_TASKS: dict[str, type[Task]] = {"meshes": ClassificationTask, "healpix": SegmentationTask, "maps": SegmentationTask}
 
 
 def load_task(path: str | Path) -> Task:

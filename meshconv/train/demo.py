@@ -166,7 +166,7 @@ def _climate(output: Path, path: Path, steps: int) -> ClimateResults:
 def _shapes(output: Path, epochs: int) -> ShapeResults:
     folder = output / "shapes"
     write_shapes(folder)
-    data = MeshFolder(str(folder))
+    data = MeshFolder(str(folder), cache=str(output / "cache"))
     test = data.samples("test")
     target = torch.tensor([s.label for s in test])
     predictions, scores = [], []

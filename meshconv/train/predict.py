@@ -9,22 +9,33 @@ from pathlib import Path
 import torch
 
 from meshconv.datasets.climate import load_inputs
-from meshconv.datasets.mesh_folder import MESH_SUFFIXES, collate, prepare_meshes
+from meshconv.datasets.mesh_folder import MESH_SUFFIXES, collate
+from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
 from meshconv.io.atomic import atomic_write
+from meshconv.io.cache import Cache
 from meshconv.io.climate import write_labels
 from meshconv.train.checkpoint import load_task
+from meshconv.train.predict_maps import predict_maps
 from meshconv.train.tasks import Task
 
 
 def predict(
-    checkpoint: Path, files: list[Path], output: Path, strict: bool = False, pixel_order: str | None = None
+    checkpoint: Path,
+    files: list[Path],
+    output: Path,
+    strict: bool = False,
+    pixel_order: str | None = None,
+    cache: Cache | None = None,
+    workers: int | None = None,
 ) -> list[Path]:
     """Predict files with a checkpoint's own kind of task; returns the files written.
 
-    Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh. HEALPix NetCDF: one labelled
-    map with class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there are several).
+    Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh, prepared as those of the
+    training were, in ``workers`` processes, with ``cache`` (:func:`~meshconv.datasets.preparation.prepare_meshes`).
+    Maps of the sphere: labels and class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there
+    are several).
 
     Raises
     ------
@@ -36,25 +47,24 @@ def predict(
     for path in files:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        wrong = {"meshes": path.suffix.lower() in (".nc", ".nc4"), "healpix": path.suffix.lower() in MESH_SUFFIXES}
-        if wrong[kind]:
+        is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
+        if is_map if kind == "meshes" else is_mesh:
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
     output.parent.mkdir(parents=True, exist_ok=True)
     if kind == "meshes":
-        return _predict_meshes(task, files, output, strict)
-    return _predict_maps(task, files, output, pixel_order)
+        return _predict_meshes(task, files, output, strict, cache, workers)
+    return _predict_maps(task, kind, files, output, pixel_order)
 
 
-def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -> list[Path]:
+def _predict_meshes(
+    task: Task, files: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
+) -> list[Path]:
     paths = [p for f in files for p in (_meshes_below(f) if f.is_dir() else [f])]
     if not paths:
         raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
-    spec, names = task.hparams["spec"], task.hparams["class_names"]
+    how, names = Preparation.from_spec(task.hparams["spec"]), task.hparams["class_names"]
     strict = strict or len(paths) == 1  # nothing else is left to predict
-    on_defect = spec.get("on_defect", "repair")
-    samples, problems = prepare_meshes(
-        [(p, -1) for p in paths], spec["transport"], strict, "preparing meshes", on_defect
-    )
+    samples, problems = prepare_meshes([(p, -1) for p in paths], how, strict=strict, cache=cache, workers=workers)
     if not samples:
         raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
     rows = []
@@ -75,19 +85,22 @@ def _predict_meshes(task: Task, files: list[Path], output: Path, strict: bool) -
     return [table, full]
 
 
-def _predict_maps(task: Task, files: list[Path], output: Path, pixel_order: str | None) -> list[Path]:
+def _predict_maps(task: Task, kind: str, files: list[Path], output: Path, pixel_order: str | None) -> list[Path]:
     spec, written = task.hparams["spec"], []
     for path in files:
+        target = output.with_suffix(".nc")
+        if len(files) > 1:
+            target = target.with_name(f"{target.stem}_{path.stem}.nc")
+        written.append(target)
+        if kind == "maps":
+            predict_maps(task, path, target, pixel_order)
+            continue
         x, source = load_inputs(path, spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
         levels = len(getattr(task.network, "down", [None]))
         with torch.no_grad():
             scores = task.network(x, sphere.hierarchy(levels).to(torch.float32))
-        target = output.with_suffix(".nc")
-        if len(files) > 1:
-            target = target.with_name(f"{target.stem}_{path.stem}.nc")
         write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
-        written.append(target)
     return written
 
 

@@ -1,0 +1,266 @@
+"""Mesh files -> what networks take: in parallel processes, and only once."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from meshconv.errors import InputError
+from meshconv.geometry.features import mesh_features
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.origin import Origin
+from meshconv.geometry.repair import OnDefect
+from meshconv.io.cache import Cache, Key, cache_key
+from meshconv.io.content import file_content
+from meshconv.io.meshes import load_mesh
+from meshconv.io.records import decode_record
+
+log = logging.getLogger(__name__)
+
+# Fewer files than this are prepared sooner than processes are started.
+_WORTH_PROCESSES = 16
+
+
+class MeshSample(NamedTuple):
+    """One mesh, ready for a network: features ``[V, dim]`` and graph in float32, class (-1 unknown), name.
+
+    ``origin`` leads from its vertices and faces back to those of the file.
+    """
+
+    x: torch.Tensor
+    graph: GaugeGraph
+    label: int
+    name: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a mesh becomes a graph; plain values that stand in every checkpoint and in every key of the cache.
+
+    Parameters
+    ----------
+    transport
+        ``"levi_civita"`` or ``"normal_aligning"``.
+    on_defect
+        ``"repair"``, ``"drop"`` or ``"error"``; see :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`.
+    rings, radius, nearest
+        At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
+
+    Raises
+    ------
+    InputError
+        Values that are not among these.
+    """
+
+    transport: str = "levi_civita"
+    on_defect: OnDefect = "repair"
+    rings: int | None = None
+    radius: float | None = None
+    nearest: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("transport", ("levi_civita", "normal_aligning")),
+                            ("on_defect", ("repair", "drop", "error"))):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+        extent = {name: getattr(self, name) for name in ("rings", "radius", "nearest")}
+        given = {name: value for name, value in extent.items() if value is not None}
+        if len(given) > 1 or not all(value > 0 for value in given.values()):
+            raise InputError(f"neighbourhoods {given}: give at most one of rings, radius, nearest, greater than 0")
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
+        """From :attr:`spec`, or that of a checkpoint that knew fewer choices."""
+        return cls(**{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """All choices by name."""
+        return asdict(self)
+
+    def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph]:
+        """Features ``[V, dim]`` and graph of a mesh that is loaded and repaired, float32."""
+        graph = mesh.gauge_graph(self.transport, rings=self.rings, radius=self.radius, nearest=self.nearest)
+        return mesh_features(mesh, graph).to(torch.float32), graph.to(torch.float32)
+
+    def entry(self, path: Path) -> dict[str, Any]:
+        """Load a mesh and compute its inputs; what was reported on the way comes along."""
+        with _messages(f"{path}: ") as said:
+            mesh = load_mesh(path, self.on_defect)
+            x, graph = self.inputs(mesh)
+        return {"x": x, "graph": graph, "origin": mesh.origin, "said": said}
+
+
+def prepare_mesh(
+    path: str | Path, label: int = -1, how: Preparation | None = None, cache: Cache | None = None
+) -> MeshSample:
+    """Prepare one mesh; :class:`InputError` if it cannot be used."""
+    (sample,), _ = prepare_meshes([(Path(path), label)], how, strict=True, cache=cache)
+    return sample
+
+
+def prepare_meshes(
+    paths: Sequence[tuple[Path, int]],
+    how: Preparation | None = None,
+    *,
+    strict: bool = False,
+    what: str = "preparing meshes",
+    cache: Cache | None = None,
+    workers: int | None = None,
+) -> tuple[list[MeshSample], list[str]]:
+    """Prepare many meshes with a progress bar.
+
+    Parameters
+    ----------
+    paths : sequence of (path, label)
+    how : Preparation, optional
+    strict
+        Raise the error of the first mesh that cannot be used.
+    what
+        Shown beside the bar.
+    cache : Cache, optional
+        Where results are looked up and kept; none by default.
+    workers
+        Processes, of one thread each; 0 is this one. None: on Linux one for each core if there is enough to do,
+        elsewhere 0, since processes start afresh there and a script has to be written for that.
+
+    Returns
+    -------
+    samples, problems
+        In the order of ``paths``, whatever the number of workers. A mesh that cannot be used is reported and left out.
+
+    Notes
+    -----
+    ``tests/test_preparation.py`` checks that cache and workers change no bit.
+    """
+    how, cache, start = how or Preparation(), cache or Cache(None), time.perf_counter()
+    found: dict[int, MeshSample] = {}
+    problems: dict[int, str] = {}
+    missing: list[tuple[int, Path, Key]] = []
+
+    def add(i: int, entry: dict[str, Any]) -> None:
+        path, label = paths[i]
+        for level, text in entry["said"]:
+            log.log(level, "%s: %s", path, text)
+        found[i] = MeshSample(entry["x"], entry["graph"], label, str(path), entry["origin"])
+
+    def fail(i: int, problem: str) -> None:
+        if strict:
+            raise InputError(problem)
+        problems[i] = problem
+
+    with tqdm(total=len(paths), desc=what, unit="mesh", leave=False, disable=None) as bar:
+        for i, (path, _) in enumerate(paths):
+            try:
+                content = file_content(path) if cache.folder and path.is_file() else ""
+                key = cache_key(content, {"of": "graph and features", **how.spec})
+                entry = cache.load(key) if key.content else None
+            except InputError as error:
+                fail(i, str(error))
+                bar.update()
+                continue
+            if entry is None:
+                missing.append((i, path, key))
+            else:
+                add(i, entry)
+                bar.update()
+        results = _loader(_Files([(path, key) for _, path, key in missing], how), workers)
+        for (i, _, key), result in zip(missing, results, strict=True):
+            if isinstance(result, str):
+                fail(i, result)
+            else:
+                if key.content:
+                    cache.store(key, result)
+                add(i, decode_record(result)[0])
+            bar.update()
+    _report(what, len(paths), list(problems.values()), len(missing), time.perf_counter() - start, cache)
+    return [found[i] for i in sorted(found)], [problems[i] for i in sorted(problems)]
+
+
+def _report(what: str, count: int, problems: list[str], made: int, seconds: float, cache: Cache) -> None:
+    for problem in problems:
+        log.warning("skipped: %s", problem)
+    if problems:
+        log.warning("%s: %d of %d files skipped (--strict stops at the first)", what, len(problems), count)
+    if cache.folder and made > len(problems):
+        entries, size = cache.size
+        log.info("%s: %d computed, %d from the cache, %.0f s; %s has %d entries, %.0f MB", what, made, count - made,
+                 seconds, cache.folder, entries, size / 1e6)  # fmt: skip
+
+
+class _Files(Dataset):
+    """Entries of files as bytes, which pass cheaply from process to process; the problem where there is none."""
+
+    def __init__(self, files: list[tuple[Path, Key]], how: Preparation):
+        self.files, self.how = files, how
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> bytes | str:
+        path, key = self.files[i]
+        try:
+            return key.encode(self.how.entry(path))
+        except InputError as error:
+            return str(error)
+
+
+def _loader(files: _Files, workers: int | None) -> DataLoader:
+    linux = sys.platform == "linux"
+    method = multiprocessing.get_start_method(allow_none=True) or ("fork" if linux else None)
+    if workers is None:
+        alone = multiprocessing.current_process().daemon  # such processes may not have any of their own
+        cores = len(os.sched_getaffinity(0)) if linux and method == "fork" and not alone else 1
+        workers = cores if cores > 1 and len(files) >= _WORTH_PROCESSES else 0
+    # A generator of its own: what the cache holds must not move the seeds of training.
+    return DataLoader(
+        files,
+        batch_size=None,
+        num_workers=min(workers, len(files)),
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        generator=torch.Generator(),
+        multiprocessing_context=method if min(workers, len(files)) else None,
+    )
+
+
+def _as_it_is(entry: bytes | str) -> bytes | str:
+    return entry
+
+
+class _Collector(logging.Handler):
+    def __init__(self, prefix: str):
+        super().__init__(logging.INFO)
+        self.prefix, self.said = prefix, []  # type: ignore[var-annotated]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append([record.levelno, record.getMessage().removeprefix(self.prefix)])
+
+
+@contextmanager
+def _messages(prefix: str) -> Iterator[list[list[Any]]]:
+    """Collect what meshconv reports instead of showing it: other processes report it, and later runs again."""
+    logger, collector = logging.getLogger("meshconv"), _Collector(prefix)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(collector)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield collector.said
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,298 @@
+"""Segmentation of a user's maps: samples, splits, vectors, masks, and predictions on the user's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from meshconv import HealpixSphere, InputError
+from meshconv.cli import main
+from meshconv.datasets.map_inputs import MapInputs
+from meshconv.datasets.sphere_maps import SphereMaps
+from meshconv.io.sphere_fields import open_fields
+from meshconv.train.checkpoint import load_task
+from meshconv.train.predict import predict
+from meshconv.train.tasks import SegmentationTask
+
+LAT, LON = np.arange(88, -90, -4.0), np.arange(-180, 180, 4.0)
+TIMES = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[ns]")
+
+
+def weather(steps: int = 12) -> xr.Dataset:
+    """A vortex that wanders; its label is where it is."""
+    la, lo = np.radians(np.meshgrid(LAT, LON, indexing="ij"))
+    xyz = np.stack([np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)], axis=-1)
+    east = np.stack([-np.sin(lo), np.cos(lo), 0 * lo], axis=-1)
+    north = np.stack([-np.sin(la) * np.cos(lo), -np.sin(la) * np.sin(lo), np.cos(la)], axis=-1)
+    u, v, t, label = [], [], [], []
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        centre = rng.normal(size=3)
+        centre /= np.linalg.norm(centre)
+        near = np.exp(8 * (xyz @ centre - 1))
+        wind = np.cross(centre, xyz) * near[..., None]
+        u.append((wind * east).sum(-1))
+        v.append((wind * north).sum(-1))
+        t.append(280 + 10 * xyz[..., 2] + rng.normal(size=near.shape))
+        label.append((near > 0.3).astype(np.int16))
+    dims = ("time", "lat", "lon")
+    return xr.Dataset(
+        {
+            "u": (dims, np.array(u), {"units": "m s-1"}),
+            "v": (dims, np.array(v), {"units": "m s-1"}),
+            "t": (dims, np.array(t, dtype=np.float32), {"units": "K"}),
+            "event": (
+                dims,
+                np.array(label),
+                {"flag_values": np.array([0, 1], np.int16), "flag_meanings": "quiet vortex"},
+            ),
+            "height": (("lat", "lon"), 100 * xyz[..., 2] ** 2),
+        },
+        {
+            "time": TIMES[:steps],
+            "lat": ("lat", LAT, {"units": "degrees_north"}),
+            "lon": ("lon", LON, {"units": "degrees_east"}),
+        },
+        {"institution": "nowhere"},
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("maps") / "weather.nc"
+    weather().to_netcdf(file, engine="netcdf4")
+    return file
+
+
+def module(path: Path, **options) -> SphereMaps:
+    given = {"label": "event", "scalars": ["t", "height"], "vectors": [["u", "v"]], "nside": 8, "num_levels": 2}
+    return SphereMaps(str(path), **(given | options))
+
+
+def test_samples(path):
+    maps = module(path)
+    assert str(maps.in_type) == "2x0 + 1x1" and maps.class_names == ["quiet", "vortex"]
+    assert {k: len(v) for k, v in maps.steps.items()} == {"train": 9, "val": 1, "test": 2}
+    batches = list(maps.train_dataloader())
+    x = torch.cat([b.x for b in batches])
+    assert x.shape == (9, 768, 4) and all(b.mask.all() for b in batches)
+    np.testing.assert_allclose(x[..., :2].mean((0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(x[..., :2].std((0, 1)), 1, atol=1e-3)
+    np.testing.assert_allclose(x[..., 2:].square().mean(), 1, atol=1e-3)
+    share = float(torch.cat([b.target for b in batches]).float().mean())
+    assert 0.02 < share < 0.2
+
+
+def test_vectors_are_fields_in_the_frame(path):
+    """Components along south and east, whose vectors in space turn about the vortex's centre."""
+    fields = open_fields(path)
+    inputs = MapInputs([], [["u", "v"]], 16)
+    raw = inputs.raw(fields, inputs.regridder(fields), {"time": 3})
+    sphere = HealpixSphere(16)
+    ambient = np.einsum("vk,vki->vi", raw, sphere.frames[:, :2])
+    rng = np.random.default_rng(0)
+    for step in range(4):
+        centre = rng.normal(size=3)
+        if step < 3:
+            rng.normal(size=(len(LAT), len(LON)))
+    centre /= np.linalg.norm(centre)
+    wanted = np.cross(centre, sphere.xyz) * np.exp(8 * (sphere.xyz @ centre - 1))[:, None]
+    assert np.abs(ambient - wanted).max() < 0.02
+
+
+def test_splits_by_time(path):
+    maps = module(
+        path, splits={"train": ["2020-01", "2020-06"], "val": ["2020-07", "2020-07"], "test": ["2020-08", "2020-12"]}
+    )
+    assert maps.steps == {"train": list(range(6)), "val": [6], "test": list(range(7, 12))}
+    for splits, message in (
+        (
+            {"train": ["2020-01", "2020-06"], "test": ["2020-05", "2020-12"]},
+            "2 steps are for training and for something",
+        ),
+        ({"test": ["2020-05", "2020-12"]}, "nothing of .* is for training"),
+        ({"training": ["2020-05", "2020-12"]}, "write train, val or test"),
+        ({"train": ["soon", "later"]}, "no values of time"),
+    ):
+        with pytest.raises(InputError, match=message):
+            module(path, splits=splits)
+
+
+def test_a_single_map_is_split_into_blocks(path, tmp_path):
+    weather(1).isel(time=0).drop_vars("time").to_netcdf(tmp_path / "one.nc", engine="netcdf4")
+    maps = module(tmp_path / "one.nc")
+    masks = [next(iter(getattr(maps, f"{s}_dataloader")())).mask[0] for s in ("train", "val", "test")]
+    assert (sum(m.int() for m in masks) == 1).all()
+    assert [round(float(m.float().mean()), 2) for m in masks] == [0.7, 0.1, 0.2]
+
+
+def test_missing_inputs_do_not_count(path, tmp_path):
+    data = weather()
+    data["t"][:, 10:20, 20:50] = np.nan
+    data.to_netcdf(tmp_path / "gaps.nc", engine="netcdf4")
+    batch = next(iter(module(tmp_path / "gaps.nc").train_dataloader()))
+    share = float(batch.mask.float().mean())
+    assert torch.isfinite(batch.x).all() and 0.88 < share < 0.97
+    assert (batch.x[..., 0][~batch.mask] == 0).all()
+
+
+def test_labels_of_another_grid_and_file(path, tmp_path):
+    data = weather()
+    data.drop_vars("event").to_netcdf(tmp_path / "in.nc", engine="netcdf4")
+    coarse = data[["event"]].isel(lat=slice(None, None, 2), lon=slice(None, None, 2))
+    coarse.to_netcdf(tmp_path / "labels.nc", engine="netcdf4")
+    one = module(tmp_path / "in.nc", labels=str(tmp_path / "labels.nc"))
+    two = module(path)
+    agree = np.mean([(one.sample(k, "train")[1] == two.sample(k, "train")[1]).float().mean() for k in range(9)])
+    assert agree > 0.97
+    coarse.isel(time=slice(5)).to_netcdf(tmp_path / "few.nc", engine="netcdf4")
+    with pytest.raises(InputError, match=r"few\.nc: 5 steps of time for 12"):
+        module(tmp_path / "in.nc", labels=str(tmp_path / "few.nc"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scalars": [], "vectors": []}, "no input variables"),
+        ({"scalars": ["rain"]}, "no variable rain; the file has event, height, t, u, v|no variable rain"),
+        ({"scalars": [{"name": "t", "select": {"level": 850}}]}, "no dimension level"),
+        ({"scalars": [{"variable": "t"}]}, "write a variable's name"),
+        ({"vectors": ["u", "v"]}, r"vector input 'u': write \[eastward, northward\]"),
+        ({"label": "height"}, "holds .*, classes are whole numbers"),
+        ({"label": "t"}, "whole numbers"),
+        ({"classes": {0: "quiet"}}, r"has classes \[0\]; it takes two"),
+        ({"classes": {0: "quiet", 2: "storm"}}, r"label event holds 1, which is none of the classes \[0, 2\]"),
+        ({"dimension": "month"}, "select one value|a map and month"),
+        ({"nside": 12}, "12 is not a power of two"),
+    ],
+)
+def test_bad_options(path, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        module(path, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
+def test_train_and_predict(path, tmp_path):
+    """From a file to labels on its own grid, with coordinates and attributes kept; what is missing stays so."""
+    lightning.seed_everything(0)
+    maps = module(path, scalars=["t"])
+    task = SegmentationTask(
+        "SphereUNet",
+        str(maps.in_type),
+        maps.class_names,
+        maps.spec,
+        {"channels": [6, 8], "width": 16},
+        learning_rate=1e-2,
+    )
+    trainer = lightning.Trainer(
+        max_epochs=8,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    trainer.fit(task, maps)
+    measured = trainer.test(task, maps, verbose=False)[0]
+    assert measured["test/mean_iou"] > 0.8  # all quiet would be 0.46
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert isinstance(load_task(tmp_path / "last.ckpt"), SegmentationTask)
+
+    data = weather()
+    data["u"][:, 10:15, 20:30] = np.nan
+    data.drop_vars("event").to_netcdf(tmp_path / "new.nc", engine="netcdf4")
+    written = predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
+    assert written == [tmp_path / "out.nc"]
+    with xr.open_dataset(written[0]) as found:
+        assert found["label"].dims == ("time", "lat", "lon") and found["probability"].sizes["class"] == 2
+        for name in ("time", "lat", "lon"):
+            np.testing.assert_array_equal(found[name], data[name])
+        assert found["lat"].attrs["units"] == "degrees_north" and found.attrs["institution"] == "nowhere"
+        assert found["label"].attrs["flag_meanings"] == "quiet vortex"
+        missing = np.isnan(found["label"].values)
+        assert missing[:, 11:14, 22:28].all() and not missing[:, 20:].any()
+        np.testing.assert_allclose(found["probability"].sum("class").values[~missing], 1, atol=1e-5)
+        same = found["label"].values == data["event"].values
+        assert same[~missing].mean() > 0.95
+    assert [p.name for p in tmp_path.iterdir() if "part" in p.name or "tmp" in p.name] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_prediction_of_an_unfit_file(path, tmp_path):
+    maps = module(path, scalars=["t"])
+    task = SegmentationTask(
+        "SphereUNet", str(maps.in_type), maps.class_names, maps.spec, {"channels": [4, 4], "width": 8}
+    )
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    trainer.fit(task, maps)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    weather(2).drop_vars("u").to_netcdf(tmp_path / "new.nc", engine="netcdf4")
+    with pytest.raises(InputError, match=r"new\.nc: no variable u"):
+        predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+CLIMATENET = ["TMQ", "U850", "V850", "UBOT", "VBOT", "QREFHT", "PS", "PSL", "T200", "T500", "PRECT", "TS", "TREFHT",
+              "Z1000", "Z200", "ZBOT"]  # fmt: skip
+
+
+def climatenet(folder: Path, days: list[str]) -> None:
+    """Files of that schema: one time each, latitudes from south to north with both poles, 0 to 360 degrees."""
+    folder.mkdir(parents=True)
+    lat, lon = np.linspace(-90, 90, 48), np.arange(72) * 5.0
+    rng = np.random.default_rng(len(days))
+    for k, day in enumerate(days):
+        dims, one = ("time", "lat", "lon"), np.array([day], dtype="datetime64[ns]")
+        data = {name: (dims, rng.normal(size=(1, 48, 72)).astype(np.float32)) for name in CLIMATENET}
+        label = rng.integers(0, 3, (48, 72)) if k == 0 else np.zeros((48, 72))
+        data["LABELS"] = (dims, label[None].astype(np.int64))
+        xr.Dataset(data, {"time": one, "lat": lat, "lon": lon}).to_netcdf(
+            folder / f"data-{day}-01-1.nc", engine="netcdf4"
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_climatenet_configuration(tmp_path, monkeypatch):
+    """The shipped configuration, from files to predictions."""
+    config = Path("configs/climatenet.yaml").resolve()
+    climatenet(tmp_path / "data/climatenet/train", ["1996-06-03", "2009-07-01", "2010-12-30"])
+    climatenet(tmp_path / "data/climatenet/test", ["2011-06-01", "2013-01-09"])
+    monkeypatch.chdir(tmp_path)
+    small = ["--data.init_args.nside", "8", "--model.init_args.options", '{"channels": [2, 2, 2], "width": 4}']
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
+    assert main(["fit", "--config", str(config), *small, *quiet]) == 0
+    run = ["--config", "runs/climatenet/config.yaml", "--ckpt_path", "runs/climatenet/last.ckpt"]
+    assert main(["test", *run]) == 0
+    assert main(["predict", "runs/climatenet/last.ckpt", "data/climatenet/test/data-2011-06-01-01-1.nc"]) == 0
+    with xr.open_dataset("predictions.nc") as found:
+        assert (
+            found["label"].shape == (1, 48, 72)
+            and found["label"].attrs["flag_meanings"].split()[1] == "tropical_cyclone"
+        )
+        assert set(np.unique(found["label"])) <= {0, 1, 2}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_own_maps_from_the_command_line(path, tmp_path, capsys):
+    options = {"inputs": str(path), "label": "event", "vectors": "[[u, v]]", "scalars": "[t]", "nside": "8"}
+    given = [word for key, value in options.items() for word in (f"--data.init_args.{key}", value)]
+    small = ["--model.init_args.options", '{"channels": [2, 2, 2], "width": 4}', "--runs", str(tmp_path)]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
+    assert main(["fit", "--config", "configs/sphere_maps.yaml", *given, *small, *quiet]) == 0
+    assert (tmp_path / "sphere_maps/last.ckpt").is_file()
+    capsys.readouterr()
+    assert main(["fit", "--config", "configs/sphere_maps.yaml", *given, "--data.init_args.label", "storm", *small]) == 2
+    assert "no variable storm; the file has" in capsys.readouterr().err
