@@ -1,7 +1,7 @@
 # make demo   train both demonstrations and write the report        make lint    ruff and mypy
 # make test   the tests, without the slow ones                      make bench   timings of the operators
 # make test-slow   every test                                       make build   install into .venv, compile csrc/
-# make clean  remove what was built; .venv and runs/ stay
+# make clean  remove what was built; .venv and runs/ stay           make sanitize   the operators' tests under ASan, UBSan
 #
 # Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
 # repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/installed
 INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow lint bench build clean
+.PHONY: help demo test test-slow sanitize lint bench build clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile
@@ -31,6 +31,18 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# A second library of the same sources, which checks every access of the CPU operators while their tests run.
+CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CHECKED_TESTS := $(addsuffix .py,$(addprefix ../../tests/test_,gauge_conv gauge_conv_torch segment fourier_op bad_input geodesics))
+sanitize: $(STAMP)
+	@rm -rf build/sanitize && mkdir -p build/sanitize && cp -r meshconv build/sanitize && rm -f build/sanitize/meshconv/_C*.so
+	@MESHCONV_CUDA=0 MESHCONV_REQUIRE_EXTENSION=1 CFLAGS="$(CHECKS)" CXXFLAGS="$(CHECKS)" LDFLAGS="$(CHECKS)" \
+	  $(BIN)/python setup.py -q build_ext --build-lib build/sanitize > build/sanitize/log.txt 2>&1 || { cat build/sanitize/log.txt; exit 1; }
+	@cd build/sanitize && for set in avx512 avx2 baseline; do echo "$$set"; \
+	  LD_PRELOAD="$$(for l in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$l.so; done | tr '\n' ' ')" \
+	  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 MESHCONV_INSTRUCTIONS=$$set ../../$(BIN)/python -m pytest -q \
+	  -p no:cacheprovider -c ../../setup.cfg --rootdir ../.. -m "not slow" $(CHECKED_TESTS); done
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

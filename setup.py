@@ -85,7 +85,8 @@ class BuildOperators(build_ext):
             macros.append(("MESHCONV_WITH_CUDA", "1"))
         msvc = self.compiler.compiler_type == "msvc"
         flags = ["/std:c++17", "/O2"] if msvc else ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden"]
-        fingerprint = repr((macros, flags, NVCC_ARCHITECTURES, torch.__version__, platform.machine()))
+        asked = [os.environ.get(name) for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")]
+        fingerprint = repr((macros, flags, asked, NVCC_ARCHITECTURES, torch.__version__, platform.machine()))
         objects = ROOT / "build" / "objects" / hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
         objects.mkdir(parents=True, exist_ok=True)
         headers = [p for p in CSRC.rglob("*") if p.suffix in (".h", ".cuh")]

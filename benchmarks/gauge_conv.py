@@ -1,12 +1,16 @@
-"""Time and memory of one gauge convolution, beside its limit, its peers and its torch reference.
+"""Time and memory of the operators, beside their limits, their peers and their plain-torch references.
 
-    python benchmarks/gauge_conv.py                                   # meshconv and the limit
-    python benchmarks/gauge_conv.py --gem_cnn PATH --escnn            # and peers that are installed
+    python benchmarks/gauge_conv.py                                   # meshconv and the limits
+    python benchmarks/gauge_conv.py --peers --gem_cnn PATH            # and every peer that is installed
+    python benchmarks/gauge_conv.py --only fourier "nside 256"        # some rows, by words of the case or the peer
     python benchmarks/gauge_conv.py --csv now.csv --compare old.csv   # keep a table, compare with one
+    python benchmarks/gauge_conv.py --device cuda --tf32              # larger surfaces, on a GPU
 
-The limit is the time of the bare dense products: torch's own matrix products of the same sizes in blocks that stay in
-cache, on the same machine in the same run; forward + backward does three times as many. Every entry runs in a process
-of its own: seconds are the best of several repeats, memory is the peak over what the process held before.
+The limit of a convolution is the time of its bare dense products: torch's own matrix products of the same sizes in
+blocks that stay in cache; the limit of transport and reduction is a copy of as many bytes as have to move. Both on the
+same machine in the same run; forward + backward counts three times as much. Every entry runs in a process of its own:
+seconds are the best of several repeats, `extra` is the peak of one forward + backward over what the process held
+before (features, weights, gradients and graph), `peak` that of the whole process; on a GPU, of what torch allocated.
 """
 
 from __future__ import annotations
@@ -19,72 +23,120 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import peers
+import entries
+
+PEERS = {
+    "gem_cnn": "GEM-CNN's layer as published, self-loop weights of zero",
+    "escnn": "3 x 3 convolution, or Fourier nonlinearity, of the same fields on a square grid of as many points",
+    "pyg": "torch-geometric's GMMConv with as many Gaussians as moments; knows no frames",
+    "e3nn": "FullyConnectedTensorProduct with the edges' spherical harmonics, summed; fields of SO(3)",
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a surface, and a layer from and to ``channels`` fields of each order up to ``max_order``."""
+    """One row: an operator, a surface, and ``channels`` fields of each order up to ``max_order``."""
 
     name: str
     surface: str  # "icosphere LEVEL", "icosphere LEVEL two rings", "healpix NSIDE"
     channels: int
     max_order: int
+    peers: tuple[str, ...] = ()
+    operator: str = "conv"
     rings: int = 2
-    peers: tuple[str, ...] = ("meshconv", "limit", "gem_cnn", "escnn")
     repeats: int = 5
 
 
 CASES = (
-    Case("40,962 vertices, one ring, 64 x orders 0-2", "icosphere 6", 64, 2),
-    Case("40,962 vertices, one ring, 16 x orders 0-2", "icosphere 6", 16, 2),
-    Case("40,962 vertices, two rings, 64 x orders 0-2", "icosphere 6 two rings", 64, 2, repeats=3),
-    Case("HEALPix nside 64, 16 x orders 0-1", "healpix 64", 16, 1, peers=("meshconv", "limit")),
-    Case("HEALPix nside 256, 16 x orders 0-1", "healpix 256", 16, 1, peers=("meshconv", "limit"), repeats=3),
+    Case("40,962 vertices, one ring, 64 x orders 0-2", "icosphere 6", 64, 2, ("gem_cnn", "escnn")),
+    Case("40,962 vertices, one ring, 16 x orders 0-2", "icosphere 6", 16, 2, ("gem_cnn", "escnn", "pyg", "e3nn")),
+    Case("40,962 vertices, two rings, 64 x orders 0-2", "icosphere 6 two rings", 64, 2, ("gem_cnn",), repeats=3),
+    Case("HEALPix nside 64, 16 x orders 0-1", "healpix 64", 16, 1),
+    Case("HEALPix nside 256, 16 x orders 0-1", "healpix 256", 16, 1, repeats=3),
+    Case("Fourier nonlinearity, 64 x orders 0-2", "icosphere 6", 64, 2, ("reference", "escnn"), "fourier"),
+    Case("transported sum, 64 x orders 0-2", "icosphere 6", 64, 2, ("reference",), "sum"),
+    Case("transported maximum, 64 x orders 0-2", "icosphere 6", 64, 2, ("reference",), "max"),
+    Case("inner products, 64 x orders 0-2", "icosphere 6", 64, 2, ("reference",), "dot"),
+    Case("softmax of 8 heads over neighbours", "icosphere 6", 64, 2, ("reference",), "softmax"),
+)
+
+GPU_CASES = (
+    Case("655,362 vertices, one ring, 64 x orders 0-2", "icosphere 8", 64, 2, ("gem_cnn",), repeats=20),
+    Case("655,362 vertices, one ring, 16 x orders 0-2", "icosphere 8", 16, 2, ("gem_cnn",), repeats=20),
+    Case("HEALPix nside 512, 32 x orders 0-1", "healpix 512", 32, 1, repeats=20),
+    Case("Fourier nonlinearity, 64 x orders 0-2", "icosphere 8", 64, 2, ("reference",), "fourier", repeats=20),
+    Case("transported sum, 64 x orders 0-2", "icosphere 8", 64, 2, ("reference",), "sum", repeats=20),
+    Case("transported maximum, 64 x orders 0-2", "icosphere 8", 64, 2, (), "max", repeats=20),
+    Case("inner products, 64 x orders 0-2", "icosphere 8", 64, 2, ("reference",), "dot", repeats=20),
+    Case("softmax of 8 heads over neighbours", "icosphere 8", 64, 2, ("reference",), "softmax", repeats=20),
 )
 
 
-def measure(case: Case, peer: str, gem_cnn: str | None, threads: int) -> dict[str, float] | None:
+def measure(case: Case, peer: str, given: argparse.Namespace) -> dict[str, float] | None:
     """Run one entry in a process of its own; None, with its last words, if it fails."""
-    order = {"case": asdict(case), "peer": peer, "gem_cnn": gem_cnn, "threads": threads}
-    command = [sys.executable, str(Path(peers.__file__)), json.dumps(order)]
+    order = {"case": asdict(case), "peer": peer}
+    order |= {name: getattr(given, name) for name in ("gem_cnn", "threads", "device", "tf32")}
+    command = [sys.executable, str(Path(entries.__file__)), json.dumps(order)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        print(f"{case.name:44} {peer:10} failed: {done.stderr.strip().splitlines()[-1]}", flush=True)
+        words = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        print(f"{case.name:44} {peer:10} not measured: {words}", flush=True)
         return None
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def chosen(given: argparse.Namespace) -> list[tuple[Case, str]]:
+    """Case and peer of the entries that were asked for."""
+    wanted = []
+    for case in CASES if given.device == "cpu" else GPU_CASES:
+        peers = [p for p in case.peers if p in PEERS and (given.gem_cnn if p == "gem_cnn" else given.peers)]
+        limit = ["limit"] if case.operator in ("conv", "sum", "max", "dot") else []
+        slow = ["reference"] if given.reference or "reference" in case.peers else []
+        for peer in ["meshconv", *limit, *slow, *peers]:
+            words = f"{case.name} {peer}".lower()
+            if not given.only or any(word.lower() in words for word in given.only):
+                wanted.append((case, peer))
+    return wanted
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gem_cnn", help="folder of a GEM-CNN checkout (needs torch-geometric)")
-    parser.add_argument("--escnn", action="store_true", help="time escnn's planar 3x3 convolution of the same width")
-    parser.add_argument("--reference", action="store_true", help="time the plain-torch reference")
+    peers = "\n".join(f"  {name:8} {what}" for name, what in PEERS.items())
+    parser = argparse.ArgumentParser(
+        description=f"{__doc__}\npeers:\n{peers}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gem_cnn", metavar="PATH", help="folder of a GEM-CNN checkout (needs torch-geometric)")
+    parser.add_argument("--peers", action="store_true", help="also escnn, torch-geometric, e3nn if installed")
+    parser.add_argument("--reference", action="store_true", help="also the plain-torch reference of the convolutions")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="entries whose case or peer contains one of these")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--tf32", action="store_true", help="dense products of float32 in TF32, for everybody")
     parser.add_argument("--csv", type=Path, help="write the table here")
     parser.add_argument("--compare", type=Path, help="a table to compare with")
     given = parser.parse_args()
-    wanted = {"meshconv", "limit"} | ({"gem_cnn"} if given.gem_cnn else set()) | ({"escnn"} if given.escnn else set())
     before = {}
     if given.compare:
         before = {(r["case"], r["peer"]): r for r in csv.DictReader(given.compare.open())}
-    rows = []
-    print(f"{'case':44} {'':10} forward  + backward   extra MB   time / meshconv")
-    for case in CASES:
-        names = [p for p in case.peers if p in wanted] + (["reference"] if given.reference else [])
-        ours = None
-        for peer in names:
-            found = measure(case, peer, given.gem_cnn, given.threads)
-            if found is None:
-                continue
-            ours = ours or found
-            row = {"case": case.name, "peer": peer, **found}
-            rows.append(row)
-            line = f"{case.name:44} {peer:10} {found['forward']:7.3f} {found['both']:11.3f} {found['extra_mb']:10.0f}"
-            line += f" {found['both'] / ours['both']:11.2f}x"
-            old = before.get((case.name, peer))
-            print(line + (f"   before {float(old['both']):.3f}" if old else ""), flush=True)
-    if given.csv:
+    rows: list[dict[str, object]] = []
+    ours: dict[str, float] = {}
+    heads = f"{'forward':>8} {'+ back':>8} {'us/point':>9} {'extra MB':>9} {'peak MB':>8}  x meshconv"
+    print(f"{'case':44} {'':10} {heads}")
+    for case, peer in chosen(given):
+        found = measure(case, peer, given)
+        if found is None:
+            continue
+        if peer == "meshconv":
+            ours[case.name] = found["both"]
+        rows.append({"case": case.name, "peer": peer, **found})
+        ratio = f"{found['both'] / ours[case.name]:10.2f}x" if case.name in ours else " " * 11
+        old = before.get((case.name, peer))
+        change = f"   before {float(old['both']):.4f}, {found['both'] / float(old['both']):.2f}x" if old else ""
+        print(
+            f"{case.name:44} {peer:10} {found['forward']:8.4f} {found['both']:8.4f} {found['us_point']:9.3f} "
+            f"{found['extra_mb']:9.0f} {found['peak_mb']:8.0f} {ratio}{change}",
+            flush=True,
+        )
+    if given.csv and rows:
         with given.csv.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()

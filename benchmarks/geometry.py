@@ -1,8 +1,11 @@
-"""Time, memory and accuracy of gauge graphs of meshes, beside potpourri3d's log map where that is installed.
+"""Time, memory and accuracy of gauge graphs of meshes, beside peers that are installed.
 
-    python benchmarks/geometry.py [--threads 2]
+    python benchmarks/geometry.py                    # meshconv, and potpourri3d's log map where that is installed
+    python benchmarks/geometry.py --gem_cnn PATH     # and GEM-CNN's precomputation (needs torch-geometric)
+    python benchmarks/geometry.py --faces 2000000    # load, check and graph of a large mesh alone
 
-Every row is measured in this one process, best of several; memory is what the process grew by at its peak.
+One-ring entries and the large mesh run in a process of their own: memory is the peak over what the process held before.
+Seconds are the best of several repeats, processor seconds add up over the threads.
 """
 
 from __future__ import annotations
@@ -10,22 +13,26 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 import math
-import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+import geometry_entries
 import numpy as np
 import torch
-import trimesh
+from entries import memory_mb
+from geometry_entries import icosphere
 
-from meshconv import TriangleMesh
+from meshconv import TriangleMesh, load_mesh
+from meshconv.geometry.inputs import SURFACE_FEATURES, surface_features
 from meshconv.geometry.sphere import sphere_edges
-
-
-def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
-    sphere = trimesh.creation.icosphere(level)
-    return np.asarray(sphere.vertices), np.asarray(sphere.faces)
+from meshconv.io.save import save_mesh
 
 
 def best(call: Callable[[], object], repeats: int = 5) -> float:
@@ -37,43 +44,69 @@ def best(call: Callable[[], object], repeats: int = 5) -> float:
     return min(times)
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def wrapped_degrees(angle: np.ndarray) -> np.ndarray:
     return np.degrees(np.abs(np.remainder(angle + np.pi, 2 * np.pi) - np.pi))
 
 
-def one_ring() -> None:
-    data = icosphere(7)
-    before = peak_mb()
-    TriangleMesh(*data).gauge_graph()
-    memory = peak_mb() - before
-    seconds = best(lambda: TriangleMesh(*data).gauge_graph())
-    print(f"one ring, {len(data[0])} vertices: {seconds:.3f} s (target 0.14), {memory:.0f} MB more (target 194)")
+def one_ring(gem_cnn: str | None, threads: int, level: int = 7) -> None:
+    print(f"one-ring graph, {10 * 4**level + 2:,} vertices     seconds   processor   extra MB")
+    entries = [("meshconv", "levi_civita"), ("meshconv", "normal_aligning")]
+    entries += [("GEM-CNN", "float32"), ("GEM-CNN", "float64")] if gem_cnn else []
+    ours = None
+    for peer, name in entries:
+        order = {"name": name, "gem_cnn": gem_cnn if peer == "GEM-CNN" else None}
+        order |= {"threads": threads, "level": level, "repeats": 7}
+        command = [sys.executable, str(Path(geometry_entries.__file__)), json.dumps(order)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"  {peer}, {name:25} failed: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        row = json.loads(done.stdout.splitlines()[-1])
+        ours = ours or row
+        print(_line(f"{peer}, {name}", row))
+        if peer == "GEM-CNN":
+            print(_line("  meshconv / GEM-CNN (goal 0.33)", {key: ours[key] / row[key] for key in row}, 2))
 
 
-def neighbourhoods() -> None:
-    data = icosphere(6)
+def _line(name: str, row: dict[str, float], digits: int = 0) -> str:
+    return f"  {name:34} {row['seconds']:9.3f} {row['processor']:11.3f} {row['extra_mb']:10.{digits}f}"
+
+
+def neighbourhoods(level: int = 6) -> None:
+    data = icosphere(level)
     count = len(data[0])
-    ring = best(lambda: TriangleMesh(*data).gauge_graph())
+    print(f"geodesic neighbourhoods with all preparation, {count:,} vertices (goal 1.5 s)")
     disc = 2 * math.sqrt(31 / count) / math.sqrt(4 * math.pi)
     each = {}
     for extent in ({"nearest": 30}, {"radius": disc}, {"rings": 3}):
         members = TriangleMesh(*data).gauge_graph(**extent).num_edges / count
         seconds = best(lambda extent=extent: TriangleMesh(*data).gauge_graph(**extent), 3)
         each[next(iter(extent))] = seconds / count
-        print(f"{extent}, {count} vertices, {members:.1f} members: {seconds:.2f} s, one ring {ring:.2f} (target 1.5)")
+        print(f"  {extent}, {members:.1f} members: {seconds:.2f} s, {seconds / count * 1e6:.1f} us a vertex")
     if importlib.util.find_spec("potpourri3d") is None:
-        print("potpourri3d is not installed")
+        print("  potpourri3d is not installed")
         return
     heat = importlib.import_module("potpourri3d").MeshVectorHeatSolver(*data)
     heat.compute_log_map(0)
-    peer = best(lambda: [heat.compute_log_map(v) for v in range(0, 5000, 1000)], 3) / 5
-    print(
-        f"potpourri3d's log map: {peer * 1e6:.0f} us per vertex, {peer / each['nearest']:.0f} times as long (target 50)"
-    )
+    sample = range(0, count, count // 10)
+    peer = best(lambda: [heat.compute_log_map(v) for v in sample], 2) / len(sample)
+    ratio = peer / each["nearest"]
+    print(f"  potpourri3d's log map, factorised before: {peer * 1e6:.0f} us a vertex, {ratio:.0f} times (goal 50)")
+
+
+def hierarchies() -> None:
+    """Processor time, with graphs of the finest level and all else; one thread, so it is that of one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for level, target in ((2, 0.02), (3, 0.02), (6, 2.0)):
+        data, times = icosphere(level), []
+        for _ in range(5):
+            start = time.process_time()
+            hierarchy = TriangleMesh(*data).hierarchy(4)
+            times.append(time.process_time() - start)
+        sizes = [g.num_vertices for g in hierarchy.levels]
+        print(f"hierarchy of {sizes}: {min(times):.3f} s on one core (target {target})")
+    torch.set_num_threads(threads)
 
 
 def accuracy() -> None:
@@ -98,13 +131,71 @@ def accuracy() -> None:
         print(f"  level {level}, ball {sample}: {cells[0]} %, {cells[1]} deg, {cells[2]} deg")
 
 
+def large_mesh(num_faces: int) -> None:
+    """A torus with bumps in all directions, written as a binary PLY file and read back."""
+    rows = math.isqrt(num_faces // 2)
+    u, v = np.meshgrid(*2 * [np.arange(rows) * (2 * np.pi / rows)], indexing="ij")
+    tube = 0.7 + 0.05 * np.sin(50 * u) * np.cos(30 * v)
+    r = 2 + tube * np.cos(v)
+    grid = np.arange(rows * rows).reshape(rows, rows)
+    right, up = np.roll(grid, -1, 0), np.roll(grid, -1, 1)
+    both = np.roll(right, -1, 1)
+    faces = np.stack([grid, right, both, grid, both, up], axis=-1).reshape(-1, 3)
+    points = np.stack([r * np.cos(u), r * np.sin(u), tube * np.sin(v)], axis=-1).reshape(-1, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "large.ply"))
+        save_mesh(TriangleMesh(points, faces), path)
+        del points, faces, grid, right, up, both, u, v, tube, r
+        size = Path(path).stat().st_size / 2**20
+        print(f"{2 * rows * rows:,} faces, {rows * rows:,} vertices, file of {size:.0f} MB")
+        Path("/proc/self/clear_refs").write_text("5")
+        base, mesh, graph = memory_mb("VmRSS"), None, None
+        for step in ("load", "check", "gauge_graph"):
+            start = time.perf_counter()
+            if step == "load":
+                mesh = load_mesh(path)
+            elif step == "check":
+                found = mesh.defects.problems()
+            else:
+                graph = mesh.gauge_graph()
+            seconds, peak = time.perf_counter() - start, memory_mb("VmHWM") - base
+            print(f"  {step:12} {seconds:6.2f} s, peak so far {peak:6.0f} MB over the process before")
+        held = sum(value.nbytes for value in vars(graph).values() if isinstance(value, torch.Tensor)) / 2**20
+        print(f"  defects: {found or 'none'}; the graph has {graph.num_edges:,} edges and holds {held:.0f} MB")
+
+
+def processor_seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def input_features() -> None:
+    for level in (6, 7):
+        mesh = TriangleMesh(*icosphere(level))
+        graph = mesh.gauge_graph()
+        print(f"features of {mesh.num_vertices} vertices, processor time:")
+        names = SURFACE_FEATURES if level == 6 else [n for n in SURFACE_FEATURES if n not in ("hks", "wks")]
+        for name in names:
+            seconds = processor_seconds(partial(surface_features, mesh, graph, [name]))
+            print(f"  {name}: {seconds:.2f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
-    one_ring()
+    parser.add_argument("--gem_cnn", help="folder of a GEM-CNN checkout (needs torch-geometric)")
+    parser.add_argument("--faces", type=int, help="only load, check and graph of a mesh of so many faces")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if given.faces:
+        large_mesh(given.faces)
+        return
+    one_ring(given.gem_cnn, given.threads)
     neighbourhoods()
+    hierarchies()
     accuracy()
+    input_features()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "rows.h"
+
 namespace meshconv {
 
 using torch::stable::Tensor;
@@ -23,13 +25,36 @@ struct ConvTypes {
   }
 };
 
+// Both directions of a graph in compressed rows, checked and contiguous.
+struct EdgeTensors {
+  Tensor dst_ptr, src, dst, src_ptr, src_edge;
+  bool transpose;
+  int64_t sources() const { return src_ptr.size(0) - 1; }
+  int64_t targets() const { return dst_ptr.size(0) - 1; }
+  int64_t count() const { return src.size(0); }
+  int64_t rows() const { return transpose ? sources() : targets(); }
+  int64_t from() const { return transpose ? targets() : sources(); }
+  Rows view() const {
+    return {(transpose ? src_ptr : dst_ptr).const_data_ptr<int64_t>(),
+            src.const_data_ptr<int64_t>(),
+            dst.const_data_ptr<int64_t>(),
+            src_edge.const_data_ptr<int64_t>(),
+            rows(),
+            from(),
+            count(),
+            transpose};
+  }
+};
+
 // Arguments of a convolution, checked and contiguous.
 struct ConvArguments {
-  Tensor x, radial, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge;
+  Tensor x, radial, angle, transporter;
+  EdgeTensors edges;
   ConvTypes types;
-  bool transpose;
-  // Rows of the output: targets forward, sources for the adjoint.
-  int64_t rows() const { return (transpose ? src_ptr : dst_ptr).size(0) - 1; }
+  template <typename T>
+  ConvRows<T> view() const {
+    return {edges.view(), radial.const_data_ptr<T>(), angle.const_data_ptr<T>(), transporter.const_data_ptr<T>()};
+  }
 };
 
 inline std::string shape_of(const Tensor& t) {
@@ -59,37 +84,56 @@ inline Tensor check_tensor(const char* op, const char* name, const Tensor& t, co
   return t.is_contiguous() ? t : torch::stable::contiguous(t);
 }
 
+// Multiplicities of a type; the bound keeps every size that is computed from them within 64 bits.
+inline void check_type(const char* op, const std::vector<int64_t>& type) {
+  STD_TORCH_CHECK(!type.empty() && type.size() <= 33, op, ": a type needs orders between 0 and 32, got ", type.size(),
+                  " multiplicities");
+  for (int64_t c : type)
+    STD_TORCH_CHECK(c >= 0 && c < (int64_t{1} << 31), op, ": multiplicity ", c, " in ", show(type));
+}
+
+inline Tensor check_pointers(const char* op, const char* name, const Tensor& ptr, const Tensor& like) {
+  STD_TORCH_CHECK(ptr.dim() == 1 && ptr.size(0) >= 1, op, ": ", name, " needs at least one element");
+  return check_tensor(op, name, ptr, like, true, {-1});
+}
+
+inline EdgeTensors check_edges(const char* op, const Tensor& dst_ptr, const Tensor& src, const Tensor& dst,
+                               const Tensor& src_ptr, const Tensor& src_edge, bool transpose, const Tensor& like) {
+  STD_TORCH_CHECK(src.dim() == 1, op, ": src has shape ", shape_of(src), ", expected [edges]");
+  EdgeTensors edges;
+  edges.transpose = transpose;
+  edges.dst_ptr = check_pointers(op, "dst_ptr", dst_ptr, like);
+  edges.src_ptr = check_pointers(op, "src_ptr", src_ptr, like);
+  edges.src = check_tensor(op, "src", src, like, true, {-1});
+  edges.dst = check_tensor(op, "dst", dst, like, true, {edges.count()});
+  edges.src_edge = check_tensor(op, "src_edge", src_edge, like, true, {edges.count()});
+  if (!like.is_cuda()) check_edge_values(op, edges.view());
+  return edges;
+}
+
+inline void check_real(const char* op, const char* name, const Tensor& t) {
+  using torch::headeronly::ScalarType;
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float || t.scalar_type() == ScalarType::Double, op, ": ", name,
+                  " has to be float32 or float64");
+}
+
 inline ConvArguments check_arguments(const char* op, const Tensor& x, const Tensor& radial, const Tensor& angle,
                                      const Tensor& transporter, const Tensor& dst_ptr, const Tensor& src,
                                      const Tensor& dst, const Tensor& src_ptr, const Tensor& src_edge,
                                      const std::vector<int64_t>& in_type, const std::vector<int64_t>& out_type,
                                      bool transpose) {
-  using torch::headeronly::ScalarType;
-  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float || x.scalar_type() == ScalarType::Double, op,
-                  ": x has to be float32 or float64");
-  for (const auto* type : {&in_type, &out_type}) {
-    STD_TORCH_CHECK(!type->empty() && type->size() <= 33, op, ": a type needs orders between 0 and 32, got ",
-                    type->size(), " multiplicities");
-    for (int64_t c : *type) STD_TORCH_CHECK(c >= 0, op, ": negative multiplicity in ", show(*type));
-  }
+  check_real(op, "x", x);
+  check_type(op, in_type);
+  check_type(op, out_type);
   STD_TORCH_CHECK(x.dim() == 3, op, ": x has shape ", shape_of(x), ", expected [batch, vertices, dim]");
-  STD_TORCH_CHECK(dst_ptr.dim() == 1 && dst_ptr.size(0) >= 1 && src_ptr.dim() == 1 && src_ptr.size(0) >= 1, op,
-                  ": row pointers need at least one element");
-  STD_TORCH_CHECK(src.dim() == 1, op, ": src has shape ", shape_of(src), ", expected [edges]");
-  const int64_t edges = src.size(0);
-  const int64_t sources = (transpose ? dst_ptr : src_ptr).size(0) - 1;
   ConvArguments a;
   a.types = {in_type, out_type};
-  a.transpose = transpose;
-  a.x = check_tensor(op, "x", x, x, false, {-1, sources, ConvTypes::dim(in_type)});
+  a.edges = check_edges(op, dst_ptr, src, dst, src_ptr, src_edge, transpose, x);
+  const int64_t edges = a.edges.count();
+  a.x = check_tensor(op, "x", x, x, false, {-1, a.edges.from(), ConvTypes::dim(in_type)});
   a.radial = check_tensor(op, "radial", radial, x, false, {edges, -1});
   a.angle = check_tensor(op, "angle", angle, x, false, {edges});
   a.transporter = check_tensor(op, "transporter", transporter, x, false, {edges});
-  a.dst_ptr = check_tensor(op, "dst_ptr", dst_ptr, x, true, {-1});
-  a.src = check_tensor(op, "src", src, x, true, {edges});
-  a.dst = check_tensor(op, "dst", dst, x, true, {edges});
-  a.src_ptr = check_tensor(op, "src_ptr", src_ptr, x, true, {-1});
-  a.src_edge = check_tensor(op, "src_edge", src_edge, x, true, {edges});
   return a;
 }
 
@@ -100,7 +144,7 @@ inline Tensor check_weight(const char* op, const ConvArguments& a, const Tensor&
 }
 
 inline Tensor check_gradient(const char* op, const ConvArguments& a, const Tensor& grad) {
-  return check_tensor(op, "grad", grad, a.x, false, {a.x.size(0), a.rows(), ConvTypes::dim(a.types.out)});
+  return check_tensor(op, "grad", grad, a.x, false, {a.x.size(0), a.edges.rows(), ConvTypes::dim(a.types.out)});
 }
 
 }  // namespace meshconv

@@ -8,6 +8,8 @@
 
 namespace meshconv {
 
+constexpr int64_t kMaxSamples = int64_t{1} << 20;  // the table of waves stays within 32-bit sizes
+
 struct FourierArguments {
   Tensor x, g, h;  // [rows, parts, channels], contiguous; g and h only where the derivative has them
   int derivative;
@@ -20,13 +22,12 @@ struct FourierArguments {
 
 inline FourierArguments check_fourier(const char* op, const std::vector<Tensor>& features, int64_t samples,
                                       const std::string& activation) {
-  using torch::headeronly::ScalarType;
   const Tensor& x = features[0];
-  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float || x.scalar_type() == ScalarType::Double, op,
-                  ": x has to be float32 or float64");
+  check_real(op, "x", x);
   STD_TORCH_CHECK(x.dim() == 3 && x.size(1) % 2 == 1 && x.size(1) <= kMaxParts, op, ": x has shape ", shape_of(x),
                   ", expected [rows, 2 M + 1, channels] with an order M of at most ", kMaxParts / 2);
   STD_TORCH_CHECK(samples >= x.size(1), op, ": ", samples, " samples do not resolve ", x.size(1), " components");
+  STD_TORCH_CHECK(samples <= kMaxSamples, op, ": ", samples, " samples are more than ", kMaxSamples);
   STD_TORCH_CHECK(activation == "relu" || activation == "silu", op, ": activation '", activation,
                   "' is not 'relu' or 'silu'");
   FourierArguments a;

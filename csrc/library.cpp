@@ -14,13 +14,33 @@
 //   gauge_conv         y = sum_e sum_b radial_eb rho_out(angle) W_b^T rho_in(transporter - angle) x_src   [B, V_dst, D_out]
 //   gauge_conv_weight  d<grad, y>/d weight   [R, D_in, D_out]
 //   gauge_conv_edge    d<grad, y>/d radial   [E, R]
-// geodesics: V vertices, H half-edges (three per face), E edges of the one-ring graph, N members of all neighbourhoods.
-//   points [V, 3], frames [V, 3, 3], origin [H], twin [H], corner [H], fan_angle [H], total [V], scale [V], kind [V],
-//   ring_ptr [V + 1], ring_src [E], ring_radius [E], ring_angle [E], ring_transporter [E]
-//   -> ptr [V + 1], src [N], log_radius [N], log_angle [N], transporter [N]
+// depthwise_conv and its derivatives: the same with C fields of every order and kernels of one channel,
+//   weight [R, 2 N + 1, 2 M + 1, C]
 #define MESHCONV_GRAPH                                                                                   \
   "Tensor angle, Tensor transporter, Tensor dst_ptr, Tensor src, Tensor dst, Tensor src_ptr, "           \
   "Tensor src_edge, int[] in_type, int[] out_type, bool transpose) -> Tensor"
+
+// Geodesics: V vertices, H half-edges (three per face), E edges of the one-ring graph. The surface is a list of
+//   points [V, 3], frames [V, 3, 3], origin [H], twin [H], corner [H], fan_angle [H], total [V], scale [V], kind [V],
+//   ring_ptr [V + 1], ring_src [E], ring_radius [E], ring_angle [E], ring_transporter [E].
+// N members of all neighbourhoods, L levels with counts[l] of the first n = max(counts) farthest points, T targets:
+//   geodesics        ptr [V + 1], src [N], log_radius [N], log_angle [N], transporter [N]
+//   farthest_points  rank [V], from which ties are taken in order: points [n], distance [L, V], nearest point [L, V]
+//   geodesic_cells   of each centre [n] the targets target[target_ptr[c]:target_ptr[c + 1]] with bounds of the distance
+//                    [T]: log_radius, log_angle, transporter [3, T]; the nearest centre of each vertex [V], with the
+//                    same [3, V]; all vertices within `radius` of a centre are looked at, -1 elsewhere
+#define MESHCONV_SURFACE "Tensor[] surface, "
+
+// Triangles, F faces, H = 3 F half-edges, E undirected edges, ptr [V + 1] and outgoing [H] the half-edges that leave each
+// vertex; ring_ptr [V + 1], src, reverse, direction [2 E] the one-ring graph by target; float64 and int64, flags bool:
+//   half_edges      twin [H], edge [E], irregular [V], ptr, outgoing, and whether no face is degenerate or duplicate
+//   signed_volume   enclosed volume, positive if normals point outward
+//   face_geometry   corner [F, 3], area vector [F, 3]
+//   vertex_fans     reference [V], fan_angle [H], total [V], scale [V], regular [V], is_boundary [V]
+//   vertex_normals  normals [V, 3], areas [V]
+//   one_ring        ring_ptr, src, reverse, direction
+//   aligned_frames  frames [V, 3, 3]
+//   levi_civita, normal_aligning   log_radius, log_angle, transporter, one for each edge
 
 // Transport and reduce, over the members e of a row (edges of a graph, or points of a cluster), arguments as above;
 // weight [B or 1, E, H], H heads that each own the same number of channels of every order. The adjoint of
@@ -40,11 +60,31 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
   m.def("gauge_conv(Tensor x, Tensor weight, Tensor radial, " MESHCONV_GRAPH);
   m.def("gauge_conv_weight(Tensor x, Tensor grad, Tensor radial, " MESHCONV_GRAPH);
   m.def("gauge_conv_edge(Tensor x, Tensor grad, Tensor weight, " MESHCONV_GRAPH);
+  m.def("depthwise_conv(Tensor x, Tensor weight, Tensor radial, " MESHCONV_GRAPH);
+  m.def("depthwise_conv_weight(Tensor x, Tensor grad, Tensor radial, " MESHCONV_GRAPH);
+  m.def("depthwise_conv_edge(Tensor x, Tensor grad, Tensor weight, " MESHCONV_GRAPH);
+  m.def("geodesics(" MESHCONV_SURFACE "int rings, float radius, int nearest) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def("farthest_points(" MESHCONV_SURFACE "Tensor rank, int[] counts) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "geodesics(Tensor points, Tensor frames, Tensor origin, Tensor twin, Tensor corner, Tensor fan_angle, "
-      "Tensor total, Tensor scale, Tensor kind, Tensor ring_ptr, Tensor ring_src, Tensor ring_radius, "
-      "Tensor ring_angle, Tensor ring_transporter, int rings, float radius, int nearest) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "geodesic_cells(" MESHCONV_SURFACE "Tensor centres, Tensor target_ptr, Tensor target, Tensor bound, float radius) "
+      "-> (Tensor, Tensor, Tensor)");
+  m.def("half_edges(Tensor faces, int num_vertices) -> (Tensor, Tensor, Tensor, Tensor, Tensor, bool)");
+  m.def("signed_volume(Tensor points, Tensor faces) -> float");
+  m.def("face_geometry(Tensor points, Tensor faces) -> (Tensor, Tensor)");
+  m.def(
+      "vertex_fans(Tensor twin, Tensor irregular, Tensor ptr, Tensor outgoing, Tensor corner) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def("vertex_normals(Tensor vectors, Tensor corner, Tensor ptr, Tensor outgoing) -> (Tensor, Tensor)");
+  m.def(
+      "one_ring(Tensor faces, Tensor twin, Tensor edge, Tensor corner, Tensor fan_angle, Tensor scale) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "aligned_frames(Tensor points, Tensor normals, Tensor faces, Tensor reference, Tensor regular, Tensor ring_ptr, "
+      "Tensor src, Tensor direction) -> Tensor");
+  m.def(
+      "levi_civita(Tensor points, Tensor frames, Tensor regular, Tensor ring_ptr, Tensor src, Tensor reverse, "
+      "Tensor direction) -> (Tensor, Tensor, Tensor)");
+  m.def("normal_aligning(Tensor points, Tensor frames, Tensor src, Tensor dst) -> (Tensor, Tensor, Tensor)");
   m.def("transport_sum(Tensor x, Tensor weight, Tensor transporter, " MESHCONV_MEMBERS "bool transpose) -> Tensor");
   m.def("transport_dot(Tensor x, Tensor y, Tensor transporter, " MESHCONV_MEMBERS "int heads) -> Tensor");
   m.def("transport_argmax(Tensor x, " MESHCONV_MEMBERS "bool signed_scalars) -> Tensor");
@@ -60,7 +100,21 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   m.impl("gauge_conv", TORCH_BOX(&meshconv::gauge_conv_cpu));
   m.impl("gauge_conv_weight", TORCH_BOX(&meshconv::gauge_conv_weight_cpu));
   m.impl("gauge_conv_edge", TORCH_BOX(&meshconv::gauge_conv_edge_cpu));
+  m.impl("depthwise_conv", TORCH_BOX(&meshconv::depthwise_conv_cpu));
+  m.impl("depthwise_conv_weight", TORCH_BOX(&meshconv::depthwise_conv_weight_cpu));
+  m.impl("depthwise_conv_edge", TORCH_BOX(&meshconv::depthwise_conv_edge_cpu));
   m.impl("geodesics", TORCH_BOX(&meshconv::geodesics_cpu));
+  m.impl("farthest_points", TORCH_BOX(&meshconv::farthest_points_cpu));
+  m.impl("geodesic_cells", TORCH_BOX(&meshconv::geodesic_cells_cpu));
+  m.impl("half_edges", TORCH_BOX(&meshconv::half_edges_cpu));
+  m.impl("signed_volume", TORCH_BOX(&meshconv::signed_volume_cpu));
+  m.impl("face_geometry", TORCH_BOX(&meshconv::face_geometry_cpu));
+  m.impl("vertex_fans", TORCH_BOX(&meshconv::vertex_fans_cpu));
+  m.impl("vertex_normals", TORCH_BOX(&meshconv::vertex_normals_cpu));
+  m.impl("one_ring", TORCH_BOX(&meshconv::one_ring_cpu));
+  m.impl("aligned_frames", TORCH_BOX(&meshconv::aligned_frames_cpu));
+  m.impl("levi_civita", TORCH_BOX(&meshconv::levi_civita_cpu));
+  m.impl("normal_aligning", TORCH_BOX(&meshconv::normal_aligning_cpu));
   m.impl("transport_sum", TORCH_BOX(&meshconv::transport_sum_cpu));
   m.impl("transport_dot", TORCH_BOX(&meshconv::transport_dot_cpu));
   m.impl("transport_argmax", TORCH_BOX(&meshconv::transport_argmax_cpu));
@@ -77,6 +131,9 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CUDA, m) {
   m.impl("gauge_conv", TORCH_BOX(&meshconv::gauge_conv_cuda));
   m.impl("gauge_conv_weight", TORCH_BOX(&meshconv::gauge_conv_weight_cuda));
   m.impl("gauge_conv_edge", TORCH_BOX(&meshconv::gauge_conv_edge_cuda));
+  m.impl("depthwise_conv", TORCH_BOX(&meshconv::depthwise_conv_cuda));
+  m.impl("depthwise_conv_weight", TORCH_BOX(&meshconv::depthwise_conv_weight_cuda));
+  m.impl("depthwise_conv_edge", TORCH_BOX(&meshconv::depthwise_conv_edge_cuda));
   m.impl("transport_sum", TORCH_BOX(&meshconv::transport_sum_cuda));
   m.impl("transport_dot", TORCH_BOX(&meshconv::transport_dot_cuda));
   m.impl("transport_argmax", TORCH_BOX(&meshconv::transport_argmax_cuda));

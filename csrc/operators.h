@@ -19,6 +19,12 @@ namespace meshconv {
 MESHCONV_OPERATOR(gauge_conv_cpu, weight, radial)
 MESHCONV_OPERATOR(gauge_conv_weight_cpu, grad, radial)
 MESHCONV_OPERATOR(gauge_conv_edge_cpu, grad, weight)
+MESHCONV_OPERATOR(depthwise_conv_cpu, weight, radial)
+MESHCONV_OPERATOR(depthwise_conv_weight_cpu, grad, radial)
+MESHCONV_OPERATOR(depthwise_conv_edge_cpu, grad, weight)
+MESHCONV_OPERATOR(depthwise_conv_cuda, weight, radial)
+MESHCONV_OPERATOR(depthwise_conv_weight_cuda, grad, radial)
+MESHCONV_OPERATOR(depthwise_conv_edge_cuda, grad, weight)
 MESHCONV_OPERATOR(gauge_conv_cuda, weight, radial)
 MESHCONV_OPERATOR(gauge_conv_weight_cuda, grad, radial)
 MESHCONV_OPERATOR(gauge_conv_edge_cuda, grad, weight)
@@ -27,12 +33,40 @@ MESHCONV_OPERATOR(gauge_conv_edge_cuda, grad, weight)
 
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
            torch::stable::Tensor>
-geodesics_cpu(torch::stable::Tensor points, torch::stable::Tensor frames, torch::stable::Tensor origin,
-              torch::stable::Tensor twin, torch::stable::Tensor corner, torch::stable::Tensor fan_angle,
-              torch::stable::Tensor total, torch::stable::Tensor scale, torch::stable::Tensor kind,
-              torch::stable::Tensor ring_ptr, torch::stable::Tensor ring_src, torch::stable::Tensor ring_radius,
-              torch::stable::Tensor ring_angle, torch::stable::Tensor ring_transporter, int64_t rings, double radius,
-              int64_t nearest);
+geodesics_cpu(std::vector<torch::stable::Tensor> surface, int64_t rings, double radius, int64_t nearest);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> farthest_points_cpu(
+    std::vector<torch::stable::Tensor> surface, torch::stable::Tensor rank, std::vector<int64_t> counts);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> geodesic_cells_cpu(
+    std::vector<torch::stable::Tensor> surface, torch::stable::Tensor centres, torch::stable::Tensor target_ptr,
+    torch::stable::Tensor target, torch::stable::Tensor bound, double radius);
+
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
+           torch::stable::Tensor, bool>
+half_edges_cpu(torch::stable::Tensor faces, int64_t num_vertices);
+double signed_volume_cpu(torch::stable::Tensor points, torch::stable::Tensor faces);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor> face_geometry_cpu(torch::stable::Tensor points,
+                                                                           torch::stable::Tensor faces);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
+           torch::stable::Tensor, torch::stable::Tensor>
+vertex_fans_cpu(torch::stable::Tensor twin, torch::stable::Tensor irregular, torch::stable::Tensor ptr,
+                torch::stable::Tensor outgoing, torch::stable::Tensor corner);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor> vertex_normals_cpu(torch::stable::Tensor vectors,
+                                                                            torch::stable::Tensor corner,
+                                                                            torch::stable::Tensor ptr,
+                                                                            torch::stable::Tensor outgoing);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> one_ring_cpu(
+    torch::stable::Tensor faces, torch::stable::Tensor twin, torch::stable::Tensor edge, torch::stable::Tensor corner,
+    torch::stable::Tensor fan_angle, torch::stable::Tensor scale);
+torch::stable::Tensor aligned_frames_cpu(torch::stable::Tensor points, torch::stable::Tensor normals,
+                                         torch::stable::Tensor faces, torch::stable::Tensor reference,
+                                         torch::stable::Tensor regular, torch::stable::Tensor ptr,
+                                         torch::stable::Tensor src, torch::stable::Tensor direction);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> levi_civita_cpu(
+    torch::stable::Tensor points, torch::stable::Tensor frames, torch::stable::Tensor regular,
+    torch::stable::Tensor ptr, torch::stable::Tensor src, torch::stable::Tensor reverse,
+    torch::stable::Tensor direction);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> normal_aligning_cpu(
+    torch::stable::Tensor points, torch::stable::Tensor frames, torch::stable::Tensor src, torch::stable::Tensor dst);
 
 #define MESHCONV_OPERATORS(device)                                                                                  \
   torch::stable::Tensor transport_sum_##device(                                                                     \

@@ -17,7 +17,7 @@ Tensor MESHCONV_DEVICE(transport_dot)(Tensor x, Tensor y, Tensor transporter, Te
   const SegmentArguments a =
       check_segment("transport_dot", x, transporter, dst_ptr, src, dst, src_ptr, src_edge, type, false);
   check_heads("transport_dot", type, heads);
-  const Tensor target = check_tensor("transport_dot", "y", y, x, false, {a.batch(), a.targets(), a.layout.dim});
+  const Tensor target = check_tensor("transport_dot", "y", y, x, false, {a.batch(), a.edges.targets(), a.layout.dim});
   return MESHCONV_BY_DTYPE(x, member_dot)(a, target, heads);
 }
 
@@ -40,12 +40,12 @@ Tensor MESHCONV_DEVICE(transport_select)(Tensor x, Tensor chosen, Tensor transpo
 
 Tensor MESHCONV_DEVICE(segment_softmax)(Tensor logits, Tensor ptr) {
   const Tensor values = check_values("segment_softmax", logits);
-  return MESHCONV_BY_DTYPE(logits, softmax)(values, check_rows("segment_softmax", "ptr", ptr, logits));
+  return MESHCONV_BY_DTYPE(logits, softmax)(values, check_value_rows("segment_softmax", ptr, values));
 }
 
 Tensor MESHCONV_DEVICE(segment_total)(Tensor values, Tensor ptr) {
   const Tensor checked = check_values("segment_total", values);
-  return MESHCONV_BY_DTYPE(values, total)(checked, check_rows("segment_total", "ptr", ptr, values));
+  return MESHCONV_BY_DTYPE(values, total)(checked, check_value_rows("segment_total", ptr, checked));
 }
 
 #undef MESHCONV_BY_DTYPE

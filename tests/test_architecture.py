@@ -27,7 +27,7 @@ BELOW["viz"] = {"nn", "io", *BELOW["nn"]}
 BELOW["train"] = {"models", "datasets", "viz", "testing", *BELOW["datasets"]}
 BELOW["cli"] = {"train", *BELOW["train"]}
 # Layers see the gauge graph, never the kind of surface it came from.
-GRAPH_TYPES = {"meshconv.geometry.gauge_graph", "meshconv.geometry.hierarchy"}
+GRAPH_TYPES = {"meshconv.geometry.gauge_graph", "meshconv.geometry.hierarchy", "meshconv.geometry.exterior"}
 
 
 def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
@@ -100,6 +100,7 @@ def test_upward_imports_are_found(module, source):
     ("module", "source"),
     [
         ("meshconv.nn.conv", "from meshconv.geometry.gauge_graph import GaugeGraph"),
+        ("meshconv.nn.exterior", "from meshconv.geometry.exterior import SurfaceComplex"),
         ("meshconv.nn.conv", "from .linear import Linear\nfrom ..fields import FieldType\nimport torch"),
         ("meshconv.geometry.mesh", "from meshconv.errors import InputError"),
         ("meshconv.train.tasks", "from meshconv.datasets.batch import SurfaceBatch"),

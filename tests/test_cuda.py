@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.ops import gauge_conv, gauge_conv_reference, is_compiled
+from meshconv.ops import depthwise_conv, depthwise_conv_reference, gauge_conv, gauge_conv_reference, is_compiled
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch has no CUDA device here"),
@@ -159,3 +159,20 @@ def test_tensors_on_several_devices_are_an_error(random_graph):
     gpu[1] = gpu[1].cpu()
     with pytest.raises(RuntimeError, match="weight is on another device than x"):
         run(graph, gpu, a, b)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize(("n", "m", "channels"), [(0, 2, 3), (2, 1, 40), (3, 3, 70)])
+def test_depthwise_values_and_gradients_equal_the_reference(random_graph, n, m, channels, dtype):
+    a, b = FieldType.uniform(channels, n), FieldType.uniform(channels, m)
+    graph = random_graph(150, 900)
+    arguments = leaves(graph, a, b)
+    arguments[1] = torch.randn(2, 2 * n + 1, 2 * m + 1, channels, dtype=torch.float64)
+    gpu, cpu = on_gpu(arguments, dtype), [t.clone().requires_grad_() for t in arguments]
+    y = depthwise_conv(*gpu, tuple(t.cuda() for t in graph.edges), a, b)
+    z = depthwise_conv_reference(*cpu, graph.src, graph.dst, graph.num_vertices, a, b)
+    g = torch.randn_like(z)
+    assert relative_error(y, z.detach()) < BOUND[dtype]
+    found = torch.autograd.grad(y, gpu, g.to(y))
+    for one, other in zip(found, torch.autograd.grad(z, cpu, g, materialize_grads=True), strict=True):
+        assert float((one.double().cpu() - other).norm()) <= BOUND[dtype] * float(other.norm() + 1e-9)

@@ -38,6 +38,15 @@ def test_a_change_of_gauge_turns_them(name: str) -> None:
     assert float(MESH_FEATURES.norms(x).max()) > 0.1
 
 
+@pytest.mark.parametrize("extent", [{"rings": 2}, {"radius": 0.2}, {"nearest": 9}], ids=str)
+def test_neighbourhoods_do_not_matter(extent: dict) -> None:
+    mesh = blob()
+    graph = mesh.gauge_graph(**extent)
+    alpha = graph.random_gauge()
+    x = mesh_features(mesh, graph.change_gauge(alpha))
+    torch.testing.assert_close(x, MESH_FEATURES.rotate(features(mesh), -alpha), rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", DEFECTIVE)
 def test_they_are_finite_and_tame(name: str) -> None:
     mesh = DEFECTIVE[name]()
@@ -111,7 +120,7 @@ def test_they_hardly_depend_on_the_resolution() -> None:
 def test_heat_averages_stay_in_range_and_keep_the_integral() -> None:
     for name in DEFECTIVE:
         mesh = DEFECTIVE[name]()
-        heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), mesh.vertex_areas)
+        heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), mesh.vertex_areas, mesh.vertices)
         f = np.random.default_rng(0).uniform(-1, 1, (mesh.num_vertices, 2))
         integrals = heat.mass[:, None] * f
         for time in (1e-3, 1.0):

@@ -212,9 +212,9 @@ def test_bad_arguments_are_errors_with_the_numbers():
         fourier_act(torch.zeros(3, 4, 5), 17)
     with pytest.raises(ValueError, match="4 samples do not resolve order 2; it takes 5"):
         fourier_act(torch.zeros(3, 5, 5), 4)
-    with pytest.raises(ValueError, match="activation 'tanh' is not one of relu, silu"):
+    with pytest.raises(ValueError, match="activation 'tanh' is not a function or one of relu, silu"):
         fourier_act(torch.zeros(3, 5, 5), 17, "tanh")
-    with pytest.raises(ValueError, match="activation 'tanh' is not one of relu, silu"):
+    with pytest.raises(ValueError, match="activation 'tanh' is not a function or one of relu, silu"):
         FourierNonlinearity("1x0 + 1x1", activation="tanh")
 
 

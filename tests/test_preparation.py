@@ -136,6 +136,7 @@ def test_strict_names_the_bad_file(shapes: Path, tmp_path: Path) -> None:
         ({"rings": 2, "radius": 0.1}, "at most one"),
         ({"nearest": 0}, "greater than 0"),
         ({"workers": -1}, "at least 0"),
+        ({"features": ["colour"]}, "'colour' is not known; choose some of default"),
     ],
 )
 def test_bad_choices(shapes: Path, choice: dict[str, object], says: str) -> None:
@@ -144,11 +145,12 @@ def test_bad_choices(shapes: Path, choice: dict[str, object], says: str) -> None
 
 
 def test_the_folder_prepares_as_it_is_told_and_says_so(shapes: Path, tmp_path: Path) -> None:
-    data = MeshFolder(str(shapes), radius=0.25, cache=str(tmp_path), workers=0)
+    data = MeshFolder(str(shapes), radius=0.25, features=["curvature", "hks"], cache=str(tmp_path), workers=0)
     (sample, *_) = data.samples("test")
     assert float(sample.graph.log_radius.max()) > 3 * float(prepare_mesh(sample.name).graph.log_radius.mean())
     assert data.spec == {"kind": "meshes", "transport": "levi_civita", "on_defect": "repair", "rings": None,
-                         "radius": 0.25, "nearest": None}  # fmt: skip
+                         "radius": 0.25, "nearest": None, "features": ["curvature", "hks"]}  # fmt: skip
+    assert str(data.in_type) == "18x0 + 1x2" and sample.x.shape[1] == data.in_type.dim
     how = Preparation.from_spec(data.spec)
     assert_same(prepare_mesh(sample.name, how=how).graph, sample.graph)
     assert Preparation.from_spec({"kind": "meshes", "transport": "normal_aligning"}) == Preparation("normal_aligning")

@@ -1,6 +1,4 @@
 // CPU operators of the Fourier nonlinearity. Rows are independent: the same bits for any number of threads.
-#include "fourier.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -9,33 +7,7 @@
 #include "isa.h"
 
 namespace meshconv {
-
-#define MESHCONV_DECLARE(isa)              \
-  namespace isa {                          \
-  FourierKernel<float> fourier_f32();      \
-  FourierKernel<double> fourier_f64();     \
-  }
-MESHCONV_DECLARE(baseline)
-#if defined(__x86_64__)
-MESHCONV_DECLARE(avx2)
-MESHCONV_DECLARE(avx512)
-#endif
-
 namespace {
-
-template <typename T>
-FourierKernel<T> kernel() {
-  constexpr bool single = std::is_same_v<T, float>;
-#define MESHCONV_CHOOSE(isa)                             \
-  if constexpr (single) return isa::fourier_f32(); \
-  else return isa::fourier_f64();
-#if defined(__x86_64__)
-  if (isa() == Isa::avx512) { MESHCONV_CHOOSE(avx512) }
-  if (isa() == Isa::avx2) { MESHCONV_CHOOSE(avx2) }
-#endif
-  MESHCONV_CHOOSE(baseline)
-#undef MESHCONV_CHOOSE
-}
 
 template <typename T>
 Tensor fourier(const FourierArguments& a) {
@@ -56,7 +28,7 @@ Tensor fourier(const FourierArguments& a) {
   const FourierRows<T> rows{a.x.const_data_ptr<T>(), a.derivative > 0 ? a.g.const_data_ptr<T>() : nullptr,
                             a.derivative > 1 ? a.h.const_data_ptr<T>() : nullptr, out.mutable_data_ptr<T>(),
                             a.channels()};
-  const FourierKernel<T> run = kernel<T>();
+  const FourierKernel<T> run = best_kernels<T>().fourier;
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.channels() * samples));
   torch::stable::parallel_for(0, a.rows(), grain, [&](int64_t begin, int64_t end) {
     run(a.activation, a.derivative, table, rows, begin, end - begin);

@@ -4,7 +4,7 @@
 //   F_d(x; u_1 .. u_d)[p] = sum_k S[k, p] act^(d)((S x)_k) (S u_1)_k .. (S u_d)_k,
 //
 // with y = s F_0(x), and F_{d + 1}(x; .., h) the derivative of <h, F_d(x; ..)> with respect to x. The samples live
-// in registers one at a time. Included once per instruction set, after gemm.h; see there for why no header is here.
+// in registers one at a time. Included once per instruction set, by all_kernels.h.
 #pragma once
 
 namespace meshconv::MESHCONV_ISA {

@@ -11,18 +11,6 @@
 #include "isa.h"
 
 namespace meshconv {
-
-#define MESHCONV_DECLARE(isa)                    \
-  namespace isa {                                \
-  const BlockKernels<float>& kernels_f32();      \
-  const BlockKernels<double>& kernels_f64();     \
-  }
-MESHCONV_DECLARE(baseline)
-#if defined(__x86_64__)
-MESHCONV_DECLARE(avx2)
-MESHCONV_DECLARE(avx512)
-#endif
-
 namespace {
 
 struct Free {
@@ -145,17 +133,9 @@ struct ThreadScratch {
 };
 
 template <typename T>
-ConvGraph<T> make_graph(const ConvArguments& a) {
-  const Tensor& ptr = a.transpose ? a.src_ptr : a.dst_ptr;
-  return {a.radial.const_data_ptr<T>(),   a.angle.const_data_ptr<T>(),   a.transporter.const_data_ptr<T>(),
-          ptr.const_data_ptr<int64_t>(),  a.src.const_data_ptr<int64_t>(), a.dst.const_data_ptr<int64_t>(),
-          a.src_edge.const_data_ptr<int64_t>(), a.transpose};
-}
-
-template <typename T>
 Tensor conv_product_first(const ConvArguments& a, const Tensor& weight, const ConvShape& shape,
-                          const ConvGraph<T>& graph, const BlockKernels<T>& kernels) {
-  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows(), block = 64;
+                          const ConvRows<T>& graph, const BlockKernels<T>& kernels) {
+  const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows, block = 64;
   const int64_t source_blocks = (from + block - 1) / block, blocks = (rows + block - 1) / block;
   Tensor y = torch::stable::new_empty(a.x, {batch, rows, shape.out_dim});
   const Buffer<T> packed = pack_all<T>(shape, weight.const_data_ptr<T>());
@@ -180,11 +160,12 @@ Tensor conv_product_first(const ConvArguments& a, const Tensor& weight, const Co
 
 template <typename T>
 Tensor conv(const ConvArguments& a, const Tensor& weight) {
-  const BlockKernels<T>& kernels = block_kernels<T>();
+  const BlockKernels<T>& kernels = best_kernels<T>().conv;
   ConvShape shape = make_shape(a.types, a.radial.size(1), kernels.lanes);
-  const ConvGraph<T> graph = make_graph<T>(a);
-  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
-  if (product_first(shape, a.src.size(0) / std::max<int64_t>(rows, 1))) return conv_product_first<T>(a, weight, shape, graph, kernels);
+  const ConvRows<T> graph = a.view<T>();
+  const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows;
+  if (product_first(shape, graph.edges / std::max<int64_t>(rows, 1)))
+    return conv_product_first<T>(a, weight, shape, graph, kernels);
   Tensor y = torch::stable::new_empty(a.x, {batch, rows, shape.out_dim});
   const Buffer<T> packed = pack<T>(shape, weight.const_data_ptr<T>(), false);
   const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
@@ -203,10 +184,10 @@ Tensor conv(const ConvArguments& a, const Tensor& weight) {
 
 template <typename T>
 Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
-  const BlockKernels<T>& kernels = block_kernels<T>();
+  const BlockKernels<T>& kernels = best_kernels<T>().conv;
   const ConvShape shape = make_shape(a.types, a.radial.size(1), kernels.lanes);
-  const ConvGraph<T> graph = make_graph<T>(a);
-  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
+  const ConvRows<T> graph = a.view<T>();
+  const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows;
   const int64_t size = shape.radial * shape.in_dim * shape.out_dim;
   const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
   // Partial sums over a fixed number of runs of blocks, added in order: the bits do not depend on the threads.
@@ -231,11 +212,11 @@ Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
 
 template <typename T>
 Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
-  const BlockKernels<T>& kernels = block_kernels<T>();
+  const BlockKernels<T>& kernels = best_kernels<T>().conv;
   ConvShape shape = make_shape(a.types, weight.size(0), kernels.lanes);
-  ConvGraph<T> graph = make_graph<T>(a);
-  const int64_t batch = a.x.size(0), from = a.x.size(1), rows = a.rows();
-  Tensor radial_grad = torch::stable::new_zeros(a.x, {a.src.size(0), shape.radial});
+  ConvRows<T> graph = a.view<T>();
+  const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows;
+  Tensor radial_grad = torch::stable::new_zeros(a.x, {graph.edges, shape.radial});
   const Buffer<T> packed = pack<T>(shape, weight.const_data_ptr<T>(), true);
   const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
   const T* x = a.x.const_data_ptr<T>();
@@ -255,24 +236,6 @@ Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& gra
   (a).x.scalar_type() == torch::headeronly::ScalarType::Float ? call<float> : call<double>
 
 }  // namespace
-
-template <>
-const BlockKernels<float>& block_kernels<float>() {
-#if defined(__x86_64__)
-  if (isa() == Isa::avx512) return avx512::kernels_f32();
-  if (isa() == Isa::avx2) return avx2::kernels_f32();
-#endif
-  return baseline::kernels_f32();
-}
-
-template <>
-const BlockKernels<double>& block_kernels<double>() {
-#if defined(__x86_64__)
-  if (isa() == Isa::avx512) return avx512::kernels_f64();
-  if (isa() == Isa::avx2) return avx2::kernels_f64();
-#endif
-  return baseline::kernels_f64();
-}
 
 Tensor gauge_conv_cpu(Tensor x, Tensor weight, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
                       Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,

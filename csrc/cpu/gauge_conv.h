@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "../so2.h"
+#include "../rows.h"
 
 namespace meshconv {
 
@@ -23,16 +23,6 @@ struct ConvShape {
   int64_t rows_per_source;           // R (2 N + 1), product first: rows of length D_out that a source's product has
 };
 
-// Edges in compressed rows of whoever collects: targets, or sources for the adjoint.
-template <typename T>
-struct ConvGraph {
-  const T *radial, *angle, *transporter;
-  const int64_t *ptr, *src, *dst, *src_edge;
-  bool transpose;
-  int64_t edge(int64_t slot) const { return transpose ? src_edge[slot] : slot; }
-  int64_t neighbour(int64_t e) const { return transpose ? dst[e] : src[e]; }
-};
-
 template <typename T>
 struct Scratch {
   T *turned, *weights, *moments, *product;
@@ -41,19 +31,15 @@ struct Scratch {
 template <typename T>
 struct BlockKernels {
   int64_t lanes;
-  void (*conv)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* packed, int64_t first, int64_t count, T* y,
+  void (*conv)(const ConvShape&, const ConvRows<T>&, const T* x, const T* packed, int64_t first, int64_t count, T* y,
                Scratch<T>);
   void (*multiply)(const ConvShape&, const T* x, const T* packed, int64_t count, T* products, Scratch<T>);
-  void (*collect)(const ConvShape&, const ConvGraph<T>&, const T* products, int64_t first, int64_t count, T* y,
+  void (*collect)(const ConvShape&, const ConvRows<T>&, const T* products, int64_t first, int64_t count, T* y,
                   Scratch<T>);
-  void (*weight)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, int64_t first, int64_t count,
+  void (*weight)(const ConvShape&, const ConvRows<T>&, const T* x, const T* grad, int64_t first, int64_t count,
                  T* weight_grad, Scratch<T>);
-  void (*edge)(const ConvShape&, const ConvGraph<T>&, const T* x, const T* grad, const T* packed, int64_t first,
+  void (*edge)(const ConvShape&, const ConvRows<T>&, const T* x, const T* grad, const T* packed, int64_t first,
                int64_t count, T* radial_grad, Scratch<T>);
 };
-
-// The kernels for this processor.
-template <typename T>
-const BlockKernels<T>& block_kernels();
 
 }  // namespace meshconv

@@ -5,7 +5,7 @@
 //   y^m = sum_b (C_mb + i S_mb) (W_b^{m,cos} + i W_b^{m,sin})   C_mb + i S_mb = sum_e R_b e^{i m theta} u_e
 //
 // so the edges meet only the moments X, and each vertex pays one dense product whatever its valence.
-// Included once per instruction set, after gemm.h; see there for why no header is included here.
+// Included once per instruction set, by all_kernels.h; see there for why no header is included here.
 #pragma once
 
 namespace meshconv::MESHCONV_ISA {
@@ -15,7 +15,7 @@ namespace meshconv::MESHCONV_ISA {
 template <typename T>
 struct Moments {
   const ConvShape& shape;
-  const ConvGraph<T>& graph;
+  const ConvRows<T>& graph;
   const T* x;       // features of one batch entry
   T* turned;        // [kEdges, padded D_in] scratch: u of some edges
   T* weights;       // [kEdges, R * J] scratch: R_b times cos or sin
@@ -80,7 +80,7 @@ struct Moments {
   void gather(int64_t first, int64_t count, T* out) const {
     const int64_t D = shape.in_dim, width = shape.parts * shape.radial;
     for (int64_t v = 0; v < count; ++v) {
-      const int64_t begin = graph.ptr[first + v], end = graph.ptr[first + v + 1];
+      const int64_t begin = graph.begin(first + v), end = graph.end(first + v);
       int64_t slot = begin;
       do {  // at least once, so that a vertex without neighbours gets zeros
         const int64_t some = end - slot < kEdges ? end - slot : kEdges;
@@ -120,7 +120,7 @@ void stack_gradient(const ConvShape& shape, int64_t m, int64_t count, const T* g
 }
 
 template <typename T>
-void conv_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* packed, int64_t first,
+void conv_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, const T* packed, int64_t first,
                 int64_t count, T* y, Scratch<T> scratch) {
   const int64_t D = shape.in_dim, panel_stride = shape.panel * shape.radial * D;
   Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, scratch.moments);
@@ -177,14 +177,14 @@ void multiply_block(const ConvShape& shape, const T* x, const T* packed, int64_t
 }
 
 template <typename T>
-void collect_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* products, int64_t first, int64_t count,
+void collect_block(const ConvShape& shape, const ConvRows<T>& graph, const T* products, int64_t first, int64_t count,
                    T* y, Scratch<T> scratch) {
   const int64_t R = shape.radial, D = shape.out_dim;
   T* __restrict sum = scratch.turned;
   for (int64_t v = first; v < first + count; ++v) {
     T* __restrict out = y + v * D;
     for (int64_t i = 0; i < D; ++i) out[i] = 0;
-    for (int64_t slot = graph.ptr[v]; slot < graph.ptr[v + 1]; ++slot) {
+    for (int64_t slot = graph.begin(v); slot < graph.end(v); ++slot) {
       const int64_t e = graph.edge(slot);
       const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
       const Rotation<T> step = rotation(angles.into);
@@ -213,7 +213,7 @@ void collect_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* p
 }
 
 template <typename T>
-void weight_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, int64_t first,
+void weight_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, const T* grad, int64_t first,
                   int64_t count, T* weight_grad, Scratch<T> scratch) {
   const int64_t D = shape.in_dim;
   Moments<T>{shape, graph, x, scratch.turned, scratch.weights}.gather(first, count, scratch.moments);
@@ -229,7 +229,7 @@ void weight_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x,
 }
 
 template <typename T>
-void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, const T* grad, const T* packed,
+void edge_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, const T* grad, const T* packed,
                 int64_t first, int64_t count, T* radial_grad, Scratch<T> scratch) {
   using V = typename Simd<T>::type;
   constexpr int L = Simd<T>::lanes;
@@ -245,7 +245,7 @@ void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
   }
   const Moments<T> moments{shape, graph, x, scratch.turned, scratch.weights};
   for (int64_t v = 0; v < count; ++v) {
-    for (int64_t slot = graph.ptr[first + v]; slot < graph.ptr[first + v + 1]; ++slot) {
+    for (int64_t slot = graph.begin(first + v); slot < graph.end(first + v); ++slot) {
       const int64_t e = graph.edge(slot);
       const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
       moments.turn(graph.neighbour(e), rotation(angles.into), scratch.turned);
@@ -272,7 +272,7 @@ void edge_block(const ConvShape& shape, const ConvGraph<T>& graph, const T* x, c
 }
 
 template <typename T>
-constexpr BlockKernels<T> kKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, multiply_block<T>,
-                                      collect_block<T>, weight_block<T>, edge_block<T>};
+constexpr BlockKernels<T> kConvKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, multiply_block<T>,
+                                       collect_block<T>, weight_block<T>, edge_block<T>};
 
 }  // namespace meshconv::MESHCONV_ISA

@@ -1,7 +1,4 @@
-// A small dense product for operands that stay in cache, compiled once per instruction set: the including file
-// defines MESHCONV_ISA (a namespace) and MESHCONV_VECTOR_BYTES and switches the compiler's target.
-// No standard header may be included below that switch: an inline function of the library compiled for a newer
-// instruction set could be the copy that the linker keeps for everybody.
+// A small dense product for operands that stay in cache, compiled once per instruction set (see all_kernels.h).
 #pragma once
 
 namespace meshconv::MESHCONV_ISA {

@@ -22,6 +22,15 @@ struct GeodesicExtent {
   int64_t nearest;
 };
 
+// Vertices to be reached, and everything within `radius`. A target's bound is a guess of its distance, at best a little
+// more: fronts that cannot reach a target within its bound by the shortest line through space are left aside.
+struct GeodesicTargets {
+  const int64_t* vertex;
+  const double* bound;
+  int64_t count;
+  double radius;
+};
+
 class GeodesicFront {
  public:
   // The last stretch of a path to a vertex, from its source: an edge of the one-ring graph, or a line that leaves by
@@ -45,21 +54,53 @@ class GeodesicFront {
   explicit GeodesicFront(const GeodesicSurface& surface) : surface_(surface), place_(surface.vertices, -1) {}
 
   const std::vector<Reached>& reached() const { return reached_; }
+  const Reached& reached(int64_t vertex) const { return reached_[place_[vertex]]; }
 
   // Fill reached() with the neighbourhood of `centre`: those settled that are members.
   void run(int64_t centre, const GeodesicExtent& extent) {
-    for (const Reached& r : reached_) place_[r.vertex] = -1;
-    reached_.clear(), windows_.clear(), queue_.clear();
-    limit_ = extent.radius;
-    reached_.push_back({centre, 0, {}, {}, 0, 0, true, false});
-    place_[centre] = 0;
+    begin(centre, extent.radius);
     int64_t missing = std::numeric_limits<int64_t>::max();
     if (extent.rings > 0) missing = mark_rings(extent.rings);
     if (extent.nearest > 0) missing = extent.nearest;
+    spread(missing, extent.rings > 0);
+  }
+
+  // Until all targets are settled; whether that could be. Whatever is settled has its shortest path: if a bound was too
+  // low for that, the targets are looked for once more without.
+  bool run(int64_t centre, const GeodesicTargets& targets) {
+    for (const bool bounded : {true, false}) {
+      begin(centre, std::numeric_limits<double>::infinity());
+      ball_ = targets.radius;
+      if (bounded) near_ = ball_;
+      const int64_t missing = mark_targets(targets);
+      spread(missing, true);
+      bool found = true, within = true;
+      for (int64_t k = 0; k < targets.count; ++k) {
+        const Reached& r = reached(targets.vertex[k]);
+        found = found && r.settled;
+        within = within && r.distance <= targets.bound[k];
+      }
+      if (found && (within || !bounded)) return true;
+    }
+    return false;
+  }
+
+ private:
+  void begin(int64_t centre, double limit) {
+    for (const Reached& r : reached_) place_[r.vertex] = -1;
+    reached_.clear(), windows_.clear(), queue_.clear(), open_.clear();
+    limit_ = near_ = limit, ball_ = -1;
+    reached_.push_back({centre, 0, {}, {}, 0, 0, true, false});
+    place_[centre] = 0;
+  }
+
+  // Settle vertices until no member is missing and the ball is full; unless members are marked, all are.
+  void spread(int64_t missing, bool marked) {
+    const int64_t centre = reached_[0].vertex;
     relax_edges(0);
     for (int64_t k = surface_.out_ptr[centre]; k < surface_.out_ptr[centre + 1]; ++k)
       emit(0, surface_.out[k], 0, surface_.corner[surface_.out[k]]);
-    while (missing > 0 && !queue_.empty()) {
+    while (!queue_.empty() && (missing > 0 || queue_.front().key <= ball_)) {
       const Event event = queue_.front();
       if (event.key > limit_) break;
       std::pop_heap(queue_.begin(), queue_.end());
@@ -71,14 +112,14 @@ class GeodesicFront {
         Reached& r = reached_[at];
         if (r.settled || r.distance < event.key) continue;
         r.settled = true;
+        if (!open_.empty()) close(r.vertex);
         const double incoming = measure(r);
-        if (extent.rings > 0 ? r.member : (r.member = true)) --missing;
-        if (missing > 0) leave(at, incoming);
+        if (marked ? r.member : (r.member = true)) --missing;
+        if (missing > 0 || event.key <= ball_) leave(at, incoming);
       }
     }
   }
 
- private:
   struct Window {
     int64_t half_edge;    // of the face that the rays enter, from v1 on their left to v2 on their right
     Vec2 p1, p2;          // v1, v2 in the source's plane
@@ -128,12 +169,43 @@ class GeodesicFront {
     return static_cast<int64_t>(reached_.size()) - 1;
   }
 
+  // Targets become members; how many there are. Those not settled yet are open.
+  int64_t mark_targets(const GeodesicTargets& targets) {
+    int64_t count = 0;
+    for (int64_t k = 0; k < targets.count; ++k) {
+      Reached& r = reached_[place(targets.vertex[k])];
+      if (r.settled || r.member) continue;
+      r.member = true;
+      open_.push_back({r.vertex, surface_.point(r.vertex), targets.bound[k] * (1 + 1e-9)});  // with rivals
+      ++count;
+    }
+    return count;
+  }
+
+  void close(int64_t vertex) {
+    for (size_t k = 0; k < open_.size(); ++k)
+      if (open_[k].vertex == vertex) {
+        open_[k] = open_.back(), open_.pop_back();
+        return;
+      }
+  }
+
+  // Whether a path that has come within `reach` of x after a length of `key` may go on to an open target.
+  bool useful(double key, Vec3 x, double reach) const {
+    for (const Target& t : open_) {
+      const double left = t.bound - key + reach;
+      const Vec3 d = t.point - x;
+      if (left >= 0 && dot(d, d) <= left * left) return true;
+    }
+    return false;
+  }
+
   void relax_edges(int64_t from) {
     const int64_t v = reached_[from].vertex;
     const double d = reached_[from].distance;
     for (int64_t e = surface_.ring_ptr[v]; e < surface_.ring_ptr[v + 1]; ++e) {
       const double sum = d + surface_.ring_radius[e];
-      if (sum > limit_) continue;
+      if (sum > limit_ || (sum > near_ && !useful(sum, surface_.point(surface_.ring_src[e]), 0))) continue;
       const int64_t to = place(surface_.ring_src[e]);
       Reached& r = reached_[to];
       if (r.settled || !(sum < r.distance)) continue;
@@ -209,9 +281,9 @@ class GeodesicFront {
   // The rays between two angles from half-edge h, through the opposite edge of its face.
   void emit(int64_t from, int64_t h, double low, double high) {
     if (!(low < high)) return;
-    const int64_t opposite = surface_.next(h), entered = surface_.twin[opposite];
+    const int64_t opposite = next(h), entered = surface_.twin[opposite];
     if (entered < 0) return;
-    const double angle = surface_.corner[h], far = surface_.length[surface_.previous(h)];
+    const double angle = surface_.corner[h], far = surface_.length[previous(h)];
     const Vec2 right{surface_.length[h], 0}, left{far * std::cos(angle), far * std::sin(angle)};
     push_window({entered, left, right, high < angle ? Vec2{std::cos(high), std::sin(high)} : left,
                  low > 0 ? Vec2{std::cos(low), std::sin(low)} : right, reached_[from].distance, from, h});
@@ -224,7 +296,7 @@ class GeodesicFront {
     const Vec2 e = w.p2 - w.p1;
     const double a = surface_.along[h], b = surface_.up[h];
     const Vec2 p3{w.p1.x + a * e.x - b * e.y, w.p1.y + a * e.y + b * e.x};
-    const int64_t to_third = surface_.next(h), from_third = surface_.previous(h);
+    const int64_t to_third = next(h), from_third = previous(h);
     const double size = std::fabs(p3.x) + std::fabs(p3.y);
     const double inside_right = cross(w.right, p3), inside_left = cross(p3, w.left);
     const bool passes_right = inside_right < -kSlack * size * (std::fabs(w.right.x) + std::fabs(w.right.y));
@@ -240,7 +312,7 @@ class GeodesicFront {
 
   void reach(int64_t vertex, Vec2 p, int64_t back, const Window& w) {
     const double sum = w.distance + norm(p);
-    if (sum > limit_) return;
+    if (sum > limit_ || (sum > near_ && !useful(sum, surface_.point(vertex), 0))) return;
     const int64_t to = place(vertex);
     Reached& r = reached_[to];
     const Path path{w.source, w.start, -1, back, p, w.p1};
@@ -273,6 +345,7 @@ class GeodesicFront {
     const int64_t v1 = surface_.origin[w.half_edge], v2 = surface_.tip(w.half_edge);
     if (w.distance + d_to > (distance(v1) + b * length) * slack) return;
     if (w.distance + d_from > (distance(v2) + (1 - a) * length) * slack) return;
+    if (key > near_ && !useful(key, 0.5 * (surface_.point(v1) + surface_.point(v2)), 0.5 * length)) return;
     // No reasonable surface comes near this; on others the ways along edges remain.
     if (windows_.size() > 4096 + 256 * reached_.size()) return;
     windows_.push_back(w);
@@ -284,7 +357,14 @@ class GeodesicFront {
   std::vector<Reached> reached_;
   std::vector<Window> windows_;
   std::vector<Event> queue_;
-  double limit_ = 0;
+  struct Target {
+    int64_t vertex;
+    Vec3 point;
+    double bound;
+  };
+  std::vector<Target> open_;  // targets that are not settled yet
+  // Nothing beyond limit_ counts; nothing beyond near_ but the ways to open targets; all within ball_ is settled.
+  double limit_ = 0, near_ = 0, ball_ = -1;
 };
 
 }  // namespace meshconv

@@ -1,34 +1,11 @@
 // A triangle mesh as the geodesic front sees it: half-edges, unfolding coefficients, and angles round the vertices.
 #pragma once
 
-#include <stdint.h>
-
-#include <cmath>
 #include <vector>
 
+#include "triangles.h"
+
 namespace meshconv {
-
-constexpr double kPi = 3.14159265358979323846;
-
-struct Vec2 {
-  double x, y;
-};
-inline Vec2 operator-(Vec2 a, Vec2 b) { return {a.x - b.x, a.y - b.y}; }
-inline double cross(Vec2 a, Vec2 b) { return a.x * b.y - a.y * b.x; }
-inline double dot(Vec2 a, Vec2 b) { return a.x * b.x + a.y * b.y; }
-inline double norm(Vec2 a) { return std::sqrt(dot(a, a)); }
-
-struct Vec3 {
-  double x, y, z;
-};
-inline Vec3 operator-(Vec3 a, Vec3 b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-inline Vec3 operator+(Vec3 a, Vec3 b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
-inline Vec3 operator*(double s, Vec3 a) { return {s * a.x, s * a.y, s * a.z}; }
-inline double dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
-inline Vec3 cross(Vec3 a, Vec3 b) {
-  return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
-}
-inline double norm(Vec3 a) { return std::sqrt(dot(a, a)); }
 
 // How the corners lie round a vertex.
 enum VertexKind : int64_t { kIrregular = 0, kInterior = 1, kBoundary = 2 };
@@ -45,10 +22,8 @@ struct GeodesicSurface {
   std::vector<double> along, up, length;         // [H]; up < 0: the face cannot be unfolded over this edge
   std::vector<int64_t> out_ptr, out;             // half-edges that leave each vertex
 
-  static int64_t next(int64_t h) { return h % 3 == 2 ? h - 2 : h + 1; }
-  static int64_t previous(int64_t h) { return h % 3 == 0 ? h + 2 : h - 1; }
   int64_t tip(int64_t h) const { return origin[next(h)]; }
-  Vec3 point(int64_t v) const { return {points[3 * v], points[3 * v + 1], points[3 * v + 2]}; }
+  Vec3 point(int64_t v) const { return row(points, v); }
 
   // The third corner of the face of h is  p1 + along (p2 - p1) + up J (p2 - p1),  J a quarter turn to the left.
   void prepare() {

@@ -15,7 +15,7 @@ namespace {
 int64_t grain(int64_t work_per_row) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, work_per_row)); }
 
 int64_t work_per_row(const SegmentArguments& a) {
-  return (a.edges() / std::max<int64_t>(1, a.rows()) + 1) * a.layout.dim;
+  return (a.edges.count() / std::max<int64_t>(1, a.edges.rows()) + 1) * a.layout.dim;
 }
 
 // The rotation by an angle, which scalars alone do not need.
@@ -36,6 +36,18 @@ void add_turned(int64_t count, int64_t half, T w, Rotation<T> r, const T* __rest
   }
 }
 
+// The same with a weight of its own for every field.
+template <typename T>
+void add_turned_each(int64_t count, const T* __restrict w, Rotation<T> r, const T* __restrict x, T* __restrict y) {
+  const T* __restrict xs = x + count;
+  T* __restrict ys = y + count;
+  for (int64_t i = 0; i < count; ++i) {
+    const T c = w[i] * r.c, s = w[i] * r.s;
+    y[i] += c * x[i] - s * xs[i];
+    ys[i] += s * x[i] + c * xs[i];
+  }
+}
+
 // A long row, all points of a surface say, is summed in runs of this many members, or float32 would lose digits.
 constexpr int64_t kRun = 64;
 
@@ -51,30 +63,34 @@ void carry(int64_t dim, T* __restrict run, double* __restrict total) {
 template <typename T>
 Tensor sum(const SegmentArguments& a, const Tensor& weight) {
   const FieldLayout layout = a.layout;
-  const Members<T> members = a.members<T>();
-  const int64_t batch = a.batch(), rows = a.rows(), from = a.from(), edges = a.edges(), heads = weight.size(2);
-  const int64_t weight_batch = weight.size(0) == 1 ? 0 : edges * heads;
+  const TransportRows<T> members = a.members<T>();
+  const int64_t batch = a.batch(), rows = members.rows, from = members.from, heads = weight.size(2);
+  const int64_t weight_batch = weight.size(0) == 1 ? 0 : members.edges * heads;
   Tensor out = torch::stable::new_zeros(a.x, {batch, rows, layout.dim});
   const T *x = a.x.const_data_ptr<T>(), *w = weight.const_data_ptr<T>();
   T* y = out.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, batch * rows, grain(work_per_row(a)), [&](int64_t begin, int64_t end) {
     std::vector<double> total;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / rows, row = i % rows, last = members.ptr[row + 1];
+      const int64_t n = i / rows, row = i % rows, first = members.begin(row), last = members.end(row);
       T* __restrict to = y + i * layout.dim;
-      const bool is_long = last - members.ptr[row] > kRun;
+      const bool is_long = last - first > kRun;
       if (is_long) total.assign(layout.dim, 0.0);
-      for (int64_t slot = members.ptr[row]; slot < last; ++slot) {
-        if (is_long && (slot - members.ptr[row]) % kRun == 0) carry(layout.dim, to, total.data());
+      for (int64_t slot = first; slot < last; ++slot) {
+        if (is_long && (slot - first) % kRun == 0) carry(layout.dim, to, total.data());
         const int64_t e = members.edge(slot);
         const T* __restrict member = x + (n * from + members.neighbour(e)) * layout.dim;
         const T* factor = w + n * weight_batch + e * heads;
         const Rotation<T> step = turn(layout, members.angle(e));
         Rotation<T> r{T(1), T(0)};
         for (int64_t m = 0; m < layout.orders; ++m, r = r * step) {
-          const int64_t count = layout.count[m], some = count / heads;
+          const int64_t count = layout.count[m], some = count / heads, start = layout.start[m];
+          if (some == 1 && m > 0) {
+            add_turned_each(count, factor, r, member + start, to + start);
+            continue;
+          }
           for (int64_t h = 0; h < heads; ++h) {
-            const int64_t at = layout.start[m] + h * some;
+            const int64_t at = start + h * some;
             if (m > 0)
               add_turned(some, count, factor[h], r, member + at, to + at);
             else
@@ -107,30 +123,34 @@ T dot(int64_t count, const T* a, const T* b) {
 template <typename T>
 Tensor member_dot(const SegmentArguments& a, const Tensor& target, int64_t heads) {
   const FieldLayout layout = a.layout;
-  const Members<T> members = a.members<T>();
-  const int64_t batch = a.batch(), edges = a.edges();
+  const TransportRows<T> members = a.members<T>();
+  const int64_t batch = a.batch(), edges = members.edges, sources = members.from, targets = members.rows;
   Tensor out = torch::stable::new_empty(a.x, {batch, edges, heads});
   const T *x = a.x.const_data_ptr<T>(), *y = target.const_data_ptr<T>();
   T* to = out.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, batch * edges, grain(layout.dim), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / edges, e = i % edges;
-      const T* u = x + (n * a.sources() + members.src[e]) * layout.dim;
-      const T* v = y + (n * a.targets() + members.dst[e]) * layout.dim;
+      const T* u = x + (n * sources + members.neighbour(e)) * layout.dim;
+      const T* v = y + (n * targets + members.target(e)) * layout.dim;
       const Rotation<T> step = turn(layout, members.transporter[e]);
-      for (int64_t h = 0; h < heads; ++h) {
-        T total = 0;
-        Rotation<T> r{T(1), T(0)};
-        for (int64_t m = 0; m < layout.orders; ++m, r = r * step) {
-          const int64_t count = layout.count[m], some = count / heads;
-          const T *uc = u + layout.start[m] + h * some, *vc = v + layout.start[m] + h * some;
-          if (m == 0)
-            total += dot(some, uc, vc);
-          else
-            total += r.c * (dot(some, uc, vc) + dot(some, uc + count, vc + count)) +
-                     r.s * (dot(some, uc, vc + count) - dot(some, uc + count, vc));
+      T* __restrict of_head = to + i * heads;
+      std::fill(of_head, of_head + heads, T(0));
+      Rotation<T> r{T(1), T(0)};
+      for (int64_t m = 0; m < layout.orders; ++m, r = r * step) {
+        const int64_t count = layout.count[m], some = count / heads;
+        const T *uc = u + layout.start[m], *vc = v + layout.start[m], *us = uc + count, *vs = vc + count;
+        if (some == 1 && m > 0) {  // the loop over heads is the one to be vectorised
+          for (int64_t h = 0; h < heads; ++h)
+            of_head[h] += r.c * (uc[h] * vc[h] + us[h] * vs[h]) + r.s * (uc[h] * vs[h] - us[h] * vc[h]);
+          continue;
         }
-        to[i * heads + h] = total;
+        for (int64_t h = 0; h < heads; ++h) {
+          const int64_t k = h * some;
+          of_head[h] += m == 0 ? dot(some, uc + k, vc + k)
+                               : r.c * (dot(some, uc + k, vc + k) + dot(some, us + k, vs + k)) +
+                                     r.s * (dot(some, uc + k, vs + k) - dot(some, us + k, vc + k));
+        }
       }
     }
   });
@@ -140,8 +160,8 @@ Tensor member_dot(const SegmentArguments& a, const Tensor& target, int64_t heads
 template <typename T>
 Tensor argmax(const SegmentArguments& a, bool signed_scalars) {
   const FieldLayout layout = a.layout;
-  const Members<T> members = a.members<T>();
-  const int64_t batch = a.batch(), rows = a.rows(), from = a.from();
+  const TransportRows<T> members = a.members<T>();
+  const int64_t batch = a.batch(), rows = members.rows, from = members.from;
   Tensor out = torch::stable::new_empty(a.x, {batch, rows, layout.fields}, torch::headeronly::ScalarType::Long);
   const T* x = a.x.const_data_ptr<T>();
   int64_t* chosen = out.mutable_data_ptr<int64_t>();
@@ -151,8 +171,8 @@ Tensor argmax(const SegmentArguments& a, bool signed_scalars) {
       const int64_t n = i / rows, row = i % rows;
       int64_t* to = chosen + i * layout.fields;
       std::fill(to, to + layout.fields, int64_t{-1});
-      for (int64_t slot = members.ptr[row]; slot < members.ptr[row + 1]; ++slot) {
-        const T* member = x + (n * from + members.src[slot]) * layout.dim;
+      for (int64_t slot = members.begin(row); slot < members.end(row); ++slot) {
+        const T* member = x + (n * from + members.neighbour(slot)) * layout.dim;
         for (int64_t m = 0; m < layout.orders; ++m) {
           const int64_t count = layout.count[m];
           for (int64_t c = 0; c < count; ++c) {
@@ -175,8 +195,8 @@ Tensor argmax(const SegmentArguments& a, bool signed_scalars) {
 template <typename T>
 Tensor select(const SegmentArguments& a, const Tensor& chosen) {
   const FieldLayout layout = a.layout;
-  const Members<T> members = a.members<T>();
-  const int64_t batch = a.batch(), rows = a.rows(), from = a.from();
+  const TransportRows<T> members = a.members<T>();
+  const int64_t batch = a.batch(), rows = members.rows, from = members.from, targets = a.edges.targets();
   Tensor out = torch::stable::new_zeros(a.x, {batch, rows, layout.dim});
   const T* x = a.x.const_data_ptr<T>();
   const int64_t* choice = chosen.const_data_ptr<int64_t>();
@@ -185,10 +205,10 @@ Tensor select(const SegmentArguments& a, const Tensor& chosen) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / rows, row = i % rows;
       T* to = y + i * layout.dim;
-      for (int64_t slot = members.ptr[row]; slot < members.ptr[row + 1]; ++slot) {
+      for (int64_t slot = members.begin(row); slot < members.end(row); ++slot) {
         const int64_t e = members.edge(slot);
         const T* member = x + (n * from + members.neighbour(e)) * layout.dim;
-        const int64_t* taken = choice + (n * a.targets() + members.dst[e]) * layout.fields;
+        const int64_t* taken = choice + (n * targets + members.target(e)) * layout.fields;
         const Rotation<T> step = turn(layout, members.angle(e));
         Rotation<T> r{T(1), T(0)};
         for (int64_t m = 0; m < layout.orders; ++m, r = r * step) {

@@ -26,47 +26,66 @@ MESHCONV_HD T activate(Activation act, T a) {
   return s * (T(1) - s) * (T(2) + a * (T(1) - T(2) * s));
 }
 
-// PARTS == 0: any number of components, in local memory.
-template <typename T, int derivative, int PARTS>
-__global__ void fourier_kernel(Activation act, int any_parts, int samples, const T* x, const T* g, const T* h,
-                               int64_t rows, int64_t channels, T* out) {
-  extern __shared__ double shared[];
-  T* waves = reinterpret_cast<T*>(shared);  // [samples][parts]: 1, cos m phi_k, sin m phi_k
-  const int parts = PARTS ? PARTS : any_parts;
-  for (int i = threadIdx.x; i < samples * parts; i += blockDim.x) {
-    const int k = i / parts, p = i % parts, m = (p + 1) / 2;
+// Rows [first, first + some) of the table [samples][parts] of 1, cos m phi_k, sin m phi_k.
+template <typename T>
+__device__ void fill_waves(int parts, int samples, int first, int some, T* waves) {
+  for (int i = threadIdx.x; i < some * parts; i += blockDim.x) {
+    const int k = first + i / parts, p = i % parts, m = (p + 1) / 2;
     const T half_turns = T(2 * (static_cast<int64_t>(m) * k % samples)) / T(samples);
     waves[i] = p == 0 ? T(1) : p % 2 == 1 ? cospi(half_turns) : sinpi(half_turns);
   }
-  __syncthreads();
+}
+
+// PARTS == 0: any number of components, in local memory. Shared memory holds `staged` samples of the table; if that is
+// not all of them, they are staged anew for every turn of the block, which all of its threads take together.
+template <typename T, int derivative, int PARTS>
+__global__ void fourier_kernel(Activation act, int any_parts, int samples, int staged, const T* x, const T* g,
+                               const T* h, int64_t rows, int64_t channels, T* out) {
+  extern __shared__ double shared[];
+  T* waves = reinterpret_cast<T*>(shared);
+  const int parts = PARTS ? PARTS : any_parts;
+  if (staged == samples) {
+    fill_waves(parts, samples, 0, samples, waves);
+    __syncthreads();
+  }
   constexpr int room = PARTS ? PARTS : static_cast<int>(kMaxParts);
   const T scale = T(1) / T(samples);
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * channels;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    const int64_t at = i / channels * parts * channels + i % channels;
+  for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x; base < rows * channels;
+       base += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+    const int64_t i = base + threadIdx.x, at = i / channels * parts * channels + i % channels;
+    const bool active = i < rows * channels;
     T xs[room], gs[room], hs[room], sums[room];
 #pragma unroll
     for (int p = 0; p < parts; ++p) {
-      xs[p] = x[at + p * channels];
-      if (derivative > 0) gs[p] = g[at + p * channels] * (p == 0 ? scale : 2 * scale);
-      if (derivative > 1) hs[p] = h[at + p * channels];
+      xs[p] = active ? x[at + p * channels] : T(0);
+      if (derivative > 0) gs[p] = active ? g[at + p * channels] * (p == 0 ? scale : 2 * scale) : T(0);
+      if (derivative > 1) hs[p] = active ? h[at + p * channels] : T(0);
       sums[p] = 0;
     }
-    for (int k = 0; k < samples; ++k) {
-      const T* wave = waves + k * parts;
-      T f = 0, fg = 0, fh = 0;
-#pragma unroll
-      for (int p = 0; p < parts; ++p) {
-        f += wave[p] * xs[p];
-        if (derivative > 0) fg += wave[p] * gs[p];
-        if (derivative > 1) fh += wave[p] * hs[p];
+    for (int first = 0; first < samples; first += staged) {
+      const int some = samples - first < staged ? samples - first : staged;
+      if (staged < samples) {
+        __syncthreads();  // everybody is done with the samples before
+        fill_waves(parts, samples, first, some, waves);
+        __syncthreads();
       }
-      T value = activate<T, derivative>(act, f);
-      if (derivative > 0) value *= fg;
-      if (derivative > 1) value *= fh;
+      for (int k = 0; k < some; ++k) {
+        const T* wave = waves + k * parts;
+        T f = 0, fg = 0, fh = 0;
 #pragma unroll
-      for (int p = 0; p < parts; ++p) sums[p] += wave[p] * value;
+        for (int p = 0; p < parts; ++p) {
+          f += wave[p] * xs[p];
+          if (derivative > 0) fg += wave[p] * gs[p];
+          if (derivative > 1) fh += wave[p] * hs[p];
+        }
+        T value = activate<T, derivative>(act, f);
+        if (derivative > 0) value *= fg;
+        if (derivative > 1) value *= fh;
+#pragma unroll
+        for (int p = 0; p < parts; ++p) sums[p] += wave[p] * value;
+      }
     }
+    if (!active) continue;
 #pragma unroll
     for (int p = 0; p < parts; ++p)
       out[at + p * channels] = derivative > 0 ? sums[p] : sums[p] * (p == 0 ? scale : 2 * scale);
@@ -75,15 +94,14 @@ __global__ void fourier_kernel(Activation act, int any_parts, int samples, const
 
 template <typename T, int derivative, int PARTS>
 void launch(const char* op, const FourierArguments& a, const OnDevice& device, const Tensor& out) {
-  const int64_t elements = a.rows() * a.channels(), bytes = a.samples * a.parts() * static_cast<int64_t>(sizeof(T));
-  STD_TORCH_CHECK(bytes <= kSharedTable, op, ": ", a.samples, " samples of ", a.parts(),
-                  " components do not fit in shared memory (", bytes, " of ", kSharedTable, " bytes)");
+  const int64_t elements = a.rows() * a.channels(), sample_bytes = a.parts() * static_cast<int64_t>(sizeof(T));
+  const int64_t staged = a.samples < kSharedTable / sample_bytes ? a.samples : kSharedTable / sample_bytes;
   const int64_t blocks = (elements + kBlock - 1) / kBlock;
   const unsigned int grid = static_cast<unsigned int>(blocks < (1 << 16) ? blocks : 1 << 16);
-  fourier_kernel<T, derivative, PARTS><<<grid, kBlock, static_cast<size_t>(bytes), device.stream>>>(
-      a.activation, static_cast<int>(a.parts()), static_cast<int>(a.samples), a.x.const_data_ptr<T>(),
-      derivative > 0 ? a.g.const_data_ptr<T>() : nullptr, derivative > 1 ? a.h.const_data_ptr<T>() : nullptr, a.rows(),
-      a.channels(), out.mutable_data_ptr<T>());
+  fourier_kernel<T, derivative, PARTS><<<grid, kBlock, static_cast<size_t>(staged * sample_bytes), device.stream>>>(
+      a.activation, static_cast<int>(a.parts()), static_cast<int>(a.samples), static_cast<int>(staged),
+      a.x.const_data_ptr<T>(), derivative > 0 ? a.g.const_data_ptr<T>() : nullptr,
+      derivative > 1 ? a.h.const_data_ptr<T>() : nullptr, a.rows(), a.channels(), out.mutable_data_ptr<T>());
   check_launch(op);
 }
 

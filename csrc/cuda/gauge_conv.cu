@@ -24,7 +24,7 @@ struct Call {
   const ConvArguments& a;
   OnDevice device;
   Orders in{};
-  Edges<T> edges;
+  ConvRows<T> edges;
   int64_t radial, parts, depth, rows, from, total, out_dim, widest = 0, chunk;
   Tensor moments, product;
 
@@ -34,7 +34,7 @@ struct Call {
         device(a.x, name),
         radial(radial_functions),
         parts(2 * static_cast<int64_t>(a.types.out.size()) - 1),
-        rows(a.rows()),
+        rows(a.edges.rows()),
         from(a.x.size(1)),
         total(a.x.size(0) * rows),
         out_dim(ConvTypes::dim(a.types.out)) {
@@ -42,14 +42,7 @@ struct Call {
     for (int m = 0; m < in.count; ++m) in.start[m + 1] = in.start[m] + (m == 0 ? 1 : 2) * a.types.in[m];
     depth = radial * in.dim();
     for (size_t m = 0; m < a.types.out.size(); ++m) widest = std::max(widest, inner(m));
-    edges = {a.radial.template const_data_ptr<T>(),
-             a.angle.template const_data_ptr<T>(),
-             a.transporter.template const_data_ptr<T>(),
-             (a.transpose ? a.src_ptr : a.dst_ptr).template const_data_ptr<int64_t>(),
-             a.src.template const_data_ptr<int64_t>(),
-             a.dst.template const_data_ptr<int64_t>(),
-             a.src_edge.template const_data_ptr<int64_t>(),
-             a.transpose};
+    edges = a.view<T>();
     const int64_t row_bytes = (parts * depth + 2 * widest) * static_cast<int64_t>(sizeof(T));
     chunk = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 1, std::max<int64_t>(total, 1));
     moments = torch::stable::new_empty(a.x, {parts * chunk * depth});
@@ -74,17 +67,21 @@ struct Call {
     return torch::stable::narrow(flat, 1, out_start(m), inner(m));
   }
 
+  // The functions of as many at a time as leave room for one edge in shared memory: nearly always all of them.
   void gather(int64_t first, int64_t count) {
     const int64_t slice = std::min<int64_t>(kSlice, in.dim());
-    const int64_t bytes = shared_bytes_per_edge<T>(in, parts, radial, slice);
-    STD_TORCH_CHECK(bytes <= kSharedBytes, op, ": ", radial, " radial functions with ", orders(),
-                    " output orders do not fit in shared memory (", bytes, " of ", kSharedBytes, " bytes)");
-    const int64_t tile = std::clamp<int64_t>(kSharedBytes / bytes, 1, kTileEdges);
+    const int64_t bare = shared_bytes_per_edge<T>(in, parts, 0, slice);
+    const int64_t room = (kSharedBytes - bare) / (parts * static_cast<int64_t>(sizeof(T)));
     const dim3 grid(static_cast<unsigned int>(count), static_cast<unsigned int>((in.dim() + slice - 1) / slice));
-    moments_kernel<T><<<grid, kThreads, static_cast<size_t>(tile * bytes), device.stream>>>(
-        in, static_cast<int>(parts), static_cast<int>(radial), edges, a.x.template const_data_ptr<T>(), from, rows,
-        first, count, static_cast<int>(tile), static_cast<int>(slice), moments.template mutable_data_ptr<T>());
-    check_launch(op);
+    for (int64_t b = 0; b < radial; b += room) {
+      const int64_t functions = std::min(room, radial - b), bytes = shared_bytes_per_edge<T>(in, parts, functions, slice);
+      const int64_t tile = std::clamp<int64_t>(kSharedBytes / bytes, 1, kTileEdges);
+      moments_kernel<T><<<grid, kThreads, static_cast<size_t>(tile * bytes), device.stream>>>(
+          in, static_cast<int>(parts), static_cast<int>(radial), static_cast<int>(b), static_cast<int>(functions), edges,
+          a.x.template const_data_ptr<T>(), first, count, static_cast<int>(tile), static_cast<int>(slice),
+          moments.template mutable_data_ptr<T>());
+      check_launch(op);
+    }
   }
 
   void stack_gradient(int64_t m, const Tensor& grad, int64_t first, int64_t count) {
@@ -149,7 +146,7 @@ Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
 template <typename T>
 Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
   Call<T> call("gauge_conv_edge", a, weight.size(0));
-  Tensor radial_grad = torch::stable::new_zeros(a.x, {a.src.size(0), call.radial});
+  Tensor radial_grad = torch::stable::new_zeros(a.x, {a.edges.count(), call.radial});
   if (call.empty()) return radial_grad;
   const int64_t dim = call.in.dim();
   for (int64_t first = 0; first < call.rows; first += call.chunk)

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "../so2.h"
+#include "../rows.h"
 
 namespace meshconv {
 
@@ -21,16 +21,6 @@ struct Orders {
   int count;
   int64_t start[kMaxOrders + 1];
   MESHCONV_HD int64_t dim() const { return start[count]; }
-};
-
-// Edges in compressed rows of whoever collects: targets, or sources for the adjoint.
-template <typename T>
-struct Edges {
-  const T *radial, *angle, *transporter;
-  const int64_t *ptr, *src, *dst, *src_edge;
-  bool transpose;
-  MESHCONV_HD int64_t edge(int64_t slot) const { return transpose ? src_edge[slot] : slot; }
-  MESHCONV_HD int64_t neighbour(int64_t e) const { return transpose ? dst[e] : src[e]; }
 };
 
 // Component d of a source in the edge's frame; powers[n] = e^{i n a} with a the angle into that frame.
@@ -50,42 +40,43 @@ MESHCONV_HD void fill_powers(int count, Rotation<T> step, Rotation<T>* powers) {
   for (int n = 0; n < count; ++n, r = r * step) powers[n] = r;
 }
 
-// Shared memory of moments_kernel for one edge: its neighbour, the powers, radial times cos and sin, u.
+// Shared memory of moments_kernel for one edge: its neighbour, the powers, u, radial times cos and sin.
 template <typename T>
-int64_t shared_bytes_per_edge(const Orders& in, int64_t parts, int64_t radial, int64_t slice) {
-  return sizeof(int64_t) + (2 * in.count + parts * radial + slice) * sizeof(T);
+int64_t shared_bytes_per_edge(const Orders& in, int64_t parts, int64_t functions, int64_t slice) {
+  return sizeof(int64_t) + (2 * in.count + slice + parts * functions) * sizeof(T);
 }
 
-// Moments of the rows [first, first + count) of batch and vertices taken together, one block a row and slice.
+// Moments of the rows [first, first + count) of batch and vertices taken together, for the radial functions
+// [b0, b0 + functions); one block a row and slice.
 template <typename T>
-__global__ void moments_kernel(Orders in, int parts, int radial, Edges<T> edges, const T* x, int64_t from,
-                               int64_t rows, int64_t first, int64_t count, int tile, int slice, T* out) {
+__global__ void moments_kernel(Orders in, int parts, int radial, int b0, int functions, ConvRows<T> edges, const T* x,
+                               int64_t first, int64_t count, int tile, int slice, T* out) {
   extern __shared__ int64_t shared[];
-  const int width = parts * radial;
+  const int width = parts * functions;
   int64_t* neighbour = shared;
   Rotation<T>* powers = reinterpret_cast<Rotation<T>*>(neighbour + tile);
   T* weights = reinterpret_cast<T*>(powers + tile * in.count);
   T* turned = weights + tile * width;
 
-  const int64_t v = blockIdx.x, row = (first + v) % rows, dim = in.dim();
+  const int64_t v = blockIdx.x, row = (first + v) % edges.rows, dim = in.dim();
   const int64_t d0 = static_cast<int64_t>(blockIdx.y) * slice;
   const int components = static_cast<int>(dim - d0 < slice ? dim - d0 : slice);
-  const T* features = x + (first + v) / rows * from * dim;
-  const int64_t begin = edges.ptr[row], end = edges.ptr[row + 1];
+  const T* features = x + (first + v) / edges.rows * edges.from * dim;
+  const int64_t begin = edges.begin(row), end = edges.end(row);
   int64_t slot = begin;
   do {  // at least once, so that a row without neighbours gets zeros
     const int some = static_cast<int>(end - slot < tile ? end - slot : tile);
-    for (int i = threadIdx.x; i < some * radial; i += blockDim.x) {
-      const int k = i / radial, b = i % radial;
+    for (int i = threadIdx.x; i < some * functions; i += blockDim.x) {
+      const int k = i / functions, b = i % functions;
       const int64_t e = edges.edge(slot + k);
-      const T value = edges.radial[e * radial + b];
+      const T value = edges.radial[e * radial + b0 + b];
       const Rotation<T> step = rotation(edge_angles(edges.angle[e], edges.transporter[e], edges.transpose).out);
       T* w = weights + k * width + b;
       w[0] = value;
       Rotation<T> r = step;
       for (int j = 1; j < parts; j += 2, r = r * step) {
-        w[j * radial] = value * r.c;
-        w[(j + 1) * radial] = value * r.s;
+        w[j * functions] = value * r.c;
+        w[(j + 1) * functions] = value * r.s;
       }
     }
     for (int k = threadIdx.x; k < some; k += blockDim.x) {
@@ -102,7 +93,7 @@ __global__ void moments_kernel(Orders in, int parts, int radial, Edges<T> edges,
     __syncthreads();
     for (int i = threadIdx.x; i < width * components; i += blockDim.x) {
       const int jb = i / components, d = i % components;
-      const int64_t j = jb / radial, b = jb % radial;
+      const int64_t j = jb / functions, b = b0 + jb % functions;
       T* moment = out + ((j * count + v) * radial + b) * dim + d0 + d;
       T sum = slot == begin ? T(0) : *moment;
       for (int k = 0; k < some; ++k) sum += weights[k * width + jb] * turned[k * slice + d];
@@ -116,7 +107,7 @@ __global__ void moments_kernel(Orders in, int parts, int radial, Edges<T> edges,
 // Gradients of the radial functions on the edges of the rows [first, first + count), one warp an edge at a time.
 // `moments` holds the gradients of the moments of these rows.
 template <typename T>
-__global__ void edge_kernel(Orders in, int parts, int radial, Edges<T> edges, const T* x, const T* moments,
+__global__ void edge_kernel(Orders in, int parts, int radial, ConvRows<T> edges, const T* x, const T* moments,
                             int64_t first, int64_t count, T* out) {
   __shared__ Rotation<T> all_powers[kWarps][kMaxOrders];
   __shared__ T all_factors[kWarps][2 * kMaxOrders];
@@ -124,8 +115,8 @@ __global__ void edge_kernel(Orders in, int parts, int radial, Edges<T> edges, co
   Rotation<T>* powers = all_powers[warp];
   T* factors = all_factors[warp];
   const int64_t v = blockIdx.x, dim = in.dim(), stride = count * radial * dim;
-  const int64_t end = edges.ptr[first + v + 1];
-  for (int64_t slot = edges.ptr[first + v] + warp; slot < end; slot += kWarps) {
+  const int64_t end = edges.end(first + v);
+  for (int64_t slot = edges.begin(first + v) + warp; slot < end; slot += kWarps) {
     const int64_t e = edges.edge(slot);
     if (lane == 0) {
       const EdgeAngles<T> angles = edge_angles(edges.angle[e], edges.transporter[e], edges.transpose);

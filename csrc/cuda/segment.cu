@@ -48,8 +48,8 @@ struct Chosen {
 
 // `lanes` threads share a row (1 or kLanes); each block has kWidth x kLanes threads.
 template <typename T, typename Factor>
-__global__ void collect_kernel(FieldLayout layout, Members<T> members, Factor factor, const T* x, int64_t total,
-                               int64_t rows, int64_t from, int lanes, T* y) {
+__global__ void collect_kernel(FieldLayout layout, TransportRows<T> members, Factor factor, const T* x, int64_t total,
+                               int lanes, T* y) {
   __shared__ T partial[2][kLanes][kWidth];
   const int64_t slices = (layout.fields + kWidth - 1) / kWidth, units = total * slices;
   const int lane = lanes > 1 ? threadIdx.y : 0;
@@ -63,12 +63,13 @@ __global__ void collect_kernel(FieldLayout layout, Members<T> members, Factor fa
     Field own{};
     if (active) {
       own = field(layout, f);
-      const int64_t n = i / rows, row = i % rows;
-      for (int64_t slot = members.ptr[row] + lane; slot < members.ptr[row + 1]; slot += lanes) {
+      const int64_t n = i / members.rows, row = i % members.rows;
+      const int64_t end = members.end(row);
+      for (int64_t slot = members.begin(row) + lane; slot < end; slot += lanes) {
         const int64_t e = members.edge(slot);
         T w;
-        if (!factor(layout, n, e, members.dst[e], own, w)) continue;
-        const T* member = x + (n * from + members.neighbour(e)) * layout.dim + own.at;
+        if (!factor(layout, n, e, members.target(e), own, w)) continue;
+        const T* member = x + (n * members.from + members.neighbour(e)) * layout.dim + own.at;
         if (own.order == 0) {
           re += w * member[0];
           continue;
@@ -102,14 +103,14 @@ unsigned int grid_for(int64_t blocks) { return static_cast<unsigned int>(blocks 
 template <typename T, typename Factor>
 Tensor collect(const char* op, const SegmentArguments& a, const Factor& factor) {
   const OnDevice device(a.x, op);
-  const int64_t total = a.batch() * a.rows();
-  Tensor out = torch::stable::new_empty(a.x, {a.batch(), a.rows(), a.layout.dim});
+  const int64_t rows = a.edges.rows(), total = a.batch() * rows;
+  Tensor out = torch::stable::new_empty(a.x, {a.batch(), rows, a.layout.dim});
   const int64_t units = total * ((a.layout.fields + kWidth - 1) / kWidth);
   if (units == 0) return out;
-  const int lanes = a.edges() / a.rows() >= 64 ? kLanes : 1;
+  const int lanes = a.edges.count() / rows >= 64 ? kLanes : 1;
   const int64_t blocks = lanes > 1 ? units : (units + kLanes - 1) / kLanes;
   collect_kernel<T><<<grid_for(blocks), dim3(kWidth, kLanes), 0, device.stream>>>(
-      a.layout, a.members<T>(), factor, a.x.const_data_ptr<T>(), total, a.rows(), a.from(), lanes,
+      a.layout, a.members<T>(), factor, a.x.const_data_ptr<T>(), total, lanes,
       out.mutable_data_ptr<T>());
   check_launch(op);
   return out;
@@ -117,25 +118,25 @@ Tensor collect(const char* op, const SegmentArguments& a, const Factor& factor) 
 
 template <typename T>
 Tensor sum(const SegmentArguments& a, const Tensor& weight) {
-  const int64_t heads = weight.size(2), stride = weight.size(0) == 1 ? 0 : a.edges() * heads;
+  const int64_t heads = weight.size(2), stride = weight.size(0) == 1 ? 0 : a.edges.count() * heads;
   return collect<T>("transport_sum", a, ByHead<T>{weight.const_data_ptr<T>(), stride, heads});
 }
 
 template <typename T>
 Tensor select(const SegmentArguments& a, const Tensor& chosen) {
-  return collect<T>("transport_select", a, Chosen<T>{chosen.const_data_ptr<int64_t>(), a.targets()});
+  return collect<T>("transport_select", a, Chosen<T>{chosen.const_data_ptr<int64_t>(), a.edges.targets()});
 }
 
 // One warp a member and batch entry, its lanes over the channels of a head.
 template <typename T>
-__global__ void dot_kernel(FieldLayout layout, Members<T> members, const T* x, const T* y, int64_t batch,
-                           int64_t edges, int64_t sources, int64_t targets, int64_t heads, T* out) {
+__global__ void dot_kernel(FieldLayout layout, TransportRows<T> members, const T* x, const T* y, int64_t batch,
+                           int64_t heads, T* out) {
   const int lane = threadIdx.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; i < batch * edges;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; i < batch * members.edges;
        i += static_cast<int64_t>(gridDim.x) * blockDim.y) {
-    const int64_t n = i / edges, e = i % edges;
-    const T* u = x + (n * sources + members.src[e]) * layout.dim;
-    const T* v = y + (n * targets + members.dst[e]) * layout.dim;
+    const int64_t n = i / members.edges, e = i % members.edges;
+    const T* u = x + (n * members.from + members.neighbour(e)) * layout.dim;
+    const T* v = y + (n * members.rows + members.target(e)) * layout.dim;
     for (int64_t h = 0; h < heads; ++h) {
       T total = 0;
       for (int64_t m = 0; m < layout.orders; ++m) {
@@ -158,28 +159,28 @@ __global__ void dot_kernel(FieldLayout layout, Members<T> members, const T* x, c
 template <typename T>
 Tensor member_dot(const SegmentArguments& a, const Tensor& target, int64_t heads) {
   const OnDevice device(a.x, "transport_dot");
-  Tensor out = torch::stable::new_empty(a.x, {a.batch(), a.edges(), heads});
-  const int64_t warps = a.batch() * a.edges();
+  Tensor out = torch::stable::new_empty(a.x, {a.batch(), a.edges.count(), heads});
+  const int64_t warps = a.batch() * a.edges.count();
   if (warps == 0) return out;
   dot_kernel<T><<<grid_for((warps + kLanes - 1) / kLanes), dim3(kWidth, kLanes), 0, device.stream>>>(
-      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), a.batch(), a.edges(),
-      a.sources(), a.targets(), heads, out.mutable_data_ptr<T>());
+      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), a.batch(), heads,
+      out.mutable_data_ptr<T>());
   check_launch("transport_dot");
   return out;
 }
 
 // One thread a row and field, neighbouring fields side by side.
 template <typename T>
-__global__ void argmax_kernel(FieldLayout layout, Members<T> members, const T* x, int64_t total, int64_t rows,
-                              int64_t from, bool signed_scalars, int64_t* chosen) {
+__global__ void argmax_kernel(FieldLayout layout, TransportRows<T> members, const T* x, int64_t total,
+                              bool signed_scalars, int64_t* chosen) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < total * layout.fields;
        i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    const int64_t n = i / layout.fields / rows, row = i / layout.fields % rows;
+    const int64_t n = i / layout.fields / members.rows, row = i / layout.fields % members.rows;
     const Field own = field(layout, i % layout.fields);
     int64_t taken = -1;
     double best = 0;  // squares of float32 do not overflow in it
-    for (int64_t slot = members.ptr[row]; slot < members.ptr[row + 1]; ++slot) {
-      const T* member = x + (n * from + members.src[slot]) * layout.dim + own.at;
+    for (int64_t slot = members.begin(row); slot < members.end(row); ++slot) {
+      const T* member = x + (n * members.from + members.neighbour(slot)) * layout.dim + own.at;
       const double re = member[0], im = own.order > 0 ? static_cast<double>(member[own.half]) : 0.0;
       const double norm = own.order > 0 ? re * re + im * im : signed_scalars ? re : fabs(re);
       if (takes(taken < 0, norm, best)) {
@@ -194,12 +195,11 @@ __global__ void argmax_kernel(FieldLayout layout, Members<T> members, const T* x
 template <typename T>
 Tensor argmax(const SegmentArguments& a, bool signed_scalars) {
   const OnDevice device(a.x, "transport_argmax");
-  const int64_t total = a.batch() * a.rows(), threads = total * a.layout.fields;
-  Tensor out =
-      torch::stable::new_empty(a.x, {a.batch(), a.rows(), a.layout.fields}, torch::headeronly::ScalarType::Long);
+  const int64_t rows = a.edges.rows(), total = a.batch() * rows, threads = total * a.layout.fields;
+  Tensor out = torch::stable::new_empty(a.x, {a.batch(), rows, a.layout.fields}, torch::headeronly::ScalarType::Long);
   if (threads == 0) return out;
   argmax_kernel<T><<<grid_for((threads + 255) / 256), 256, 0, device.stream>>>(
-      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), total, a.rows(), a.from(), signed_scalars,
+      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), total, signed_scalars,
       out.mutable_data_ptr<int64_t>());
   check_launch("transport_argmax");
   return out;
@@ -212,6 +212,7 @@ __global__ void column_kernel(const T* from, const int64_t* ptr, int64_t batch, 
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < batch * rows * heads;
        i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
     const int64_t h = i % heads, row = i / heads % rows, n = i / heads / rows;
+    MESHCONV_DEVICE_ASSERT(ptr[row] >= 0 && ptr[row + 1] <= edges);
     const int64_t begin = (n * edges + ptr[row]) * heads + h, end = (n * edges + ptr[row + 1]) * heads + h;
     T total = 0;
     if (!normalise) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,15 @@ from torch import Tensor
 
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.hierarchy import Hierarchy
+
+
+def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hierarchy:
+    """Disjoint union of graphs, or of hierarchies with as many levels."""
+    graphs = [s for s in surfaces if isinstance(s, GaugeGraph)]
+    hierarchies = [s for s in surfaces if isinstance(s, Hierarchy)]
+    if graphs and hierarchies:
+        raise ValueError(f"a batch holds graphs or hierarchies, got {len(graphs)} and {len(hierarchies)}")
+    return Hierarchy.batch(hierarchies) if hierarchies else GaugeGraph.batch(graphs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +30,7 @@ class SurfaceBatch:
     x : Tensor [..., V, dim]
         Input fields.
     surface : GaugeGraph or Hierarchy
-        Several meshes are one graph, their disjoint union.
+        Several meshes are one graph or hierarchy, their disjoint union.
     target : int64 Tensor [G] or [..., V]
         Class per surface or per point; -1 where unknown.
     mask : bool Tensor [..., V] or None

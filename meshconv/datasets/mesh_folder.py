@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,10 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.batch import SurfaceBatch, join_surfaces
 from meshconv.datasets.preparation import MeshSample, Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.features import MESH_FEATURES
-from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.repair import OnDefect
 from meshconv.io.cache import Cache
 from meshconv.io.meshes import mesh_formats
@@ -28,10 +27,10 @@ MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".
 
 
 def collate(samples: list[MeshSample]) -> SurfaceBatch:
-    """Disjoint union of meshes."""
+    """Disjoint union of meshes; all graphs, or all hierarchies."""
     return SurfaceBatch(
         x=torch.cat([s.x for s in samples]),
-        surface=GaugeGraph.batch([s.graph for s in samples]),
+        surface=join_surfaces([s.graph for s in samples]),
         target=torch.tensor([s.label for s in samples]),
         mask=None,
         names=[s.name for s in samples],
@@ -60,6 +59,9 @@ class MeshFolder(lightning.LightningDataModule):
         At most one: geodesic neighbourhoods of so many rings, of this radius in square roots of the mesh's area, or of
         so many vertices (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default each
         vertex has its direct neighbours.
+    features
+        Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
+        :func:`~meshconv.geometry.inputs.surface_features` has them.
     cache
         Folder of prepared meshes; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept. Entries
         hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
@@ -83,6 +85,7 @@ class MeshFolder(lightning.LightningDataModule):
         rings: int | None = None,
         radius: float | None = None,
         nearest: int | None = None,
+        features: Sequence[str] = ("default",),
         cache: bool | str | None = True,
         workers: int | None = None,
         strict: bool = False,
@@ -97,7 +100,7 @@ class MeshFolder(lightning.LightningDataModule):
         if workers is not None and workers < 0:
             raise InputError(f"workers {workers} has to be at least 0")
         self.root, self.batch_size, self.strict = Path(root), batch_size, strict
-        self.how = Preparation(transport, on_defect, rings, radius, nearest)
+        self.how = Preparation(transport, on_defect, rings, radius, nearest, tuple(features))
         self.cache, self.workers = Cache.choose(cache), workers
         files = find_mesh_files(self.root)
         self.class_names = sorted(files)
@@ -112,7 +115,7 @@ class MeshFolder(lightning.LightningDataModule):
 
     @property
     def in_type(self) -> FieldType:
-        return MESH_FEATURES
+        return self.how.in_type
 
     @property
     def spec(self) -> dict[str, Any]:

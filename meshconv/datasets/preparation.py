@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from meshconv.errors import InputError
-from meshconv.geometry.features import mesh_features
+from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.inputs import surface_feature_type, surface_features
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.geometry.origin import Origin
 from meshconv.geometry.repair import OnDefect
@@ -59,6 +60,8 @@ class Preparation:
         ``"repair"``, ``"drop"`` or ``"error"``; see :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`.
     rings, radius, nearest
         At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
+    features
+        Names of inputs, see :func:`~meshconv.geometry.inputs.surface_features`.
 
     Raises
     ------
@@ -71,8 +74,11 @@ class Preparation:
     rings: int | None = None
     radius: float | None = None
     nearest: int | None = None
+    features: tuple[str, ...] = ("default",)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(self.features))  # lists from configurations and checkpoints
+        surface_feature_type(self.features)
         for name, known in (("transport", ("levi_civita", "normal_aligning")),
                             ("on_defect", ("repair", "drop", "error"))):  # fmt: skip
             if getattr(self, name) not in known:
@@ -89,13 +95,19 @@ class Preparation:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """All choices by name."""
-        return asdict(self)
+        """All choices by name, in plain values."""
+        return {**asdict(self), "features": list(self.features)}
+
+    @property
+    def in_type(self) -> FieldType:
+        """Type of the features."""
+        return surface_feature_type(self.features)
 
     def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph]:
         """Features ``[V, dim]`` and graph of a mesh that is loaded and repaired, float32."""
         graph = mesh.gauge_graph(self.transport, rings=self.rings, radius=self.radius, nearest=self.nearest)
-        return mesh_features(mesh, graph).to(torch.float32), graph.to(torch.float32)
+        x, _ = surface_features(mesh, graph, self.features)
+        return x.to(torch.float32), graph.to(torch.float32)
 
     def entry(self, path: Path) -> dict[str, Any]:
         """Load a mesh and compute its inputs; what was reported on the way comes along."""

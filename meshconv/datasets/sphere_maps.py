@@ -184,7 +184,8 @@ class SphereMaps(lightning.LightningDataModule):
                 raise InputError(f"splits: {name}: {list(ends)}; write train, val or test: [first, last]")
             # Years written without quotes are numbers to YAML.
             dates = index is not None and index.dtype.kind not in "iuf"
-            first, last = (str(e) if dates and isinstance(e, int) else e for e in ends)
+            bounds: list[Any] = [str(e) if dates and isinstance(e, int) else e for e in ends]
+            first, last = bounds
             try:
                 chosen = range(first, last + 1) if index is None else range(count)[index.slice_indexer(first, last)]
                 steps[name] = [step for step in chosen if 0 <= step < count]

@@ -12,11 +12,15 @@ from scipy.sparse.csgraph import connected_components
 
 from meshconv.geometry.fans import FloatArray, corner_angles
 from meshconv.geometry.halfedges import HalfEdges, IntArray, build_half_edges, orient_consistently
+from meshconv.ops.surface import face_geometry, signed_volume
 
 BoolArray = NDArray[np.bool_]
 
 # A face lower than this, in units of its longest edge, is a line to within rounding.
 _FLAT = 1e-15
+
+# Faces whose angles are all larger, in radians, are far from flat, and none of their edges has length zero.
+WIDE = 1e-6
 
 
 def repeated_corners(faces: IntArray) -> BoolArray:
@@ -42,6 +46,13 @@ def zero_edges(points: FloatArray, faces: IntArray) -> BoolArray:
 
 def flat_faces(points: FloatArray, faces: IntArray) -> BoolArray:
     """Faces without area: their corners lie on a line or a point to within rounding, bool ``[F]``."""
+    angles, vectors = face_geometry(points, faces)
+    flat = (np.minimum(np.minimum(*angles.T[:2]), angles[:, 2]) <= WIDE) | ~vectors.any(axis=1)
+    flat[flat] = _height_vanishes(points, faces[flat])
+    return flat
+
+
+def _height_vanishes(points: FloatArray, faces: IntArray) -> BoolArray:
     corner = points[faces]
     edge = corner[:, [1, 2, 0]] - corner
     # The height over the longest edge, from the two shorter ones: no cancellation.
@@ -154,12 +165,10 @@ def linked(a: IntArray, b: IntArray, size: int) -> IntArray:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def points_inward(points: FloatArray, faces: IntArray, half_edges: HalfEdges) -> bool:
+def points_inward(points: FloatArray, half_edges: HalfEdges) -> bool:
     """Whether a closed surface is inside out, by its signed volume; of flat or balanced surfaces that is only noise."""
-    if len(faces) == 0 or not half_edges.is_closed:
-        return False
-    a, b, c = (points - points.mean(axis=0))[faces.T]
-    return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6 < -1e-9
+    faces = half_edges.faces
+    return len(faces) > 0 and half_edges.is_closed and signed_volume(points, faces) < -1e-9
 
 
 @dataclass(frozen=True)
@@ -247,11 +256,13 @@ def find_defects(points: FloatArray, faces: IntArray) -> Defects:
     one, two = edges.pairs
     oriented = orient_consistently(surface, num_vertices)
     conflicts = int((origin[one] == origin[two]).sum())
-    left, right = edge_faces(oriented, num_vertices).pairs
+    left, right = (edges if oriented is surface else edge_faces(oriented, num_vertices)).pairs
     orientable = not (oriented.ravel()[left] == oriented.ravel()[right]).any()
 
     used = np.zeros(num_vertices, dtype=bool)
     used[surface] = True
+    named = np.zeros(num_vertices, dtype=bool)
+    named[faces] = True
     components = _count_components(origin, tip, used)
     open_ends = edges.single
     on_boundary = np.zeros(num_vertices, dtype=bool)
@@ -274,20 +285,21 @@ def find_defects(points: FloatArray, faces: IntArray) -> Defects:
         nonmanifold_vertices=int((num_fans > 1).sum()),
         duplicate_faces=int(twice.sum()),
         degenerate_faces=int(flat.sum()),
-        unreferenced_vertices=int(num_vertices - len(np.unique(faces))),
+        unreferenced_vertices=int(num_vertices - named.sum()),
         coincident_vertices=int((place != np.arange(num_vertices)).sum()),
         seam_edges=len(open_seams(place, surface, edges)[0]),
         orientation_conflicts=conflicts,
         orientable=orientable,
-        inside_out=points_inward(points, surface, build_half_edges(surface, num_vertices)),
+        inside_out=points_inward(points, build_half_edges(surface, num_vertices)),
         smallest_angle=float(np.degrees(corner_angles(points, solid).min())) if len(solid) else 0.0,
         edge_spread=_spread(length),
     )
 
 
 def _count_components(a: IntArray, b: IntArray, among: BoolArray) -> int:
-    component = linked(a, b, len(among))
-    return len(np.unique(component[among]))
+    hit = np.zeros(len(among), dtype=bool)
+    hit[linked(a, b, len(among))[among]] = True
+    return int(hit.sum())
 
 
 def _spread(length: FloatArray) -> float:

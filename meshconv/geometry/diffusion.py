@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import coo_array, diags_array
-from scipy.sparse.linalg import splu
 
 from meshconv.geometry.fans import FloatArray
 from meshconv.geometry.halfedges import HalfEdges
+from meshconv.geometry.sparse import SymmetricFactor, dissection_order
 
 # Cotangents of slivers grow without bound, those of obtuse pairs are negative; both would break the maximum principle.
 _LARGEST_WEIGHT = 10.0
@@ -29,9 +29,11 @@ class HeatAverage:
         Corner angle at the origin of each half-edge.
     areas : float64 [V]
         Any unit; only their share of the total counts.
+    points : float64 [V, 3]
+        Where the vertices are; only the order of elimination depends on it.
     """
 
-    def __init__(self, half_edges: HalfEdges, corners: FloatArray, areas: FloatArray):
+    def __init__(self, half_edges: HalfEdges, corners: FloatArray, areas: FloatArray, points: FloatArray):
         v = half_edges.num_vertices
         self.mass = np.maximum(areas / areas.sum(), _SMALLEST_MASS / v)
         opposite = corners[half_edges.next(half_edges.next(np.arange(len(corners))))]
@@ -42,6 +44,8 @@ class HeatAverage:
         weight = weight + weight.T
         weight.data.clip(0.0, _LARGEST_WEIGHT, out=weight.data)
         self.laplacian = diags_array(np.asarray(weight.sum(axis=1)).ravel()) - weight
+        one = half_edges.edge_halfedge
+        self._order = dissection_order(points, i[one], j[one])
 
     def solve(self, time: float, integrals: FloatArray) -> FloatArray:
         r""":math:`(M + t L)^{-1} b` for ``b`` given as integrals over the vertices' areas.
@@ -57,7 +61,5 @@ class HeatAverage:
         float64 [V, C]
             Densities per total area; their integral is the sum of ``integrals``.
         """
-        matrix = (diags_array(self.mass) + time * self.laplacian).tocsc()
-        # Diagonally dominant, so no pivoting; the minimum degree ordering for symmetric matrices fills less than
-        # COLAMD but takes twenty times as long to find.
-        return splu(matrix, permc_spec="COLAMD", diag_pivot_thresh=0.0).solve(integrals)
+        matrix = diags_array(self.mass) + time * self.laplacian
+        return SymmetricFactor(matrix.tocsr(), self._order).solve(integrals)

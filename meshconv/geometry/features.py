@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.fields import FieldType
+from meshconv.geometry.curvature import edge_shape_operator
 from meshconv.geometry.diffusion import HeatAverage
-from meshconv.geometry.fans import FloatArray, dot, sum_at
+from meshconv.geometry.fans import FloatArray, dot
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.mesh import TriangleMesh
 
@@ -75,18 +77,13 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
     normal = frames[:, 2]
     areas = mesh.vertex_areas
     used = (areas > 0) & (np.diff(graph.dst_ptr.cpu().numpy()) > 0)
-    middle = mesh.vertices[used].mean(axis=0)
-    # A mesh nearly without area (needles) would otherwise be astronomically long.
-    length = max(np.sqrt(mesh.area), 1e-8 * np.abs(mesh.vertices[used] - middle).max())
-    points = (mesh.vertices - middle) / length
-    points -= (areas / areas.sum()) @ points
-    points[~used] = 0.0
+    points = centred_points(mesh, used)
 
-    scalars, shape_operator = _one_ring(graph, points, areas)
-    scalars += [2 * np.sqrt(dot(points, points)), 2 * dot(normal, points)]
-    vectors, tensors = [2 * _tangential(frames, points)], [shape_operator]
+    bend = edge_shape_operator(_one_ring(mesh, graph), points) / _SPHERE
+    scalars = [log_areas(areas), bend[:, 0], 2 * np.sqrt(dot(points, points)), 2 * dot(normal, points)]
+    vectors, tensors = [2 * _tangential(frames, points)], [bend[:, 1:]]
 
-    heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), areas)
+    heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), areas, points)
     rows, cols = np.triu_indices(3)
     moments = points[:, rows] * points[:, cols]
     integrals = heat.mass[:, None] * np.concatenate([points, normal, moments], axis=1)
@@ -108,33 +105,41 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
         parts += [np.stack([f[:, 0] for f in fields], axis=1), np.stack([f[:, 1] for f in fields], axis=1)]
     x = torch.from_numpy(np.concatenate(parts, axis=1))
     x[torch.from_numpy(~used)] = 0.0
-    norms = MESH_FEATURES.norms(x)
-    shorter = torch.where(norms > 0, torch.asinh(norms) / torch.where(norms > 0, norms, 1.0), 1.0)
-    return MESH_FEATURES.scale_fields(x, shorter)
+    return shorten_fields(MESH_FEATURES, x)
 
 
-def _one_ring(graph: GaugeGraph, points: FloatArray, areas: FloatArray) -> tuple[list[FloatArray], FloatArray]:
-    r"""Area and curvature from direct neighbours.
+def centred_points(mesh: TriangleMesh, used: NDArray[np.bool_]) -> FloatArray:
+    """Vertices from the centroid in units of the square root of the area, float64 ``[V, 3]``; 0 where not ``used``."""
+    areas = mesh.vertex_areas
+    middle = mesh.vertices[used].mean(axis=0)
+    # A mesh nearly without area (needles) would otherwise be astronomically long.
+    length = max(np.sqrt(mesh.area), 1e-8 * np.abs(mesh.vertices[used] - middle).max())
+    points = (mesh.vertices - middle) / length
+    points -= (areas / areas.sum()) @ points
+    points[~used] = 0.0
+    return points
 
-    The curvature of an edge, :math:`(n_q-n_p)\cdot(q-p)/|q-p|^2`, is weighted by its squared length:
-    short edges, whose curvature is mostly noise, then hardly count and zero ones not at all.
-    """
-    src, dst = graph.src.cpu().numpy(), graph.dst.cpu().numpy()
-    angle = 2 * graph.log_angle.double().cpu().numpy()
-    normal = graph.frames[:, 2].double().cpu().numpy()
-    v = len(points)
-    chord = points[src] - points[dst]
-    square = dot(chord, chord)
-    turn = dot(normal[src] - normal[dst], chord)
-    total = sum_at(dst, square, v)
-    total = np.where(total > 0, total, 1.0)
-    mean = sum_at(dst, turn, v) / total
-    # Less the mean, so that an umbilic point has none however unevenly its neighbours lie.
-    excess = 2 * (turn - mean[dst] * square)
-    bend = [sum_at(dst, excess * w, v) / total for w in (np.cos(angle), np.sin(angle))]
+
+def log_areas(areas: FloatArray) -> FloatArray:
+    """Logarithm of the vertex areas over the mean of those that are not zero."""
     share = areas / areas[areas > 0].mean()
-    log_area = np.log(np.maximum(share, np.finfo(float).tiny))
-    return [log_area, mean / _SPHERE], np.stack(bend, axis=1) / _SPHERE
+    return np.log(np.maximum(share, np.finfo(float).tiny))
+
+
+def shorten_fields(field_type: FieldType, x: Tensor) -> Tensor:
+    """Every field shortened from length x to arsinh(x)."""
+    norms = field_type.norms(x)
+    shorter = torch.where(norms > 0, torch.asinh(norms) / torch.where(norms > 0, norms, 1.0), 1.0)
+    return field_type.scale_fields(x, shorter)
+
+
+def _one_ring(mesh: TriangleMesh, graph: GaugeGraph) -> GaugeGraph:
+    """The mesh's direct neighbours in the gauge of ``graph``, whose own neighbours may reach further."""
+    if graph.num_edges == 2 * len(mesh.half_edges.edge_halfedge):
+        return graph
+    ring = mesh.gauge_graph()
+    e1 = graph.frames[:, 0].to(ring.frames)
+    return ring.change_gauge(torch.atan2((e1 * ring.frames[:, 1]).sum(1), (e1 * ring.frames[:, 0]).sum(1)))
 
 
 def _tangential(frames: FloatArray, vectors: FloatArray) -> FloatArray:

@@ -159,6 +159,7 @@ class GaugeGraph:
         positions: Tensor,
         areas: Tensor,
         scale: Tensor | float,
+        reverse: Tensor | None = None,
     ) -> GaugeGraph:
         """From edges that are sorted by target, then source, with angles in [-pi, pi]; nothing is checked.
 
@@ -172,9 +173,11 @@ class GaugeGraph:
         log_radius, log_angle, transporter : Tensor [E]
         frames, positions, areas : Tensor [V, 3, 3], [V, 3], [V]
         scale : float or Tensor [V]
+        reverse : int64 Tensor [E], optional
+            Where every edge has an opposite one: its number.
         """
         num_vertices, num_edges = positions.shape[0], src.shape[0]
-        src_ptr, src_edge = transposed_rows(dst_ptr, src, num_vertices)
+        src_ptr, src_edge = (dst_ptr, reverse) if reverse is not None else transposed_rows(dst_ptr, src, num_vertices)
         return cls(
             src=src,
             dst=torch.repeat_interleave(torch.arange(num_vertices), dst_ptr.diff(), output_size=num_edges),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import block_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-IntArray = NDArray[np.int64]
+from meshconv.ops.surface import half_edges
+from meshconv.ops.surface_reference import IntArray, following
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,66 +20,66 @@ class HalfEdges:
 
     Attributes
     ----------
-    origin, tip : int64 [H]
-        Vertices; ``H = 3 F``.
+    faces : int64 [F, 3]
+        What they are the half-edges of; ``H = 3 F``.
+    num_vertices : int
     twin : int64 [H]
         The opposite half-edge; -1 on the boundary and where no single face lies opposite in the same sense
         (three faces or more on an edge, or two that run along it in the same direction).
     edge_halfedge : int64 [E]
-        One half-edge of each undirected edge.
+        One half-edge of each undirected edge; edges by their lower, then their higher end.
     irregular : bool [V]
         Vertices on an edge without a clear opposite side (see ``twin``).
-    num_vertices : int
+    vertex_ptr, outgoing : int64 [V + 1], int64 [H]
+        Half-edges that leave vertex ``v``, by number: ``outgoing[vertex_ptr[v]:vertex_ptr[v + 1]]``.
+    proper : bool
+        Whether no face has a repeated corner, and no two faces have the same three in any order.
     """
 
-    origin: IntArray
-    tip: IntArray
+    faces: IntArray
+    num_vertices: int
     twin: IntArray
     edge_halfedge: IntArray
     irregular: NDArray[np.bool_]
-    num_vertices: int
+    vertex_ptr: IntArray
+    outgoing: IntArray
+    proper: bool
+
+    @property
+    def origin(self) -> IntArray:
+        """Vertex that each half-edge leaves, int64 ``[H]``."""
+        return self.faces.reshape(-1)
+
+    @cached_property
+    def tip(self) -> IntArray:
+        """Vertex that each half-edge leads to, int64 ``[H]``."""
+        return self.faces[:, [1, 2, 0]].reshape(-1)
 
     @staticmethod
     def next(half_edge: IntArray) -> IntArray:
         """The half-edge that follows in the same face."""
-        return half_edge + np.where(half_edge % 3 == 2, -2, 1)
+        return following(half_edge)
 
     @property
     def is_closed(self) -> bool:
         """Whether every edge has a face on either side."""
-        return bool((self.twin[self.edge_halfedge] >= 0).all())
+        return bool((self.twin >= 0).all())
 
 
 def build_half_edges(faces: IntArray, num_vertices: int) -> HalfEdges:
-    """Find twins by sorting the undirected edges.
+    """Find twins in linear time, among the half-edges round the lower end of each edge.
 
     Parameters
     ----------
     faces : int64 [F, 3]
-        No repeated corners and no duplicates; of any orientation.
+        Of any orientation; half-edges from a vertex to itself have no twin and belong to no edge.
     num_vertices : int
 
     Returns
     -------
     HalfEdges
     """
-    origin = faces.ravel()
-    tip = faces[:, [1, 2, 0]].ravel()
-    key = np.minimum(origin, tip) * num_vertices + np.maximum(origin, tip)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    start = np.flatnonzero(np.diff(key, prepend=-1))
-    count = np.diff(start, append=len(key))
-    first = order[start]
-    second = order[np.minimum(start + 1, len(key) - 1)] if len(key) else first
-    matched = (count == 2) & (origin[first] == tip[second])
-    twin = np.full(len(origin), -1, dtype=np.int64)
-    twin[first[matched]] = second[matched]
-    twin[second[matched]] = first[matched]
-    bad = first[~matched & (count > 1)]
-    irregular = np.zeros(num_vertices, dtype=bool)
-    irregular[origin[bad]] = irregular[tip[bad]] = True
-    return HalfEdges(origin, tip, twin, first, irregular, num_vertices)
+    return HalfEdges(faces, num_vertices, *half_edges(faces, num_vertices))
 
 
 def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:

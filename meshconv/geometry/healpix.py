@@ -6,10 +6,13 @@ import functools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from meshconv.errors import InputError
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.exterior import SurfaceComplex
+from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.point_sphere import PointSphere
 from meshconv.geometry.sphere import Array, Index, polar_frames, sphere_edges, unit_vectors
 
 if TYPE_CHECKING:
@@ -121,18 +124,32 @@ class HealpixSphere:
             float64; lengths in radians; ``scale`` is the pixel size ``sqrt(4 pi / npix)``.
         """
         nest = self.pixel_order == "nest"
-        around = _healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest)
+        around = np.sort(_healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest).T, axis=1)
         valid = around >= 0
-        dst = np.broadcast_to(np.arange(self.npix), around.shape)[valid]
-        pairs = np.unique(np.stack([dst, around[valid]], axis=1), axis=0)  # nside 1 repeats some
-        dst, src = pairs[:, 0], pairs[:, 1]
+        valid[:, 1:] &= around[:, 1:] != around[:, :-1]  # nside 1 repeats some
+        src, dst_ptr = around[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
+        dst = np.repeat(np.arange(self.npix), np.diff(dst_ptr))
         points, frames = self.xyz, self.frames
-        edges = sphere_edges(points, frames, points, frames, src, dst)
+        radius, angle, transporter = map(torch.from_numpy, sphere_edges(points, frames, points, frames, src, dst))
         area = 4 * np.pi / self.npix
-        areas = np.full(self.npix, area)
-        return GaugeGraph.from_edges(
-            src, dst, *edges, frames=frames, positions=points, areas=areas, scale=area**0.5
+        return GaugeGraph.from_rows(
+            torch.from_numpy(dst_ptr),
+            torch.from_numpy(src),
+            radius,
+            wrap_angle(angle),
+            wrap_angle(transporter),
+            frames=torch.from_numpy(frames),
+            positions=torch.from_numpy(points),
+            areas=torch.full((self.npix,), area, dtype=torch.float64),
+            scale=area**0.5,
         )
+
+    def surface_complex(self) -> SurfaceComplex:
+        """Delaunay triangles between the pixel centres, for the layers of exact vector calculus.
+
+        Points, frames and numbering are those of :meth:`gauge_graph`; edges are the sides of triangles.
+        """
+        return PointSphere(self.xyz).surface_complex()
 
     def parents(self) -> Index:
         """Pixel of the sphere with half the nside that contains each pixel, ``[npix]``, in the same order."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.graph_validation import EDGE_FIELDS
 from meshconv.geometry.rows import compressed_rows
 
 
@@ -80,6 +83,65 @@ class Pooling:
             reflected=reflected,
         )
 
+    @staticmethod
+    def batch(poolings: Sequence[Pooling]) -> Pooling:
+        """Clusters of the disjoint union of the surfaces, in the order given."""
+        fine = [0, *accumulate(p.num_fine for p in poolings)]
+        coarse = [0, *accumulate(p.num_coarse for p in poolings)]
+        reflected = None
+        if any(p.reflected is not None for p in poolings):
+            still = [torch.zeros_like(p.parent, dtype=torch.bool) for p in poolings]
+            both = zip(poolings, still, strict=True)
+            reflected = torch.cat([s if p.reflected is None else p.reflected for p, s in both])
+        starts = [p.child_ptr[:-1] + f for p, f in zip(poolings, fine, strict=False)]
+        return Pooling(
+            parent=torch.cat([p.parent + c for p, c in zip(poolings, coarse, strict=False)]),
+            child_ptr=torch.cat([*starts, starts[0].new_tensor([fine[-1]])]),
+            child=torch.cat([p.child + f for p, f in zip(poolings, fine, strict=False)]),
+            reflected=reflected,
+            **{k: torch.cat([getattr(p, k) for p in poolings]) for k in EDGE_FIELDS},
+        )
+
+    def unbatch(self, fine_ptr: Tensor, coarse_ptr: Tensor) -> list[Pooling]:
+        """The poolings of a batch whose surfaces' points these are on both sides, the inverse of :meth:`batch`."""
+        fine, coarse = fine_ptr.tolist(), coarse_ptr.tolist()
+        return [
+            Pooling(
+                parent=self.parent[f0:f1] - c0,
+                child_ptr=self.child_ptr[c0 : c1 + 1] - f0,
+                child=self.child[f0:f1] - f0,
+                reflected=None if self.reflected is None else self.reflected[f0:f1],
+                **{k: getattr(self, k)[f0:f1] for k in EDGE_FIELDS},
+            )
+            for f0, f1, c0, c1 in zip(fine[:-1], fine[1:], coarse[:-1], coarse[1:], strict=True)
+        ]
+
+    def validate(self) -> None:
+        """Raise ``ValueError`` naming what is wrong: shapes, ranges, empty clusters, order, non-finite numbers."""
+        fine, coarse = self.num_fine, self.num_coarse
+        for name in ("child", *EDGE_FIELDS):
+            found = tuple(getattr(self, name).shape)
+            if found != (fine,):
+                raise ValueError(f"{name} of a pooling has shape {found}, expected ({fine},)")
+        if self.reflected is not None and (self.reflected.shape != (fine,) or self.reflected.dtype != torch.bool):
+            found = self.reflected.dtype, tuple(self.reflected.shape)
+            raise ValueError(f"reflected of a pooling is {found}, expected bool ({fine},)")
+        for name in EDGE_FIELDS:
+            bad = (~torch.isfinite(getattr(self, name))).nonzero()
+            if len(bad):
+                raise ValueError(f"{name} of a pooling is not finite in {len(bad)} places, first at {bad[0].tolist()}")
+        if fine and not (int(self.parent.min()) >= 0 and int(self.parent.max()) < coarse):
+            span = f"{int(self.parent.min())}..{int(self.parent.max())}"
+            raise ValueError(f"parents are {span}, out of range for {coarse} clusters")
+        if bool((self.child_ptr.diff() <= 0).any()):
+            raise ValueError("a cluster has no members")
+        if not torch.equal(self.child, torch.argsort(self.parent, stable=True)):
+            raise ValueError("child does not belong to parent; use Pooling.from_parents")
+        if not torch.equal(self.child_ptr, compressed_rows(self.parent, coarse)):
+            raise ValueError("child_ptr does not belong to parent; use Pooling.from_parents")
+        if fine and float(self.log_radius.min()) < 0:
+            raise ValueError(f"log_radius of a pooling has negative values, down to {float(self.log_radius.min()):g}")
+
     def to(self, *args: Any, **kwargs: Any) -> Pooling:
         """Move or cast, as :meth:`GaugeGraph.to`."""
         moved = {}
@@ -118,6 +180,55 @@ class Hierarchy:
     @property
     def num_vertices(self) -> int:
         return self.levels[0].num_vertices
+
+    @property
+    def num_graphs(self) -> int:
+        """Surfaces of a batch."""
+        return self.levels[0].num_graphs
+
+    @staticmethod
+    def batch(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
+        """Disjoint union on every level, in the order given; each surface keeps its own numbers bit for bit.
+
+        Raises
+        ------
+        ValueError
+            An empty list, or different numbers of levels.
+        """
+        hierarchies = list(hierarchies)
+        depths = [len(h.levels) for h in hierarchies]
+        if len(set(depths)) != 1:
+            raise ValueError(f"hierarchies of a batch need one number of levels, got {depths}")
+        levels = [GaugeGraph.batch(graphs) for graphs in zip(*(h.levels for h in hierarchies), strict=True)]
+        return Hierarchy(levels, [Pooling.batch(pools) for pools in zip(*(h.pools for h in hierarchies), strict=True)])
+
+    def unbatch(self) -> list[Hierarchy]:
+        """The surfaces of a batch, the inverse of :meth:`batch`."""
+        levels = [g.unbatch() for g in self.levels]
+        steps = zip(self.pools, self.levels[:-1], self.levels[1:], strict=True)
+        pools = [p.unbatch(fine.graph_ptr, coarse.graph_ptr) for p, fine, coarse in steps]
+        return [
+            Hierarchy([graphs[k] for graphs in levels], [parts[k] for parts in pools]) for k in range(self.num_graphs)
+        ]
+
+    def validate(self) -> None:
+        """Raise ``ValueError`` naming the level or step and what is wrong with it."""
+        for k, graph in enumerate(self.levels):
+            try:
+                graph.validate()
+            except ValueError as error:
+                raise ValueError(f"level {k}: {error}") from error
+        for k, (pool, fine, coarse) in enumerate(zip(self.pools, self.levels[:-1], self.levels[1:], strict=True)):
+            try:
+                pool.validate()
+            except ValueError as error:
+                raise ValueError(f"level {k} to {k + 1}: {error}") from error
+            if fine.num_graphs != coarse.num_graphs:
+                sizes = [g.num_graphs for g in self.levels]
+                raise ValueError(f"levels have {sizes} surfaces")
+            crossing = int((fine.batch_index != coarse.batch_index[pool.parent]).sum())
+            if crossing:
+                raise ValueError(f"level {k} to {k + 1}: {crossing} points have their parent on another surface")
 
     def random_gauge(self, generator: torch.Generator | None = None) -> list[Tensor]:
         """One random gauge per level, for :meth:`change_gauge`."""

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.geometry.coarsening import coarsen
 from meshconv.geometry.defects import Defects, find_defects
-from meshconv.geometry.fans import (
-    FloatArray,
-    VertexFans,
-    corner_angles,
-    dot,
-    fan_directions,
-    sum_at,
-    unfold_fans,
-)
+from meshconv.geometry.exterior import SurfaceComplex
+from meshconv.geometry.fans import FloatArray, VertexFans, dot, unfold_fans
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.geodesics import geodesic_graph
 from meshconv.geometry.halfedges import HalfEdges, IntArray
+from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.geometry.orientation_cover import unoriented_graph
 from meshconv.geometry.origin import Origin
-from meshconv.geometry.repair import Isolated, OnDefect, clean_surface, repair_surface
-from meshconv.geometry.transport import Edges, align_frames, levi_civita, normal_aligning, tangent_frames
+from meshconv.geometry.repair import Isolated, OnDefect, clean_surface, is_clean, repair_surface
+from meshconv.geometry.transport import OneRing, align_frames, levi_civita, normal_aligning, one_ring
+from meshconv.ops.surface import face_geometry, vertex_normals
 
 # Squares of lengths stay far from the ends of the float64 range between these bounds.
 _SMALLEST, _LARGEST = 1e-100, 1e100
+
+
+class _Measures(NamedTuple):
+    corner_angles: FloatArray
+    face_areas: FloatArray
+    vertex_areas: FloatArray
+    vertex_normals: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +95,15 @@ class TriangleMesh:
             raise InputError(
                 f"{where}faces have shape {faces.shape} and type {faces.dtype}; give three integers per face"
             )
-        bad = np.flatnonzero(~np.isfinite(vertices).all(axis=1))
-        if len(bad):
+        if not np.isfinite(vertices).all():
+            bad = np.flatnonzero(~np.isfinite(vertices).all(axis=1))
             raise InputError(
                 f"{where}{len(bad)} of {len(vertices)} vertices have NaN or infinite coordinates, "
                 f"the first is vertex {bad[0]}; remove them or export the mesh again"
             )
         faces = np.ascontiguousarray(faces, dtype=np.int64)
-        bad = np.flatnonzero(((faces < 0) | (faces >= len(vertices))).any(axis=1))
-        if len(bad):
+        if faces.min(initial=0) < 0 or faces.max(initial=0) >= len(vertices):
+            bad = np.flatnonzero(((faces < 0) | (faces >= len(vertices))).any(axis=1))
             raise InputError(
                 f"{where}{len(bad)} of {len(faces)} faces name a vertex that does not exist, the first is face "
                 f"{bad[0]} with {faces[bad[0]].tolist()}; indices run from 0 to {len(vertices) - 1}"
@@ -140,15 +146,11 @@ class TriangleMesh:
         disagree in orientation they are turned to agree (:func:`orient_consistently`), and a closed
         surface that is inside out, by its volume, is turned as a whole: normals point outward.
         """
-        return self._surface_half_edges[0]
-
-    @property
-    def half_edges(self) -> HalfEdges:
-        """Half-edges of :attr:`surface`."""
-        return self._surface_half_edges[1]
+        return self.half_edges.faces
 
     @cached_property
-    def _surface_half_edges(self) -> tuple[IntArray, HalfEdges]:
+    def half_edges(self) -> HalfEdges:
+        """Half-edges of :attr:`surface`."""
         return clean_surface(self._points, self.faces)
 
     @cached_property
@@ -183,6 +185,9 @@ class TriangleMesh:
         >>> str(mesh.origin.changes), mesh.to_original_faces(np.array([5.0]))
         ('1 degenerate faces removed, 1 duplicate faces removed', array([ 5., nan, nan]))
         """
+        stays = isolated == "keep" or (isolated == "drop" and bool((self.fans.reference >= 0).all()))
+        if stays and on_defect in get_args(OnDefect) and self._is_clean:
+            return self._with_origin()
         if on_defect == "error":
             problems = self.defects.problems(isolated == "drop")
             if problems:
@@ -200,6 +205,19 @@ class TriangleMesh:
             self._origin.then(step),
         )
 
+    @cached_property
+    def _is_clean(self) -> bool:
+        if self.surface is not self.faces:
+            return False
+        return is_clean(self._points, self.half_edges, self.fans, self.corner_angles, self.face_areas)
+
+    def _with_origin(self) -> TriangleMesh:
+        mesh = replace(self, origin=self._origin)
+        # What was derived from the same vertices and faces holds for it too.
+        names = {f.name for f in fields(self)}
+        vars(mesh).update({name: value for name, value in vars(self).items() if name not in names})
+        return mesh
+
     @property
     def _origin(self) -> Origin:
         return self.origin or Origin.identity(self.num_vertices, self.num_faces)
@@ -213,57 +231,46 @@ class TriangleMesh:
         return self._origin.to_original_faces(values, fill)
 
     @cached_property
+    def _measures(self) -> _Measures:
+        h = self.half_edges
+        corners, vectors = face_geometry(self._points, h.faces)
+        normals, areas = vertex_normals(vectors, corners.reshape(-1), h.vertex_ptr, h.outgoing)
+        square = self._unit**2
+        return _Measures(corners, np.sqrt(dot(vectors, vectors)) * square, areas * square, normals)
+
+    @property
     def corner_angles(self) -> FloatArray:
         """Angles of :attr:`surface`'s corners, float64 ``[F', 3]``, radians."""
-        return corner_angles(self._points, self.surface)
+        return self._measures.corner_angles
 
     @cached_property
     def fans(self) -> VertexFans:
         """Corner angles summed round every vertex."""
-        return unfold_fans(self.half_edges, self.corner_angles.ravel())
+        return unfold_fans(self.half_edges, self.corner_angles.reshape(-1))
 
-    @cached_property
-    def _face_vectors(self) -> FloatArray:
-        a, b, c = self._points[self.surface.T]
-        return 0.5 * np.cross(b - a, c - a)
-
-    @cached_property
+    @property
     def face_areas(self) -> FloatArray:
         """Areas of :attr:`surface`'s faces, float64 ``[F']``."""
-        return np.sqrt(dot(self._face_vectors, self._face_vectors)) * self._unit**2
+        return self._measures.face_areas
 
     @property
     def area(self) -> float:
         """Total area."""
         return float(self.face_areas.sum())
 
-    @cached_property
+    @property
     def vertex_areas(self) -> FloatArray:
         """A third of the faces round each vertex, float64 ``[V]``; they sum to :attr:`area`."""
-        thirds = np.repeat(self.face_areas / 3, 3)
-        return sum_at(self.surface.ravel(), thirds, self.num_vertices)
+        return self._measures.vertex_areas
 
-    @cached_property
+    @property
     def vertex_normals(self) -> FloatArray:
         """Outward unit normals, float64 ``[V, 3]``: face normals weighted by their angle at the vertex.
 
         The weights make the normal independent of how flat parts are cut into triangles. Where the sum vanishes,
         the normal of one face stands in; a vertex without area has the z axis.
         """
-        length = np.sqrt(dot(self._face_vectors, self._face_vectors))[:, None]
-        faces = self._face_vectors / np.where(length > 0, length, 1.0)
-        corners = self.surface.ravel()
-        weighted = (self.corner_angles[:, :, None] * faces[:, None, :]).reshape(-1, 3)
-        total = np.stack([sum_at(corners, w, self.num_vertices) for w in weighted.T], axis=1)
-        norm = np.sqrt(dot(total, total))
-        lost = np.flatnonzero(norm < 1e-12)
-        if len(lost):
-            stand_in = np.tile([0.0, 0.0, 1.0], (self.num_vertices, 1))
-            solid = np.repeat(length[:, 0] > 0, 3)
-            stand_in[corners[solid]] = np.repeat(faces, 3, axis=0)[solid]
-            total[lost] = stand_in[lost]
-            norm[lost] = 1.0
-        return total / norm[:, None]
+        return self._measures.vertex_normals
 
     @cached_property
     def angle_defects(self) -> FloatArray:
@@ -275,8 +282,8 @@ class TriangleMesh:
         return np.where(self.fans.reference >= 0, flat - self.fans.total, 0.0)
 
     @cached_property
-    def _directions(self) -> tuple[FloatArray, FloatArray]:
-        return fan_directions(self.half_edges, self.corner_angles.ravel(), self.fans)
+    def _ring(self) -> OneRing:
+        return one_ring(self.half_edges, self.corner_angles.reshape(-1), self.fans)
 
     @cached_property
     def frames(self) -> FloatArray:
@@ -285,13 +292,7 @@ class TriangleMesh:
         e1 is where the intrinsic angle 0 is found in space: the direction of the reference half-edge, corrected by
         the mean over all edges (:func:`~meshconv.geometry.transport.align_frames`).
         """
-        reference = self.fans.reference
-        direction = np.zeros((self.num_vertices, 3))
-        has_face = np.flatnonzero(reference >= 0)
-        tip = self.half_edges.tip[reference[has_face]]
-        direction[has_face] = self._points[tip] - self._points[has_face]
-        frames = tangent_frames(self.vertex_normals, direction)
-        return align_frames(self._points, frames, self.half_edges, self._directions, self.fans)
+        return align_frames(self._points, self.vertex_normals, self.half_edges, self._ring, self.fans)
 
     def gauge_graph(
         self,
@@ -347,29 +348,40 @@ class TriangleMesh:
             return unoriented_graph(self, transport, rings=rings, radius=radius, nearest=nearest)
         if extent:
             return geodesic_graph(self, transport, rings or 0, np.inf if radius is None else radius, nearest or 0)
-        half_edges = self.half_edges
-        edges: Edges
+        ring = self._ring
         if transport == "levi_civita":
-            edges = levi_civita(self._points, self.frames, half_edges, self._directions, self.fans)
+            maps = levi_civita(self._points, self.frames, ring, self.fans)
         elif transport == "normal_aligning":
-            one = half_edges.edge_halfedge
-            i, j = half_edges.origin[one], half_edges.tip[one]
-            src, dst = np.concatenate([i, j]), np.concatenate([j, i])
-            edges = normal_aligning(self._points, self.frames, src, dst)
+            dst = np.repeat(np.arange(self.num_vertices), np.diff(ring.ptr))
+            maps = normal_aligning(self._points, self.frames, ring.src, dst)
         else:
             raise ValueError(f"transport {transport!r} is not known; use 'levi_civita' or 'normal_aligning'")
         used = int((self.fans.reference >= 0).sum())
-        return GaugeGraph.from_edges(
-            edges.src,
-            edges.dst,
-            edges.log_radius * self._unit,
-            edges.log_angle,
-            edges.transporter,
-            frames=self.frames,
-            positions=self.vertices,
-            areas=self.vertex_areas,
-            scale=np.sqrt(self.area / used),
+        ptr, src, reverse, *values = map(torch.from_numpy, (*ring[:3], *maps, self.frames, self.vertex_areas))
+        log_radius, log_angle, transporter, frames, areas = values
+        return GaugeGraph.from_rows(
+            ptr,
+            src,
+            log_radius.mul_(self._unit),
+            log_angle,
+            transporter,
+            frames=frames,
+            positions=torch.from_numpy(np.require(self.vertices, requirements="W")),
+            areas=areas,
+            scale=math.sqrt(self.area / used),
+            reverse=reverse,
         )
+
+    def surface_complex(self) -> SurfaceComplex:
+        """Vertices, edges and triangles of :attr:`surface` for the layers of exact vector calculus."""
+        return SurfaceComplex.from_faces(self.gauge_graph(), self.surface)
+
+    def hierarchy(self, num_levels: int, ratio: float = 4, **options: Any) -> Hierarchy:
+        """Gauge graphs from fine to coarse, each with 1 / ``ratio`` of the points, and the pooling between them.
+
+        See :func:`~meshconv.geometry.coarsening.coarsen`; ``options`` are those of :meth:`gauge_graph`, for the finest.
+        """
+        return coarsen(self, num_levels, ratio, **options)
 
     def check_area(self) -> None:
         """Raise ``InputError`` if there is nothing to compute on: no faces, or no area."""

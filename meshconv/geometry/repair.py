@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from meshconv.geometry.defects import (
+    WIDE,
     BoolArray,
     corner_fans,
     duplicates,
@@ -21,7 +22,7 @@ from meshconv.geometry.defects import (
     repeated_corners,
     zero_edges,
 )
-from meshconv.geometry.fans import FloatArray
+from meshconv.geometry.fans import FloatArray, VertexFans
 from meshconv.geometry.halfedges import HalfEdges, IntArray, build_half_edges, orient_consistently
 from meshconv.geometry.origin import Changes, Origin, first_of
 
@@ -32,28 +33,42 @@ Isolated = Literal["keep", "drop"]
 _ROUNDS = 32
 
 
-def clean_surface(points: FloatArray, faces: IntArray) -> tuple[IntArray, HalfEdges]:
+def clean_surface(points: FloatArray, faces: IntArray) -> HalfEdges:
     """The faces that can be computed on, turned to agree and, on a closed surface, outward.
 
     Faces with a repeated vertex and all but the first on the same three vertices are left out.
     """
-    faces = _without(faces, repeated_corners(faces))
-    return _orient(points, _without(faces, duplicates(faces)))
-
-
-def _without(faces: IntArray, bad: BoolArray) -> IntArray:
-    return faces[~bad] if bad.any() else faces
-
-
-def _orient(points: FloatArray, faces: IntArray) -> tuple[IntArray, HalfEdges]:
     half_edges = build_half_edges(faces, len(points))
+    if not half_edges.proper:
+        faces = faces[~repeated_corners(faces)]
+        half_edges = build_half_edges(faces[~duplicates(faces)], len(points))
+    return _orient(points, half_edges)
+
+
+def _orient(points: FloatArray, half_edges: HalfEdges) -> HalfEdges:
     if half_edges.irregular.any():
-        faces = orient_consistently(faces, len(points))
-        half_edges = build_half_edges(faces, len(points))
-    if points_inward(points, faces, half_edges):
-        faces = np.ascontiguousarray(faces[:, ::-1])
-        half_edges = build_half_edges(faces, len(points))
-    return faces, half_edges
+        half_edges = build_half_edges(orient_consistently(half_edges.faces, len(points)), len(points))
+    if points_inward(points, half_edges):
+        half_edges = build_half_edges(np.ascontiguousarray(half_edges.faces[:, ::-1]), len(points))
+    return half_edges
+
+
+def is_clean(
+    points: FloatArray, half_edges: HalfEdges, fans: VertexFans, corners: FloatArray, areas: FloatArray
+) -> bool:
+    """Whether a surface certainly has nothing to repair; a fraction of the work of repairing it.
+
+    False does not mean that something is wrong.
+    """
+    if not half_edges.proper or half_edges.irregular.any():
+        return False
+    if not (fans.regular | (fans.reference < 0)).all():
+        return False
+    if not (corners.min(initial=np.inf) > WIDE and areas.min(initial=np.inf) > 0):
+        return False
+    # Open edges can lie on each other only if their ends do.
+    border = points[fans.is_boundary]
+    return bool((places(border) == np.arange(len(border))).all())
 
 
 @dataclass
@@ -139,7 +154,7 @@ def repair_surface(
             _cut_apart(work)
             if np.array_equal(before, work.faces):
                 break
-        work.turn(_orient(work.points, work.faces)[0])
+        work.turn(_orient(work.points, build_half_edges(work.faces, len(work.points))).faces)
     elif on_defect == "drop":
         _drop(work)
     else:

@@ -54,6 +54,20 @@ def sphere_edges(
     ValueError
         If a pair is antipodal: the log map is not defined there.
     """
+    edges = np.empty((3, len(src)))
+    for first in range(0, len(src), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        edges[:, some] = _some_edges(src_points, src_frames, dst_points, dst_frames, src[some], dst[some])
+    return edges[0], edges[1], edges[2]
+
+
+_AT_ONCE = 1 << 16
+"""Edges at a time: what is computed on the way stays in cache, and the memory for it small."""
+
+
+def _some_edges(
+    src_points: Array, src_frames: Array, dst_points: Array, dst_frames: Array, src: Index, dst: Index
+) -> tuple[Array, Array, Array]:
     p, q = dst_points[dst], src_points[src]
     c = np.einsum("ei,ei->e", p, q)
     if len(c) and c.min() < -1 + 1e-12:

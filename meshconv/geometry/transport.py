@@ -4,72 +4,89 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
+from meshconv.geometry.fans import VertexFans
+from meshconv.geometry.halfedges import HalfEdges
+from meshconv.ops import surface
+from meshconv.ops.surface_reference import FloatArray, IntArray
+from meshconv.ops.surface_reference import tangent_frames as tangent_frames
 
-from meshconv.geometry.fans import FloatArray, VertexFans, dot, sum_at
-from meshconv.geometry.halfedges import HalfEdges, IntArray
 
+class OneRing(NamedTuple):
+    """Both directions of every edge, sorted by target and then source, and where each leads seen from its target.
 
-class Edges(NamedTuple):
-    """Directed edges with what :class:`~meshconv.geometry.gauge_graph.GaugeGraph` wants to know of them."""
+    Attributes
+    ----------
+    ptr : int64 [V + 1]
+        Edges of target ``v`` are ``ptr[v]:ptr[v + 1]``.
+    src : int64 [E]
+    reverse : int64 [E]
+        The other direction of each edge. So the edges that leave ``v`` are ``reverse[ptr[v]:ptr[v + 1]]``.
+    direction : float64 [E]
+        Scaled angle of the source from the target's reference half-edge, in [0, 2 pi]; without meaning at vertices
+        that are not regular.
+    """
 
+    ptr: IntArray
     src: IntArray
-    dst: IntArray
+    reverse: IntArray
+    direction: FloatArray
+
+
+class LogMaps(NamedTuple):
+    """What :class:`~meshconv.geometry.gauge_graph.GaugeGraph` wants to know of each edge; angles in [-pi, pi]."""
+
     log_radius: FloatArray
     log_angle: FloatArray
     transporter: FloatArray
 
 
-def align_frames(
-    points: FloatArray,
-    frames: FloatArray,
-    half_edges: HalfEdges,
-    directions: tuple[FloatArray, FloatArray],
-    fans: VertexFans,
-) -> FloatArray:
-    r"""Turn each frame so that intrinsic angles and projected edges agree as well as they can.
-
-    The turn is the mean of the difference, :math:`\arg \sum_j z_{ij} e^{-i\varphi_{ij}}` with the projected edges
-    :math:`z_{ij}` as complex numbers. So no edge is singled out, and what is computed from frames and
-    what is computed from angles fit together the same way whichever half-edge is the reference.
+def one_ring(half_edges: HalfEdges, corners: FloatArray, fans: VertexFans) -> OneRing:
+    """The edges as seen from their ends.
 
     Parameters
     ----------
-    points : float64 [V, 3]
-    frames : float64 [V, 3, 3]
     half_edges : HalfEdges
-    directions : pair of float64 [E]
-        From :func:`fan_directions`.
+    corners : float64 [H]
     fans : VertexFans
-        Vertices that are not regular keep their frames.
+
+    Returns
+    -------
+    OneRing
+    """
+    h = half_edges
+    return OneRing(*surface.one_ring(h.faces, h.twin, h.edge_halfedge, corners, fans.angle, fans.scale))
+
+
+def align_frames(
+    points: FloatArray, normals: FloatArray, half_edges: HalfEdges, ring: OneRing, fans: VertexFans
+) -> FloatArray:
+    r"""Frames round the normals, turned so that intrinsic angles and projected edges agree as well as they can.
+
+    They begin with e1 along the reference half-edge (where it is zero or parallel to the normal, along the coordinate
+    axis farthest from it). The turn is the mean of the difference, :math:`\arg \sum_j z_{ij} e^{-i\varphi_{ij}}`
+    with the projected edges :math:`z_{ij}` as complex numbers. So no edge is singled out, and what is computed
+    from frames and what is computed from angles fit together the same way whichever half-edge is the reference.
+
+    Parameters
+    ----------
+    points, normals : float64 [V, 3]
+    half_edges : HalfEdges
+    ring : OneRing
+    fans : VertexFans
+        Frames of vertices that are not regular are not turned.
 
     Returns
     -------
     float64 [V, 3, 3]
+        Rows e1, e2, n; right-handed.
     """
-    v = half_edges.num_vertices
-    one = half_edges.edge_halfedge
-    ends = np.concatenate([half_edges.origin[one], half_edges.tip[one]])
-    vector = points[half_edges.tip[one]] - points[half_edges.origin[one]]
-    vector = np.concatenate([vector, -vector])
-    angle = np.concatenate(directions)
-    x, y = dot(frames[ends, 0], vector), dot(frames[ends, 1], vector)
-    cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.arctan2(sum_at(ends, y * cos - x * sin, v), sum_at(ends, x * cos + y * sin, v))
-    turn[~fans.regular] = 0.0
-    c, s = np.cos(turn)[:, None], np.sin(turn)[:, None]
-    e1, e2, n = frames[:, 0], frames[:, 1], frames[:, 2]
-    return np.stack([c * e1 + s * e2, c * e2 - s * e1, n], axis=1)
+    return surface.aligned_frames(
+        points, normals, half_edges.faces, fans.reference, fans.regular, ring.ptr, ring.src, ring.direction
+    )
 
 
-def levi_civita(
-    points: FloatArray,
-    frames: FloatArray,
-    half_edges: HalfEdges,
-    directions: tuple[FloatArray, FloatArray],
-    fans: VertexFans,
-) -> Edges:
-    r"""Both directions of every edge with the discrete Levi-Civita transport.
+def levi_civita(points: FloatArray, frames: FloatArray, ring: OneRing, fans: VertexFans) -> LogMaps:
+    r"""The discrete Levi-Civita transport along every edge.
 
     With :math:`\varphi_{ij}` the scaled angle of the half-edge i -> j from the reference half-edge of i,
 
@@ -85,40 +102,23 @@ def levi_civita(
     points : float64 [V, 3]
     frames : float64 [V, 3, 3]
         From :func:`align_frames`.
-    half_edges : HalfEdges
-    directions : pair of float64 [E]
-        From :func:`fan_directions`.
+    ring : OneRing
     fans : VertexFans
 
     Returns
     -------
-    Edges
-        2 E of them, angles in no particular branch.
+    LogMaps
+        Of the edges of ``ring``.
 
     References
     ----------
     Knoppel, Crane, Pinkall, Schroeder, "Globally optimal direction fields", 2013.
     Sharp, Soliman, Crane, "The vector heat method", 2019.
     """
-    one = half_edges.edge_halfedge
-    i, j = half_edges.origin[one], half_edges.tip[one]
-    vector = points[j] - points[i]
-    angle_ij, angle_ji = (angle.copy() for angle in directions)
-    for angle, base, sign in ((angle_ij, i, 1.0), (angle_ji, j, -1.0)):
-        loose = np.flatnonzero(~fans.regular[base])
-        angle[loose] = direction_angle(frames[base[loose]], sign * vector[loose])
-    transporter = angle_ji + np.pi - angle_ij
-    radius = np.sqrt(dot(vector, vector))
-    return Edges(
-        np.concatenate([i, j]),
-        np.concatenate([j, i]),
-        np.concatenate([radius, radius]),
-        np.concatenate([angle_ji, angle_ij]),
-        np.concatenate([transporter, -transporter]),
-    )
+    return LogMaps(*surface.levi_civita(points, frames, fans.regular, *ring))
 
 
-def normal_aligning(points: FloatArray, frames: FloatArray, src: IntArray, dst: IntArray) -> Edges:
+def normal_aligning(points: FloatArray, frames: FloatArray, src: IntArray, dst: IntArray) -> LogMaps:
     r"""Log map by projecting the chord, transport by the smallest rotation of one normal onto the other.
 
     The choice of GEM-CNN's code; it needs no faces, only points with frames. Of that rotation only the turn in the
@@ -138,54 +138,11 @@ def normal_aligning(points: FloatArray, frames: FloatArray, src: IntArray, dst: 
 
     Returns
     -------
-    Edges
-        ``src`` and ``dst`` as given; coincident points have radius 0 and angle 0.
+    LogMaps
+        Of the pairs given; coincident points have radius 0 and angle 0.
 
     References
     ----------
     de Haan, Weiler, Cohen, Welling, "Gauge equivariant mesh CNNs", 2021.
     """
-    vector = points[src] - points[dst]
-    there, here = frames[src], frames[dst]
-    sine = dot(here[:, 1], there[:, 0]) - dot(here[:, 0], there[:, 1])
-    cosine = dot(here[:, 0], there[:, 0]) + dot(here[:, 1], there[:, 1])
-    return Edges(
-        src,
-        dst,
-        np.sqrt(dot(vector, vector)),
-        direction_angle(here, vector),
-        np.arctan2(sine, cosine),
-    )
-
-
-def direction_angle(frames: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Angle of the projection of each vector on its frame's tangent plane; 0 where nothing is left."""
-    return np.arctan2(dot(frames[:, 1], vectors), dot(frames[:, 0], vectors))
-
-
-def tangent_frames(normals: FloatArray, directions: FloatArray) -> FloatArray:
-    """Right-handed frames with e1 along the projection of ``directions``.
-
-    Parameters
-    ----------
-    normals : float64 [V, 3]
-        Of unit length.
-    directions : float64 [V, 3]
-        Of any length; where one is zero or parallel to the normal, the coordinate axis farthest from the normal
-        takes its place.
-
-    Returns
-    -------
-    float64 [V, 3, 3]
-        Rows e1, e2, n.
-    """
-    length = np.sqrt(dot(directions, directions))
-    e1 = directions / np.where(length > 0, length, 1.0)[:, None]
-    e1 -= dot(e1, normals)[:, None] * normals
-    lost = np.flatnonzero(dot(e1, e1) < 1e-16)
-    e1[lost] = np.eye(3)[np.abs(normals[lost]).argmin(axis=1)]
-    # Twice is enough: the second projection removes the first one's rounding error.
-    for _ in range(2):
-        e1 -= dot(e1, normals)[:, None] * normals
-        e1 /= np.sqrt(dot(e1, e1))[:, None]
-    return np.stack([e1, np.cross(normals, e1), normals], axis=1)
+    return LogMaps(*surface.normal_aligning(points, frames, src, dst))

@@ -7,15 +7,16 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import GaugeConv, GlobalPool, ResidualBlock
+from meshconv.nn import GlobalPool, ResidualBlock
+from meshconv.nn.block import LayerName, surface_layer
 
 
 class ShapeClassifier(nn.Module):
     """Gauge-equivariant residual network on one surface at its own resolution, with invariant class scores.
 
-    A convolution, residual blocks, a dense layer on each point's scalars and field lengths, the mean over the
-    surface, and a linear classifier. No step depends on the gauge, the order of vertices or the batch a mesh is in
-    (batch norm in training excepted).
+    A convolution (or attention, or messages), residual blocks, a dense layer on each point's scalars and field lengths,
+    the mean over the surface, and a linear classifier. No step depends on the gauge, the order of vertices or the batch
+    a mesh is in (batch norm in training excepted).
 
     Parameters
     ----------
@@ -34,6 +35,9 @@ class ShapeClassifier(nn.Module):
         Units of the dense layer before the mean.
     dropout
         Share of pooled features dropped in training.
+    layer
+        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        :class:`~meshconv.nn.ResidualBlock`.
     """
 
     def __init__(
@@ -47,14 +51,15 @@ class ShapeClassifier(nn.Module):
         cutoff: float = 2.0,
         width: int = 64,
         dropout: float = 0.2,
+        layer: LayerName = "conv",
     ):
         super().__init__()
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
         hidden = self.in_type.like([channels] * (max_order + 1))
-        self.stem = GaugeConv(self.in_type, hidden, rings=rings, cutoff=cutoff)
+        self.stem = surface_layer(layer, self.in_type, hidden, rings=rings, cutoff=cutoff)
         self.blocks = nn.ModuleList(
-            ResidualBlock(hidden, hidden, rings=rings, cutoff=cutoff) for _ in range(blocks)
+            ResidualBlock(hidden, hidden, layer, rings=rings, cutoff=cutoff) for _ in range(blocks)
         )
         self.invariants = InvariantLayers(hidden, width)
         self.pool = GlobalPool(self.invariants.out_type, "area")

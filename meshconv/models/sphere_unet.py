@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import ClusterPool, ClusterUnpool, GaugeConv, ResidualBlock
+from meshconv.nn import ClusterPool, ClusterUnpool, ResidualBlock
+from meshconv.nn.block import LayerName, surface_layer
 
 
 class SphereUNet(nn.Module):
@@ -31,6 +32,9 @@ class SphereUNet(nn.Module):
         Units and number of the dense layers that end the network; they see the input fields of the point as well.
     dropout
         Share of the last features dropped in training.
+    layer
+        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        :class:`~meshconv.nn.ResidualBlock`.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class SphereUNet(nn.Module):
         width: int = 128,
         layers: int = 2,
         dropout: float = 0.1,
+        layer: LayerName = "conv",
     ):
         super().__init__()
         if not channels:
@@ -52,12 +57,12 @@ class SphereUNet(nn.Module):
         self.out_type = FieldType.from_multiplicities([num_classes])
         options: dict[str, Any] = {"rings": rings, "cutoff": cutoff}
         types = [self.in_type.like([c] * (max_order + 1)) for c in channels]
-        self.stem = GaugeConv(self.in_type, types[0], **options)
+        self.stem = surface_layer(layer, self.in_type, types[0], **options)
         self.down = nn.ModuleList(
-            ResidualBlock(a, b, **options) for a, b in zip([types[0], *types[:-1]], types, strict=True)
+            ResidualBlock(a, b, layer, **options) for a, b in zip([types[0], *types[:-1]], types, strict=True)
         )
         self.up = nn.ModuleList(
-            ResidualBlock(a + b, a, **options) for a, b in zip(types[:-1], types[1:], strict=True)
+            ResidualBlock(a + b, a, layer, **options) for a, b in zip(types[:-1], types[1:], strict=True)
         )
         self.types = types
         self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])

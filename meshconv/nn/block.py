@@ -1,21 +1,48 @@
-"""The residual block that the models are made of."""
+"""The residual block that the models are made of, and the choice of the layer that looks at neighbours."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.nn.attention import GaugeAttention
 from meshconv.nn.conv import GaugeConv
 from meshconv.nn.linear import Linear
+from meshconv.nn.message import GaugeMessage
 from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
 
+LayerName = Literal["conv", "attention", "message"]
+
+LAYERS: dict[str, type[nn.Module]] = {"conv": GaugeConv, "attention": GaugeAttention, "message": GaugeMessage}
+
+
+def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldType | str, **options: Any) -> nn.Module:
+    """A :class:`GaugeConv`, :class:`GaugeAttention` or :class:`GaugeMessage`, called with features and the surface.
+
+    Parameters
+    ----------
+    layer
+        ``"conv"``, ``"attention"`` or ``"message"``.
+    in_type, out_type : FieldType or str
+    options
+        Of the layer's own; ``rings``, ``cutoff``, ``radial``, ``self_interaction`` and ``bias`` all three have.
+
+    Examples
+    --------
+    >>> surface_layer("attention", "2x0", "4x0 + 4x1", heads=2).out_type
+    FieldType('4x0 + 4x1')
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"layer {layer!r} is not one of {', '.join(map(repr, LAYERS))}")
+    return LAYERS[layer](in_type, out_type, **options)
+
 
 class ResidualBlock(nn.Module):
-    """Two gauge convolutions with batch norm and gated nonlinearity, beside an equivariant shortcut.
+    """Two convolutions or the like with batch norm and gated nonlinearity, beside an equivariant shortcut.
 
     The shortcut is the identity if the types are equal and the complete linear map otherwise; it carries no bias on
     orders >= 1. Everything is exactly equivariant.
@@ -23,18 +50,23 @@ class ResidualBlock(nn.Module):
     Parameters
     ----------
     in_type, out_type : FieldType or str
-    conv_options
-        Passed to both :class:`GaugeConv`.
+    layer
+        ``"conv"`` (:class:`GaugeConv`), ``"attention"`` (:class:`GaugeAttention`) or ``"message"``
+        (:class:`GaugeMessage`).
+    options
+        Passed to both layers.
     """
 
-    def __init__(self, in_type: FieldType | str, out_type: FieldType | str, **conv_options: Any):
+    def __init__(
+        self, in_type: FieldType | str, out_type: FieldType | str, layer: LayerName = "conv", **options: Any
+    ):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.act1, self.act2 = GatedNonlinearity(self.out_type), GatedNonlinearity(self.out_type)
         gated = self.act1.in_type
-        self.conv1 = GaugeConv(self.in_type, gated, bias=False, **conv_options)
+        self.conv1 = surface_layer(layer, self.in_type, gated, bias=False, **options)
         self.norm1 = FieldBatchNorm(gated)
-        self.conv2 = GaugeConv(self.out_type, gated, bias=False, **conv_options)
+        self.conv2 = surface_layer(layer, self.out_type, gated, bias=False, **options)
         self.norm2 = FieldBatchNorm(gated)
         same = self.in_type == self.out_type
         self.shortcut = nn.Identity() if same else Linear(self.in_type, self.out_type)

@@ -11,28 +11,13 @@ from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
+from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.ops import gauge_conv
 
 Aggregation = Literal["mean", "sum", "area"]
 
-
-def ring_weights(radius: Tensor, rings: int, cutoff: float) -> Tensor:
-    """Linear hats at ``rings`` radii equally spaced on ``[0, cutoff]``; they sum to one at every radius.
-
-    Parameters
-    ----------
-    radius : Tensor [E]
-        In units of the graph's ``scale``; beyond ``cutoff`` the last ring counts.
-
-    Returns
-    -------
-    Tensor [E, rings]
-    """
-    if rings == 1:
-        return torch.ones_like(radius)[:, None]
-    position = (radius / cutoff).clamp(max=1) * (rings - 1)
-    knots = torch.arange(rings, dtype=radius.dtype, device=radius.device)
-    return (1 - (position[:, None] - knots).abs()).clamp(min=0)
+TYPICAL_VALENCE = 7
+"""Neighbours of a point that the initialisation reckons with: between a mesh's 6 and HEALPix' 8."""
 
 
 def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
@@ -45,6 +30,25 @@ def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
     area = graph.areas[graph.src]
     total = torch.zeros_like(graph.areas).index_add(0, graph.dst, area)
     return torch.where(total > 0, 1 / torch.where(total > 0, total, 1), 0)[graph.dst] * area
+
+
+def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, aggregation: Aggregation) -> Tensor:
+    r"""Standard deviation of each output component's weights, ``[out_dim]`` or 0-d, that keeps the variance near 1.
+
+    With inputs of variance 1 and kernels of variance :math:`g^2`, n neighbours of weight w give :math:`g^2 \sum w^2` if
+    they are independent, and :math:`g^2 f (\sum w)^2` if they are alike, where only the share f of the kernel that does
+    not turn with the direction (``steady``) survives the sum. The geometric mean of the two is made 1, for
+    ``TYPICAL_VALENCE`` neighbours spread over the disc, and f not below 1 / n. ``tests/test_initialisation.py``
+    measures the variances.
+    """
+    fan_in = space.fan_in()
+    reached = fan_in > 0
+    fan_in = torch.where(reached, fan_in, 1)
+    share = (steady.fan_in().to(fan_in) / fan_in).clamp(min=1 / TYPICAL_VALENCE)
+    total = TYPICAL_VALENCE if aggregation == "sum" else 1
+    gain = (TYPICAL_VALENCE / share).sqrt() / total**2
+    power = probe_disc(radial).sum().to(fan_in)
+    return torch.where(reached, gain / (power * fan_in), 1).sqrt()
 
 
 class GaugeConv(nn.Module):
@@ -62,10 +66,10 @@ class GaugeConv(nn.Module):
     ----------
     in_type, out_type : FieldType or str
     rings
-        Number of radial functions: linear hats at equally spaced radii.
+        Number of radial functions.
     cutoff
-        Radius of the outermost ring in units of the graph's ``scale``, a property of each surface (the root of its
-        area per point), never of the batch.
+        Radius where the radial functions end, in units of the graph's ``scale``, a property of each surface (the root
+        of its area per point), never of the batch. A neighbour beyond it counts as one at it.
     band_limit
         Highest frequency of the kernel in the neighbour's direction; by default all that the types allow.
     aggregation
@@ -74,6 +78,10 @@ class GaugeConv(nn.Module):
         Add ``K_self``, the complete equivariant linear map of the point's own features.
     bias
         Learnt constant at order 0.
+    radial
+        ``"linear"`` rings, ``"gaussian"`` rings, ``"zernike"`` polynomials, a ``"network"`` of the radius
+        (:mod:`meshconv.nn.radial`), or a module of one's own, from relative radii ``[E]`` in [0, 1] to
+        ``[E, functions]``; ``rings`` then is what it returns.
 
     Notes
     -----
@@ -104,6 +112,7 @@ class GaugeConv(nn.Module):
         aggregation: Aggregation = "mean",
         self_interaction: bool = True,
         bias: bool = True,
+        radial: Radial | nn.Module = "linear",
     ):
         super().__init__()
         if rings < 1 or cutoff <= 0:
@@ -111,23 +120,24 @@ class GaugeConv(nn.Module):
         if aggregation not in ("mean", "sum", "area"):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.rings, self.cutoff, self.aggregation = rings, cutoff, aggregation
+        self.radial = radial_functions(radial, rings)
+        self.rings, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
-        self.weight = nn.Parameter(torch.empty(rings, self.in_type.dim, self.out_type.dim))
+        self.weight = nn.Parameter(torch.empty(self.rings, self.in_type.dim, self.out_type.dim))
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
         scalars = self.out_type.scalars
         self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Half of the output's variance from the neighbours, half from the point, for alike neighbours.
+        """Half of the output's variance from the neighbours, half from the point (see :func:`initial_scale`).
 
         An output order that the input lacks gets nothing from the point, so all of it from the neighbours.
         """
         nn.init.normal_(self.weight)
         with torch.no_grad():
-            fan_in = self.kernel_space.fan_in()
-            self.weight.div_(torch.where(fan_in > 0, fan_in, 1).sqrt())
+            steady = KernelSpace(self.in_type, self.out_type, 0)
+            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
                 self.weight.mul_(torch.where(self.self_interaction.reached(), 0.5**0.5, 1.0))
@@ -138,12 +148,15 @@ class GaugeConv(nn.Module):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radius = graph.log_radius / graph.scale[graph.dst]
-        radial = ring_weights(radius, self.rings, self.cutoff)
+        radial = self.radial(relative_radius(graph, self.cutoff))
         radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
+        return self.add_point(y, x)
+
+    def add_point(self, y: Tensor, x: Tensor) -> Tensor:
+        """To what the neighbours give, add what the point itself does."""
         if self.self_interaction is not None:
             y = y + self.self_interaction(x)
         if self.bias is not None:

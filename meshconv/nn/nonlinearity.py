@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.ops import fourier_act
-from meshconv.ops.fourier import ACTIVATIONS
+from meshconv.ops.fourier import Activation, check_activation
 
 
 class NormNonlinearity(nn.Module):
@@ -89,9 +89,11 @@ class FourierNonlinearity(nn.Module):
     .. math:: f(\phi_k) = f^0 + \sum_m (f^m_c \cos m\phi_k + f^m_s \sin m\phi_k), \qquad
         f \mapsto \mathrm{DFT}[\sigma(f(\phi_k))]_{m \le M}
 
-    Equivariant exactly under turns by ``2 pi / N`` and approximately under others: sigma creates all frequencies,
-    and those above ``N - M`` alias back. The relative gauge error of relu for Gaussian features of order 2 is about
-    31 % with ``N = 2M + 1`` samples and about 1.3 % with the default ``8M + 1``; ``tests/test_fourier.py`` measures it.
+    Equivariant exactly under turns by ``2 pi / N`` and under reflections, approximately under other turns: sigma
+    creates all frequencies, and those from ``N - M`` on alias back. The relative gauge error of relu for Gaussian
+    features of order 2 is about 31 % with ``N = 2M + 1`` samples and about 1.3 % with the default ``8M + 1``, and falls
+    as ``1 / N^2``; docs/layers.md has a table, ``tests/test_fourier.py`` measures it. A polynomial of degree p makes
+    frequencies up to ``p M`` only: it is exact with ``(p + 1) M + 1`` samples.
 
     Parameters
     ----------
@@ -100,10 +102,11 @@ class FourierNonlinearity(nn.Module):
     samples
         Number N of points on the circle, at least ``2M + 1``.
     activation
-        ``"relu"``, or ``"silu"``, which is smooth and so leaves less to alias.
+        ``"relu"``, or ``"silu"``, which is smooth and so leaves less to alias, or any pointwise function of a
+        tensor (not compiled).
     """
 
-    def __init__(self, in_type: FieldType | str, samples: int | None = None, activation: str = "relu"):
+    def __init__(self, in_type: FieldType | str, samples: int | None = None, activation: Activation = "relu"):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
         counts = self.in_type.multiplicities
@@ -115,8 +118,7 @@ class FourierNonlinearity(nn.Module):
         self.samples = 8 * order + 1 if samples is None else samples
         if self.samples < 2 * order + 1:
             raise ValueError(f"{self.samples} samples do not resolve order {order}; it takes {2 * order + 1}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        check_activation(activation)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

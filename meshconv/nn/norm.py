@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
+from meshconv.geometry.gauge_graph import GaugeGraph
 
 
 class FieldBatchNorm(nn.Module):
@@ -71,3 +72,91 @@ class FieldBatchNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+class FieldLayerNorm(nn.Module):
+    r"""Layer normalisation: each point by itself, over its fields.
+
+    .. math:: f^0_c \mapsto \gamma_c \frac{f^0_c - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c, \qquad
+        f^m_c \mapsto \gamma_c \frac{f^m_c}{\sqrt{\langle f^2 \rangle + \epsilon}}
+
+    with mean and variance over the point's invariant scalars, and the mean square over all components of its other
+    fields. Their lengths keep their ratios, also between orders, and nothing is added to them. The same in training
+    and evaluation.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    eps
+        Added to variances.
+    """
+
+    def __init__(self, in_type: FieldType | str, eps: float = 1e-5):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+        self.eps = eps
+        self.scale = nn.Parameter(torch.ones(self.in_type.num_fields))
+        self.shift = nn.Parameter(torch.zeros(self.in_type.scalars))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.in_type.check(x, "input")
+        scalars = self.in_type.scalars
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        even, rest = values.split([scalars, self.in_type.dim - scalars], dim=-1)
+        factor, shift = self.in_type.per_component(self.scale).to(values.dtype), self.shift.to(values.dtype)
+        parts = []
+        if scalars:
+            parts.append(nn.functional.layer_norm(even, (scalars,), factor[:scalars], shift, self.eps))
+        if rest.shape[-1]:
+            parts.append(nn.functional.rms_norm(rest, rest.shape[-1:], factor[scalars:], self.eps))
+        return torch.cat(parts, dim=-1).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+class FieldInstanceNorm(nn.Module):
+    r"""Instance normalisation: each surface of a batch by itself, field by field, over its points.
+
+    The formulas are those of :class:`FieldBatchNorm` with statistics of one surface and one leading index, in training
+    and in evaluation: an output does not depend on the batch its surface is in. On a surface of one point invariant
+    scalars become their shift.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    eps
+        Added to variances.
+    """
+
+    def __init__(self, in_type: FieldType | str, eps: float = 1e-5):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+        self.eps = eps
+        self.scale = nn.Parameter(torch.ones(self.in_type.num_fields))
+        self.shift = nn.Parameter(torch.zeros(self.in_type.scalars))
+
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
+        """``[..., V, dim]``; statistics by the surfaces of ``graph``."""
+        self.in_type.check(x, "input")
+        scalars, owner = self.in_type.scalars, graph.batch_index
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        mean = _mean_of_surfaces(values[..., :scalars], graph).index_select(-2, owner)
+        even = values[..., :scalars] - mean
+        values = torch.cat([even, values[..., scalars:]], dim=-1)
+        blocks = self.in_type.split(values.square()).items()
+        squares = torch.cat([b if m == 0 else b.unflatten(-1, (2, -1)).mean(-2) for m, b in blocks], dim=-1)
+        var = _mean_of_surfaces(squares, graph)
+        factor = (self.scale * torch.rsqrt(var + self.eps)).index_select(-2, owner)
+        shift = nn.functional.pad(self.shift, (0, self.in_type.dim - scalars))
+        return (self.in_type.scale_fields(values, factor) + shift).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+def _mean_of_surfaces(values: Tensor, graph: GaugeGraph) -> Tensor:
+    """Mean over the points of every surface, ``[..., V, C]`` to ``[..., G, C]``; 0 without points."""
+    sizes = graph.graph_ptr.diff().clamp(min=1).to(values.dtype)
+    total = values.new_zeros(*values.shape[:-2], graph.num_graphs, values.shape[-1])
+    return total.index_add(-2, graph.batch_index, values) / sizes[:, None]

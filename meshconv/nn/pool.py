@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.hierarchy import Pooling
-from meshconv.ops import transport_max, transport_sum
+from meshconv.nn.stencil import taylor_stencil
+from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
 
 
@@ -74,7 +75,10 @@ class ClusterMaxPool(nn.Module):
 
 
 class ClusterUnpool(nn.Module):
-    r"""Each point takes its cluster's features, turned into its own frame: :math:`f_q = \rho(-g_{q \to c}) F_c`."""
+    r"""Each point takes its cluster's features, turned into its own frame: :math:`f_q = \rho(-g_{q \to c}) F_c`.
+
+    The transpose of the sum over clusters, so of :class:`ClusterPool` up to the clusters' sizes.
+    """
 
     def __init__(self, in_type: FieldType | str):
         super().__init__()
@@ -86,6 +90,39 @@ class ClusterUnpool(nn.Module):
         ones = torch.ones_like(pooling.transporter)
         y = transport_sum(x, ones, -pooling.transporter, _from_parents(pooling), self.in_type)
         return _reflect(y, pooling, self.in_type)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+class ClusterInterpolation(nn.Module):
+    r"""Unpooling that is smooth: the first-order expansion of the coarse field about each cluster's centre.
+
+    .. math:: f_q = \rho(-g_{q \to c}) \big( F_c + \nabla_{u} F_c \big), \qquad u = \log_c q
+
+    The covariant derivative is fitted to the neighbours of the centre (:func:`~meshconv.nn.stencil.taylor_stencil`), so
+    fields that vary linearly are met exactly on the plane, and to second order elsewhere;
+    :class:`ClusterUnpool` is of first order. ``tests/test_pooling.py`` measures both.
+    """
+
+    def __init__(self, in_type: FieldType | str):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+
+    def forward(self, x: Tensor, pooling: Pooling, coarse: GaugeGraph) -> Tensor:
+        """``[..., V_coarse, dim]`` to ``[..., V_fine, dim]``; ``coarse`` is the level that ``x`` lives on."""
+        _check_vertices(x, pooling.num_coarse)
+        _check_vertices(x, coarse.num_vertices)
+        stencil = taylor_stencil(coarse)
+        sources, edges = coarse.sources(x, self.in_type)
+        up = _from_parents(pooling)
+        parts = [(x, torch.ones_like(pooling.log_radius))]
+        for k, u in enumerate((torch.cos(pooling.log_angle), torch.sin(pooling.log_angle))):
+            weight, total = stencil.gradient[:, k], stencil.gradient_sum[:, k : k + 1].to(x.dtype)
+            slope = transport_sum(sources, weight, coarse.transporter, edges, self.in_type) - total * x
+            parts.append((slope, pooling.log_radius * u))
+        y = sum(transport_sum(part, weight, -pooling.transporter, up, self.in_type) for part, weight in parts)
+        return _reflect(torch.as_tensor(y), pooling, self.in_type)
 
     def extra_repr(self) -> str:
         return str(self.in_type)
@@ -119,8 +156,7 @@ class GlobalPool(nn.Module):
         """``[..., V, dim]`` to ``[..., G, num_fields]``."""
         _check_vertices(x, graph.num_vertices)
         values = self.in_type.invariants(x)
-        points = torch.arange(graph.num_vertices + 1, device=x.device)
-        edges = (graph.graph_ptr, points[:-1], graph.batch_index, points, points[:-1])
+        edges = _members(graph)
         # Invariants are scalars: nothing turns.
         still = torch.zeros_like(graph.areas)
         if self.reduction == "max":
@@ -131,6 +167,49 @@ class GlobalPool(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, reduction={self.reduction!r}"
+
+
+class AttentionPool(nn.Module):
+    r"""Invariants of each surface, averaged with weights that are learnt.
+
+    .. math:: y_{g,h} = \sum_{p \in g} w_{p,h} \, I(f_p), \qquad w_{p,h} = \mathrm{softmax}_p(A_h I(f_p) + \log a_p)
+
+    with :math:`I(f)` the scalars and lengths of the fields at a point. The point's area :math:`a_p` makes it a mean
+    over the surface, whatever its resolution: with A = 0 it is that of :class:`GlobalPool` by area.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    heads
+        ``out_type`` has one scalar per head and field, head by head.
+    """
+
+    def __init__(self, in_type: FieldType | str, heads: int = 4):
+        super().__init__()
+        if heads < 1:
+            raise ValueError(f"heads has to be at least 1, got {heads}")
+        self.in_type, self.heads = FieldType(in_type), heads
+        self.out_type = FieldType.from_multiplicities([heads * self.in_type.num_fields])
+        self.logits = nn.Linear(self.in_type.num_fields, heads)
+
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
+        """``[..., V, dim]`` to ``[..., G, heads * num_fields]``; zeros for a surface without points or area."""
+        _check_vertices(x, graph.num_vertices)
+        values = self.in_type.invariants(x)
+        edges = _members(graph)
+        logits = self.logits(values).float() if x.dtype != torch.float64 else self.logits(values)
+        share = segment_softmax(logits + graph.areas.to(logits.dtype).log()[:, None], graph.graph_ptr)
+        still = torch.zeros_like(graph.areas)
+        return transport_sum(torch.cat([values] * self.heads, dim=-1), share, still, edges, self.out_type)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_type}, heads={self.heads}"
+
+
+def _members(graph: GaugeGraph) -> Edges:
+    """One edge a point, from it to its surface."""
+    points = torch.arange(graph.num_vertices + 1, device=graph.device)
+    return graph.graph_ptr, points[:-1], graph.batch_index, points, points[:-1]
 
 
 def _reflect(x: Tensor, pooling: Pooling, field_type: FieldType) -> Tensor:

@@ -2,6 +2,7 @@
 
 from meshconv.ops import segment_autograd as _registers_derivatives  # noqa: F401
 from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.depthwise import depthwise_conv, depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
 from meshconv.ops.geodesics import geodesics
@@ -12,6 +13,9 @@ OPERATORS = (
     "gauge_conv",
     "gauge_conv_weight",
     "gauge_conv_edge",
+    "depthwise_conv",
+    "depthwise_conv_weight",
+    "depthwise_conv_edge",
     "transport_sum",
     "transport_dot",
     "transport_argmax",
@@ -22,12 +26,23 @@ OPERATORS = (
     "fourier_act_grad",
     "fourier_act_curvature",
     "geodesics",
+    "half_edges",
+    "signed_volume",
+    "face_geometry",
+    "vertex_fans",
+    "vertex_normals",
+    "one_ring",
+    "aligned_frames",
+    "levi_civita",
+    "normal_aligning",
 )
 """Every operator of the extension, ``torch.ops.meshconv.<name>``."""
 
 __all__ = [
     "BACKEND",
     "OPERATORS",
+    "depthwise_conv",
+    "depthwise_conv_reference",
     "fourier_act",
     "fourier_act_reference",
     "gauge_conv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from meshconv.ops.backend import BACKEND, is_compiled
 ACTIVATIONS = ("relu", "silu")
 
 
-def fourier_act(x: Tensor, samples: int, activation: str = "relu") -> Tensor:
+Activation = str | Callable[[Tensor], Tensor]
+
+
+def fourier_act(x: Tensor, samples: int, activation: Activation = "relu") -> Tensor:
     r"""Act on functions on the circle that are given by their Fourier coefficients.
 
     .. math:: f(\phi_k) = x_0 + \sum_{m=1}^M (x_{2m-1} \cos m\phi_k + x_{2m} \sin m\phi_k), \qquad
@@ -30,7 +34,7 @@ def fourier_act(x: Tensor, samples: int, activation: str = "relu") -> Tensor:
     samples
         Number N of points on the circle, at least ``2M + 1``.
     activation
-        ``"relu"`` or ``"silu"``.
+        ``"relu"`` or ``"silu"``, compiled, or any pointwise function of a tensor, in plain torch.
 
     Returns
     -------
@@ -50,23 +54,31 @@ def fourier_act(x: Tensor, samples: int, activation: str = "relu") -> Tensor:
         raise ValueError(f"x needs axes for 2M + 1 components and for channels, got shape {tuple(x.shape)}")
     if samples < x.shape[-2]:
         raise ValueError(f"{samples} samples do not resolve order {x.shape[-2] // 2}; it takes {x.shape[-2]}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+    check_activation(activation)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     rows = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).to(dtype)
-    if is_compiled(x.device):
+    if is_compiled(x.device) and not callable(activation):
         y = torch.ops.meshconv.fourier_act(rows, samples, activation)
     else:
         y = fourier_act_reference(rows, samples, activation)
     return y.reshape(x.shape).to(x.dtype)
 
 
-def fourier_act_reference(x: Tensor, samples: int, activation: str = "relu") -> Tensor:
+def check_activation(activation: Activation) -> None:
+    """Raise ``ValueError`` unless it is a function or the name of one."""
+    if not callable(activation) and activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is not a function or one of {', '.join(ACTIVATIONS)}")
+
+
+def fourier_act_reference(x: Tensor, samples: int, activation: Activation = "relu") -> Tensor:
     """The same in plain torch, with all samples at once; autocast does not reach it."""
     with torch.autocast(x.device.type, enabled=False):
         waves, scale = _waves(x, samples)
         values = torch.einsum("...pc,pk->...kc", x, waves)
-        values = values.relu() if activation == "relu" else functional.silu(values)
+        if callable(activation):
+            values = activation(values)
+        else:
+            values = values.relu() if activation == "relu" else functional.silu(values)
         return torch.einsum("...kc,pk->...pc", values, waves) * scale
 
 
@@ -111,6 +123,11 @@ def _grad_backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _curvature_backward(ctx: Any, i: Tensor) -> tuple[Tensor | None, ...]:
+    with torch.autocast(i.device.type, enabled=False):
+        return _curvature_gradients(ctx, i)
+
+
+def _curvature_gradients(ctx: Any, i: Tensor) -> tuple[Tensor | None, ...]:
     x, g, h = ctx.saved_tensors
     need, samples = ctx.needs_input_grad, ctx.samples
     waves, scale = _waves(x, samples)

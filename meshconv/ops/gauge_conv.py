@@ -69,6 +69,7 @@ def gauge_conv(
     in_type.check(x, "input")
     if x.dim() < 2:
         raise ValueError(f"x needs a vertex axis and a feature axis, got shape {tuple(x.shape)}")
+    check_devices(x, graph=edges, weight=(weight,), geometry=(radial, angle, transporter))
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
     batch = x.shape[:-2]
     flat = x.reshape(math.prod(batch), *x.shape[-2:]).to(dtype)
@@ -85,6 +86,14 @@ def gauge_conv(
         with torch.autocast(x.device.type, enabled=False):  # angles and sums stay in float32
             y = gauge_conv_reference(flat, weight, radial, angle, transporter, src, dst, rows, in_type, out_type)
     return y.reshape(*batch, *y.shape[1:]).to(x.dtype)
+
+
+def check_devices(x: Tensor, **others: tuple[Tensor, ...]) -> None:
+    """Tensors of one call lie on one device: an index on another one could not be looked at, much less read."""
+    for name, tensors in others.items():
+        for t in tensors:
+            if t.device != x.device:
+                raise ValueError(f"{name} is on {t.device}, the features on {x.device}; move one with .to()")
 
 
 # Formulas for the compiled operators. A call's state is (x, other, third, angle, transporter, edges..., types,
@@ -110,6 +119,8 @@ def _generator(weight: Tensor, multiplicities: _Sizes, dim: int) -> Tensor:
 class _Call:
     """One application of the trilinear form T(x, W, R; y) = <y, gauge_conv(x, W, R)> and its derivatives."""
 
+    name = "gauge_conv"
+
     def __init__(self, angle: Tensor, transporter: Tensor, edges: Edges, types: tuple[_Sizes, _Sizes], transpose: bool):
         self.angle, self.transporter, self.edges = angle, transporter, edges
         self.in_type, self.out_type = types
@@ -118,12 +129,18 @@ class _Call:
     def _tail(self) -> tuple[Any, ...]:
         return (self.angle, self.transporter, *self.edges, self.in_type, self.out_type, self.transpose)
 
+    def _run(self, suffix: str, *arguments: Any) -> Tensor:
+        return getattr(torch.ops.meshconv, self.name + suffix)(*arguments)
+
+    def _generator(self, weight: Tensor, multiplicities: _Sizes, dim: int) -> Tensor:
+        return _generator(weight, multiplicities, dim)
+
     def conv(self, x: Tensor, weight: Tensor, radial: Tensor) -> Tensor:
-        return torch.ops.meshconv.gauge_conv(x, weight, radial, *self._tail())
+        return self._run("", x, weight, radial, *self._tail())
 
     def adjoint(self, y: Tensor, weight: Tensor, radial: Tensor) -> Tensor:
-        return torch.ops.meshconv.gauge_conv(
-            y, weight.transpose(1, 2).contiguous(), radial, self.angle, self.transporter, *self.edges,
+        return self._run(
+            "", y, weight.transpose(1, 2).contiguous(), radial, self.angle, self.transporter, *self.edges,
             self.out_type, self.in_type, not self.transpose,
         )  # fmt: skip
 
@@ -132,14 +149,15 @@ class _Call:
         of_x = (2 * len(self.out_type) - 1) * _dim(self.in_type)
         of_y = (2 * len(self.in_type) - 1) * _dim(self.out_type)
         if of_x <= of_y:
-            return torch.ops.meshconv.gauge_conv_weight(x, y, radial, *self._tail())
-        swapped = torch.ops.meshconv.gauge_conv_weight(
-            y, x, radial, self.angle, self.transporter, *self.edges, self.out_type, self.in_type, not self.transpose
-        )
+            return self._run("_weight", x, y, radial, *self._tail())
+        swapped = self._run(
+            "_weight", y, x, radial, self.angle, self.transporter, *self.edges,
+            self.out_type, self.in_type, not self.transpose,
+        )  # fmt: skip
         return swapped.transpose(1, 2).contiguous()
 
     def edge(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        return torch.ops.meshconv.gauge_conv_edge(x, y, weight, *self._tail())
+        return self._run("_edge", x, y, weight, *self._tail())
 
     def angles(self, x: Tensor, y: Tensor, weight: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients in (angle, transporter): the message is rho_out(out) W rho_in(into) x.
@@ -148,9 +166,9 @@ class _Call:
         backward out = angle - transporter, into = -angle.
         """
         # <y, rho_out W^T u>: a generator on the output side acts on W's last axis, on the input side on its middle.
-        d_out = (self.edge(x, y, _generator(weight, self.out_type, 2)) * radial).sum(-1)
+        d_out = (self.edge(x, y, self._generator(weight, self.out_type, 2)) * radial).sum(-1)
         # u -> J u with u on the left of W: W^T J u = (J^T W)^T u, and J^T = -J.
-        d_into = (self.edge(x, y, -_generator(weight, self.in_type, 1)) * radial).sum(-1)
+        d_into = (self.edge(x, y, -self._generator(weight, self.in_type, 1)) * radial).sum(-1)
         if self.transpose:
             return d_out - d_into, -d_out
         return d_out - d_into, d_into
@@ -158,12 +176,12 @@ class _Call:
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:10])
-    ctx.types, ctx.transpose = (inputs[10], inputs[11]), inputs[12]
+    ctx.types, ctx.transpose, ctx.form = (inputs[10], inputs[11]), inputs[12], _Call
 
 
 def _call(ctx: Any) -> tuple[_Call, Tensor, Tensor, Tensor]:
     x, second, third, angle, transporter, *edges = ctx.saved_tensors
-    return _Call(angle, transporter, tuple(edges), ctx.types, ctx.transpose), x, second, third
+    return ctx.form(angle, transporter, tuple(edges), ctx.types, ctx.transpose), x, second, third
 
 
 def _gradients(ctx: Any, x: Any, second: Any, third: Any, angles: Any) -> tuple[Tensor | None, ...]:

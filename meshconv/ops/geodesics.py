@@ -1,14 +1,16 @@
-"""Geodesic neighbourhoods of all vertices of a triangle mesh: compiled, and the reference in Python."""
+"""Geodesics of a triangle mesh: neighbourhoods, farthest points and their cells; compiled, or in Python."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from meshconv.ops.backend import is_compiled
+from meshconv.ops.coarsening_reference import farthest_points_reference, geodesic_cells_reference
 from meshconv.ops.geodesics_reference import geodesics_reference
 
 IRREGULAR, INTERIOR, BOUNDARY = 0, 1, 2
@@ -95,6 +97,97 @@ def geodesics(
     if not radius > 0:
         raise ValueError(f"radius has to be positive, got {radius:g}")
     if is_compiled(torch.device("cpu")):
-        return Neighbourhoods(*torch.ops.meshconv.geodesics(*surface, rings, radius, nearest))
+        return Neighbourhoods(*torch.ops.meshconv.geodesics(list(surface), rings, radius, nearest))
     parts = geodesics_reference(*(t.numpy() for t in surface), rings=rings, radius=radius, nearest=nearest)
     return Neighbourhoods(*map(torch.from_numpy, parts))
+
+
+class FarthestPoints(NamedTuple):
+    """Sampled vertices ``points [n]`` in order, and for each count asked for: where the nearest of the first is.
+
+    ``distance`` float64 [L, V] and ``cell`` int64 [L, V], a number in ``points``; inf and -1 where none can be reached.
+    """
+
+    points: Tensor
+    distance: Tensor
+    cell: Tensor
+
+
+def farthest_points(surface: GeodesicSurface, rank: Tensor, counts: Sequence[int]) -> FarthestPoints:
+    """Vertices each as far as can be, by geodesic distance, from those before it.
+
+    Distances are marched over triangles from an unfolded source, exact on flat parts and good to about a percent
+    elsewhere: enough to choose. A march stops where an earlier point is nearer, so that n points cost about log(n)
+    marches over the surface. Components without a point come first.
+
+    Parameters
+    ----------
+    surface : GeodesicSurface
+        On the CPU.
+    rank : int64 Tensor [V]
+        A permutation: of equally far vertices (in single precision) the one of lowest rank is taken. A component's
+        first point is the vertex farthest from its vertex of lowest rank.
+    counts
+        How many points each row of the result looks back on; the largest is the number sampled.
+
+    Notes
+    -----
+    ``tests/test_coarsening.py`` checks that every vertex is nearer to a point than the points to each other.
+
+    References
+    ----------
+    Eldar, Lindenbaum, Porat, Zeevi, "The farthest point strategy for progressive image sampling", 1997.
+    Novotni, Klein, "Computing geodesic distances on triangular meshes", 2002.
+    """
+    if is_compiled(torch.device("cpu")):
+        return FarthestPoints(*torch.ops.meshconv.farthest_points(list(surface), rank, list(counts)))
+    parts = farthest_points_reference(*(t.numpy() for t in surface), rank=rank.numpy(), counts=counts)
+    return FarthestPoints(*map(torch.from_numpy, parts))
+
+
+class GeodesicCells(NamedTuple):
+    """What centres see: of their targets [T], and of the vertices nearest to them.
+
+    ``log_radius``, ``log_angle``, ``transporter`` float64 [T] of the targets; ``nearest`` int64 [V], a number of a
+    centre, -1 where none came by; ``polar`` float64 [3, V], the same three for each vertex at its nearest centre.
+    """
+
+    log_radius: Tensor
+    log_angle: Tensor
+    transporter: Tensor
+    nearest: Tensor
+    polar: Tensor
+
+
+def geodesic_cells(
+    surface: GeodesicSurface, centres: Tensor, target_ptr: Tensor, target: Tensor, bound: Tensor, radius: float
+) -> GeodesicCells:
+    """Exact polar coordinates and transporters, as :func:`geodesics` has them, from some vertices to some others.
+
+    Parameters
+    ----------
+    surface : GeodesicSurface
+        On the CPU.
+    centres : int64 Tensor [n]
+    target_ptr, target : int64 Tensor [n + 1], [T]
+        Vertices that each centre has to reach, connected with it.
+    bound : float64 Tensor [T]
+        A guess of each target's distance, at best a little more than it: what lies beyond is not searched unless the
+        guess was wrong. Results do not depend on it.
+    radius : float
+        Everything within this distance of a centre is searched too, so that ``nearest`` is exact if no vertex is
+        farther from all centres. Equally near (in single precision) is nearest to the centre of lower number.
+
+    Notes
+    -----
+    ``tests/test_coarsening.py`` compares both implementations, and :func:`geodesics`.
+    """
+    if is_compiled(torch.device("cpu")):
+        logs, nearest, polar = torch.ops.meshconv.geodesic_cells(
+            list(surface), centres, target_ptr, target, bound, radius
+        )
+    else:
+        given = (t.numpy() for t in (centres, target_ptr, target))
+        parts = geodesic_cells_reference(*(t.numpy() for t in surface), *given, radius=radius)
+        logs, nearest, polar = map(torch.from_numpy, parts)
+    return GeodesicCells(logs[0], logs[1], logs[2], nearest, polar)

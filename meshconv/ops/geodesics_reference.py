@@ -70,13 +70,22 @@ class Window:
 class Front:
     """Shortest paths from ``centre`` in order of their length; see ``csrc/cpu/geodesic_front.h``."""
 
-    def __init__(self, surface: SimpleNamespace, centre: int, rings: int, radius: float, nearest: int):
+    def __init__(
+        self,
+        surface: SimpleNamespace,
+        centre: int,
+        *,
+        rings: int = 0,
+        radius: float = math.inf,
+        nearest: int = 0,
+        targets: set[int] | None = None,
+    ):
         self.s, self.limit = surface, radius
         self.reached = {centre: Reached(0.0, centre, settled=True)}
         self.queue: list[tuple[float, int, int]] = []
         self.windows: list[Window] = []
         self.centre, self.members = centre, []
-        wanted = self._rings(centre, rings) if rings else None
+        wanted = self._rings(centre, rings) if rings else targets
         missing = len(wanted) if wanted is not None else nearest or math.inf
         self._relax(centre)
         for h in surface.out[centre]:
@@ -241,7 +250,7 @@ class Front:
             self.windows.append(w)
 
 
-def geodesics_reference(
+def prepare(
     points: NDArray[Any],
     frames: NDArray[Any],
     origin: NDArray[Any],
@@ -256,12 +265,8 @@ def geodesics_reference(
     ring_radius: NDArray[Any],
     ring_angle: NDArray[Any],
     ring_transporter: NDArray[Any],
-    *,
-    rings: int,
-    radius: float,
-    nearest: int,
-) -> tuple[NDArray[Any], ...]:
-    """What :func:`meshconv.ops.geodesics.geodesics` computes, one vertex after the other."""
+) -> SimpleNamespace:
+    """The surface with what unfolds each face over its edges, and the half-edges that leave each vertex."""
     surface = SimpleNamespace(**locals())
     tip, third = (origin.reshape(-1, 3)[:, order].ravel() for order in ([1, 2, 0], [2, 0, 1]))
     e, w = points[tip] - points[origin], points[third] - points[origin]
@@ -272,9 +277,17 @@ def geodesics_reference(
     surface.along, surface.up, surface.length = along, np.where(blocked, -1.0, up), np.sqrt(square)
     order = np.argsort(origin, kind="stable")
     surface.out = np.split(order, np.cumsum(np.bincount(origin, minlength=len(points)))[:-1])
+    return surface
+
+
+def geodesics_reference(
+    *surface_arrays: NDArray[Any], rings: int, radius: float, nearest: int
+) -> tuple[NDArray[Any], ...]:
+    """What :func:`meshconv.ops.geodesics.geodesics` computes, one vertex after the other."""
+    surface = prepare(*surface_arrays)
     ptr, rows = [0], []
-    for v in range(len(points)):
-        front = Front(surface, v, rings, radius, nearest)
+    for v in range(len(surface.points)):
+        front = Front(surface, v, rings=rings, radius=radius, nearest=nearest)
         for member in sorted(front.members):
             r = front.reached[member]
             turns = (math.remainder(a, 2 * math.pi) for a in (r.angle, r.transporter))

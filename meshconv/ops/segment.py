@@ -11,7 +11,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.ops import segment_reference as reference
 from meshconv.ops.backend import is_compiled
-from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.gauge_conv import Edges, check_devices
 
 
 def transport_sum(
@@ -55,6 +55,7 @@ def transport_sum(
     ``tests/test_segment.py`` compares with the reference and with finite differences to second order. The same bits
     come out for any number of threads.
     """
+    check_devices(x, graph=edges, weight=(weight,), transporter=(transporter,))
     flat, rows = _flat(x, edges, field_type, transpose)
     dtype, batch = flat.dtype, x.shape[:-2]
     weight = weight.to(dtype)
@@ -94,6 +95,7 @@ def transport_dot(
     -------
     Tensor [..., E, H]
     """
+    check_devices(x, graph=edges, y=(y,), transporter=(transporter,))
     flat, _ = _flat(x, edges, field_type, False)
     other, _ = _flat(y, edges, field_type, True)
     if flat.shape[0] != other.shape[0] or x.dtype != y.dtype:
@@ -139,6 +141,7 @@ def transport_max(
     """
     if scalars not in ("norm", "value"):
         raise ValueError(f"scalars {scalars!r} is not 'norm' or 'value'")
+    check_devices(x, graph=edges, transporter=(transporter,))
     flat, rows = _flat(x, edges, field_type, False)
     transporter = transporter.to(flat.dtype)
     signed = scalars == "value"
@@ -169,6 +172,7 @@ def segment_softmax(logits: Tensor, ptr: Tensor) -> Tensor:
     """
     if logits.dim() < 2:
         raise ValueError(f"logits need a member axis and a head axis, got shape {tuple(logits.shape)}")
+    check_devices(logits, ptr=(ptr,))
     flat = logits.reshape(math.prod(logits.shape[:-2]), *logits.shape[-2:]).to(_real(logits.dtype))
     if is_compiled(logits.device):
         weights = torch.ops.meshconv.segment_softmax(flat, ptr)

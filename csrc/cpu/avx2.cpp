@@ -1,6 +1,6 @@
-// The block kernels for avx2.
+// The kernels for avx2.
 #if defined(__x86_64__)
-#include "gauge_conv.h"
+#include "isa.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -10,13 +10,7 @@
 
 #define MESHCONV_ISA avx2
 #define MESHCONV_VECTOR_BYTES 32
-#include "gemm.h"
-#include "gauge_conv_kernel.h"
-
-namespace meshconv::avx2 {
-const BlockKernels<float>& kernels_f32() { return kKernels<float>; }
-const BlockKernels<double>& kernels_f64() { return kKernels<double>; }
-}  // namespace meshconv::avx2
+#include "all_kernels.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,0 +1,117 @@
+"""The gauge convolution in two steps: each channel by itself over the neighbours, then channels at the point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.nn.conv import Aggregation, aggregation_weights, initial_scale
+from meshconv.nn.kernel import KernelSpace
+from meshconv.nn.linear import Linear
+from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.ops import depthwise_conv
+
+
+class DepthwiseGaugeConv(nn.Module):
+    r"""Depthwise-separable gauge convolution.
+
+    .. math:: h_{p,c} = \sum_q w_{pq} \sum_b R_b(r_{pq})
+        \; \rho(\theta_{pq}) W_{bc} \rho(g_{q \to p} - \theta_{pq}) f_{q,c}, \qquad f'_p = L h_p + K_{self} f_p + b
+
+    Every channel, one field of each order, has the complete kernel of the constraint for itself, all pairs of orders
+    included; then the complete linear map L of a point mixes channels. Exactly equivariant, with
+    :math:`C (2N + 1)(2M + 1)` weights a radial function in place of :math:`C^2 (2N + 1)(2M + 1)`, and a fraction of the
+    time (``docs/benchmarks.md``).
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+        One multiplicity C at all orders up to N; no odd scalars.
+    out_type : FieldType or str
+        Any type; h has C fields of each order up to its highest.
+    rings, cutoff, band_limit, aggregation, self_interaction, bias, radial
+        As of :class:`~meshconv.nn.GaugeConv`.
+
+    Raises
+    ------
+    ValueError
+        If ``in_type`` is not uniform; the message names it.
+
+    References
+    ----------
+    Chollet: Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017.
+
+    Examples
+    --------
+    >>> from meshconv import HealpixSphere
+    >>> graph = HealpixSphere(2).gauge_graph().to(torch.float32)
+    >>> conv = DepthwiseGaugeConv("8x0 + 8x1", "16x0 + 8x1")
+    >>> conv(torch.randn(graph.num_vertices, 24), graph).shape
+    torch.Size([48, 32])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        out_type: FieldType | str,
+        rings: int = 2,
+        cutoff: float = 2.0,
+        band_limit: int | None = None,
+        aggregation: Aggregation = "mean",
+        self_interaction: bool = True,
+        bias: bool = True,
+        radial: Radial | nn.Module = "linear",
+    ):
+        super().__init__()
+        if rings < 1 or cutoff <= 0:
+            raise ValueError(f"rings has to be >= 1 and cutoff > 0, got {rings} and {cutoff}")
+        if aggregation not in ("mean", "sum", "area"):
+            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
+        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
+        counts = self.in_type.multiplicities
+        if len(set(counts)) != 1 or self.in_type.odd_scalars:
+            raise ValueError(
+                f"a depthwise convolution takes one multiplicity at all orders and no odd scalars, got {self.in_type}"
+            )
+        channels = counts[0]
+        self.radial = radial_functions(radial, rings)
+        self.rings, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
+        orders = len(self.out_type.multiplicities)
+        self.hidden_type = self.in_type.like([channels] * orders)
+        self.kernel_types = (self.in_type.like([1] * len(counts)), self.in_type.like([1] * orders))
+        self.kernel_space = KernelSpace(*self.kernel_types, band_limit)
+        self.weight = nn.Parameter(torch.empty(self.rings, channels, *(t.dim for t in self.kernel_types)))
+        self.pointwise = Linear(self.hidden_type, self.out_type, bias=bias)
+        self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Variances as of :class:`~meshconv.nn.GaugeConv`: half of the output's from the neighbours."""
+        nn.init.normal_(self.weight)
+        self.pointwise.reset_parameters()
+        with torch.no_grad():
+            steady = KernelSpace(*self.kernel_types, 0)
+            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
+            if self.self_interaction is not None:
+                self.self_interaction.reset_parameters()
+                for order, weight in self.self_interaction.weights.items():
+                    weight *= 0.5**0.5
+                    self.pointwise.weights[order] *= 0.5**0.5
+
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
+        """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
+        radial = self.radial(relative_radius(graph, self.cutoff))
+        radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
+        sources, edges = graph.sources(x, self.in_type)
+        weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
+        geometry = (graph.log_angle, graph.transporter, edges)
+        y = self.pointwise(depthwise_conv(sources, weight, radial, *geometry, self.in_type, self.hidden_type))
+        return y if self.self_interaction is None else y + self.self_interaction(x)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_type} -> {self.out_type}, rings={self.rings}, cutoff={self.cutoff}, "
+            f"aggregation={self.aggregation!r}"
+        )

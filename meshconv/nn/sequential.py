@@ -1,0 +1,78 @@
+"""Layers one after another, with the surface handed to those that take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Sequential(nn.Sequential):
+    """As :class:`torch.nn.Sequential`, called ``module(x, surface)``: each layer that takes a surface gets it.
+
+    Layers of this package and of torch mix; torch's ought to act on scalars alone, or as dropout in evaluation mode.
+    Indexing, slices, ``append`` and the names in the state dict are those of :class:`torch.nn.Sequential`.
+
+    Parameters
+    ----------
+    *modules : torch.nn.Module
+        Called in this order, or one ordered dict of them.
+
+    Raises
+    ------
+    ValueError
+        If what a layer returns is not what the next one takes; the message names both types.
+
+    Examples
+    --------
+    >>> import torch, meshconv
+    >>> layers = meshconv.nn
+    >>> act = layers.NormNonlinearity("8x0 + 8x1")
+    >>> model = Sequential(layers.GaugeConv("3x0", "8x0 + 8x1"), act, layers.Linear("8x0 + 8x1", "1x1"))
+    >>> model.in_type, model.out_type
+    (FieldType('3x0'), FieldType('1x1'))
+    >>> graph = meshconv.HealpixSphere(2).gauge_graph().to(torch.float32)
+    >>> model(torch.randn(48, 3), graph).shape
+    torch.Size([48, 2])
+    """
+
+    def __init__(self, *modules: Any):
+        super().__init__(*modules)
+        self._check_types()
+
+    def _check_types(self) -> None:
+        known: tuple[str, Any] | None = None
+        for name, module in self.named_children():
+            taken = getattr(module, "in_type", None)
+            if known is not None and taken is not None and taken != known[1]:
+                raise ValueError(f"layer {known[0]} returns {known[1]}, layer {name} takes {taken}")
+            given = getattr(module, "out_type", None)
+            known = known if given is None else (name, given)
+
+    def append(self, module: nn.Module) -> Sequential:
+        super().append(module)
+        self._check_types()
+        return self
+
+    @property
+    def in_type(self) -> Any:
+        """Of the first layer that has one; None without any."""
+        return next((m.in_type for m in self if getattr(m, "in_type", None) is not None), None)
+
+    @property
+    def out_type(self) -> Any:
+        """Of the last layer that has one; None without any."""
+        return next((m.out_type for m in reversed(list(self)) if getattr(m, "out_type", None) is not None), None)
+
+    def forward(self, x: Tensor, surface: Any) -> Tensor:  # type: ignore[override]
+        """``[..., V, in_type.dim]`` to ``[..., V, out_type.dim]``."""
+        for module in self:
+            x = module(x, surface) if _takes_surface(module) else module(x)
+        return x
+
+
+def _takes_surface(module: nn.Module) -> bool:
+    """Whether ``forward`` takes more than the features."""
+    code = module.forward.__code__
+    takes_any_number = code.co_flags & 0x04
+    return code.co_argcount > 2 or bool(takes_any_number)
