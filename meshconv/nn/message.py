@@ -187,7 +187,8 @@ class GaugeMessage(nn.Module):
         self.in_type.check(x, "input")
         radius = relative_radius(graph, self.cutoff)
         weight = aggregation_weights(graph, self.aggregation)[:, None]
-        z = self.even.look(x, graph) + self.radial(radius) @ self.radial_weight
+        radial = self.radial(radius)
+        z = self.even.look(x, graph) + (radial @ self.radial_weight.to(radial.dtype)).to(x.dtype)
         if self.odd is None:
             y = self.even.send(nn.functional.silu(z) * weight, x, graph, self.out_type)
         else:
