@@ -24,6 +24,7 @@ from meshconv import nn as layers
 
 FAMILIES: dict[str, Callable[[FieldType], nn.Module]] = {
     "GaugeConv": lambda t: layers.GaugeConv(t, t),
+    "DepthwiseGaugeConv": lambda t: layers.DepthwiseGaugeConv(t, t),
     "GaugeAttention, 4 heads": lambda t: layers.GaugeAttention(t, t),
     "GaugeAttention, 2 heads": lambda t: layers.GaugeAttention(t, t, heads=2),
     "GaugeMessage": lambda t: layers.GaugeMessage(t, t),
@@ -37,9 +38,12 @@ FAMILIES: dict[str, Callable[[FieldType], nn.Module]] = {
     "FieldInstanceNorm": lambda t: layers.FieldInstanceNorm(t),
     "FieldDropout": lambda t: layers.FieldDropout(t),
     "GlobalPool": lambda t: layers.GlobalPool(t),
+    "AttentionPool": lambda t: layers.AttentionPool(t),
 }
 ON_GRAPH = (
     layers.GaugeConv,
+    layers.DepthwiseGaugeConv,
+    layers.AttentionPool,
     layers.GaugeAttention,
     layers.GaugeMessage,
     layers.FieldInstanceNorm,
