@@ -35,9 +35,9 @@
 // vertex; ring_ptr [V + 1], src, reverse, direction [2 E] the one-ring graph by target; float64 and int64, flags bool:
 //   half_edges      twin [H], edge [E], irregular [V], ptr, outgoing, and whether no face is degenerate or duplicate
 //   signed_volume   enclosed volume, positive if normals point outward
-//   face_geometry   corner [F, 3], area vector [F, 3]
-//   vertex_fans     reference [V], fan_angle [H], total [V], scale [V], regular [V], is_boundary [V]
-//   vertex_normals  normals [V, 3], areas [V]
+//   face_geometry   corner [F, 3], unit normal [F, 3] (0 without area), area [F]
+//   vertex_geometry reference [V], fan_angle [H], total [V], scale [V], regular [V], is_boundary [V], normals [V, 3],
+//                   areas [V]
 //   one_ring        ring_ptr, src, reverse, direction
 //   aligned_frames  frames [V, 3, 3]
 //   levi_civita, normal_aligning   log_radius, log_angle, transporter, one for each edge
@@ -70,11 +70,10 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
       "-> (Tensor, Tensor, Tensor)");
   m.def("half_edges(Tensor faces, int num_vertices) -> (Tensor, Tensor, Tensor, Tensor, Tensor, bool)");
   m.def("signed_volume(Tensor points, Tensor faces) -> float");
-  m.def("face_geometry(Tensor points, Tensor faces) -> (Tensor, Tensor)");
+  m.def("face_geometry(Tensor points, Tensor faces) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "vertex_fans(Tensor twin, Tensor irregular, Tensor ptr, Tensor outgoing, Tensor corner) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def("vertex_normals(Tensor vectors, Tensor corner, Tensor ptr, Tensor outgoing) -> (Tensor, Tensor)");
+      "vertex_geometry(Tensor twin, Tensor irregular, Tensor ptr, Tensor outgoing, Tensor corner, Tensor face_normal, "
+      "Tensor face_area) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "one_ring(Tensor faces, Tensor twin, Tensor edge, Tensor corner, Tensor fan_angle, Tensor scale) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
@@ -109,8 +108,7 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   m.impl("half_edges", TORCH_BOX(&meshconv::half_edges_cpu));
   m.impl("signed_volume", TORCH_BOX(&meshconv::signed_volume_cpu));
   m.impl("face_geometry", TORCH_BOX(&meshconv::face_geometry_cpu));
-  m.impl("vertex_fans", TORCH_BOX(&meshconv::vertex_fans_cpu));
-  m.impl("vertex_normals", TORCH_BOX(&meshconv::vertex_normals_cpu));
+  m.impl("vertex_geometry", TORCH_BOX(&meshconv::vertex_geometry_cpu));
   m.impl("one_ring", TORCH_BOX(&meshconv::one_ring_cpu));
   m.impl("aligned_frames", TORCH_BOX(&meshconv::aligned_frames_cpu));
   m.impl("levi_civita", TORCH_BOX(&meshconv::levi_civita_cpu));

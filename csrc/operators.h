@@ -44,16 +44,13 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, 
            torch::stable::Tensor, bool>
 half_edges_cpu(torch::stable::Tensor faces, int64_t num_vertices);
 double signed_volume_cpu(torch::stable::Tensor points, torch::stable::Tensor faces);
-std::tuple<torch::stable::Tensor, torch::stable::Tensor> face_geometry_cpu(torch::stable::Tensor points,
-                                                                           torch::stable::Tensor faces);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> face_geometry_cpu(
+    torch::stable::Tensor points, torch::stable::Tensor faces);
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
-           torch::stable::Tensor, torch::stable::Tensor>
-vertex_fans_cpu(torch::stable::Tensor twin, torch::stable::Tensor irregular, torch::stable::Tensor ptr,
-                torch::stable::Tensor outgoing, torch::stable::Tensor corner);
-std::tuple<torch::stable::Tensor, torch::stable::Tensor> vertex_normals_cpu(torch::stable::Tensor vectors,
-                                                                            torch::stable::Tensor corner,
-                                                                            torch::stable::Tensor ptr,
-                                                                            torch::stable::Tensor outgoing);
+           torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor>
+vertex_geometry_cpu(torch::stable::Tensor twin, torch::stable::Tensor irregular, torch::stable::Tensor ptr,
+                    torch::stable::Tensor outgoing, torch::stable::Tensor corner, torch::stable::Tensor face_normal,
+                    torch::stable::Tensor face_area);
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> one_ring_cpu(
     torch::stable::Tensor faces, torch::stable::Tensor twin, torch::stable::Tensor edge, torch::stable::Tensor corner,
     torch::stable::Tensor fan_angle, torch::stable::Tensor scale);

@@ -42,9 +42,8 @@ def steps(mesh: TriangleMesh) -> Iterator[tuple[str, tuple]]:
     yield "half_edges", (h.faces, mesh.num_vertices)
     yield "signed_volume", (points, h.faces)
     yield "face_geometry", (points, h.faces)
-    corners, vectors = mesh.corner_angles.reshape(-1), surface.face_geometry(points, h.faces)[1]
-    yield "vertex_fans", (h.twin, h.irregular, h.vertex_ptr, h.outgoing, corners)
-    yield "vertex_normals", (vectors, corners, h.vertex_ptr, h.outgoing)
+    corners, face_geometry = mesh.corner_angles.reshape(-1), surface.face_geometry(points, h.faces)[1:]
+    yield "vertex_geometry", (h.twin, h.irregular, h.vertex_ptr, h.outgoing, corners, *face_geometry)
     fans, ring = mesh.fans, mesh._ring
     yield "one_ring", (h.faces, h.twin, h.edge_halfedge, corners, fans.angle, fans.scale)
     normals = mesh.vertex_normals
@@ -76,7 +75,7 @@ def test_both_implementations_agree(name: str, compiled: None) -> None:
                 assert np.array_equal(a, b), (operator, k)
                 continue
             good = np.ones(len(a) if a.ndim else 1, dtype=bool)
-            if (operator, k) == ("vertex_fans", 1):
+            if (operator, k) == ("vertex_geometry", 1):
                 good = fans.regular[h.origin]  # the others have no angle
             elif operator == "one_ring":
                 good = np.repeat(fans.regular, np.diff(mesh._ring.ptr))
@@ -195,10 +194,10 @@ def test_arrays_that_cannot_be_written_to_are_fine() -> None:
         ("half_edges", 0, np.array([0, 1, 2]), "faces has shape [3]"),
         ("face_geometry", 0, np.eye(3, dtype=np.float32), "points have to be float64"),
         ("face_geometry", 1, np.array([[0, -1, 2]]), "faces[1] is -1"),
-        ("vertex_fans", 0, np.array([-1, -1, 3]), "twin[2] is 3"),
-        ("vertex_fans", 1, np.zeros(3), "irregular has to be bool"),
-        ("vertex_fans", 2, np.array([0, 2, 1, 3]), "ptr does not ascend from 0 to 3"),
-        ("vertex_normals", 3, np.array([0, 1, 5]), "outgoing[2] is 5"),
+        ("vertex_geometry", 0, np.array([-1, -1, 3]), "twin[2] is 3"),
+        ("vertex_geometry", 1, np.zeros(3), "irregular has to be bool"),
+        ("vertex_geometry", 2, np.array([0, 2, 1, 3]), "ptr does not ascend from 0 to 3"),
+        ("vertex_geometry", 3, np.array([0, 1, 5]), "outgoing[2] is 5"),
         ("one_ring", 2, np.array([0, 1, 7]), "edge[2] is 7"),
         ("aligned_frames", 3, np.array([0, 1, 8]), "reference[2] is 8"),
         ("levi_civita", 5, np.array([0, 1, 2, 3, 4, 6]), "reverse[5] is 6"),

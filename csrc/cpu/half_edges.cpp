@@ -31,13 +31,14 @@ struct EdgesOfBlock {
 
 class TwinSearch {
  public:
-  TwinSearch(const int64_t* origin, const int64_t* ptr, const int64_t* outgoing, int64_t* twin)
-      : origin_(origin), ptr_(ptr), outgoing_(outgoing), twin_(twin) {}
+  TwinSearch(const int64_t* origin, int64_t half_edges, const int64_t* ptr, const int64_t* outgoing, int64_t* twin)
+      : origin_(origin), half_edges_(half_edges), ptr_(ptr), outgoing_(outgoing), twin_(twin) {}
 
   // Edges from v to vertices of higher number: each edge is looked at from one vertex alone.
   void from(int64_t v, EdgesOfBlock& out) {
     around_.clear();
     for (int64_t k = ptr_[v]; k < ptr_[v + 1]; ++k) {
+      prefetch(origin_ + outgoing_[std::min(k + kAhead, half_edges_ - 1)]);
       const int64_t leaves = outgoing_[k], arrives = previous(leaves);
       const int64_t tip = origin_[next(leaves)], base = origin_[arrives];
       if (tip > v) around_.emplace_back(tip, leaves);
@@ -62,13 +63,19 @@ class TwinSearch {
     else if (end - begin > 1)
       out.bad.push_back(first);
     // Faces on the same three vertices have their edges in common, and the corner opposite to each.
+    if (end - begin <= 2) {
+      out.proper &= first == second || origin_[previous(first)] != origin_[previous(second)];
+      return;
+    }
     opposite_.clear();
     for (size_t k = begin; k < end; ++k) opposite_.push_back(origin_[previous(around_[k].second)]);
     std::sort(opposite_.begin(), opposite_.end());
     out.proper &= std::adjacent_find(opposite_.begin(), opposite_.end()) == opposite_.end();
   }
 
-  const int64_t *origin_, *ptr_, *outgoing_;
+  const int64_t* origin_;
+  int64_t half_edges_;
+  const int64_t *ptr_, *outgoing_;
   int64_t* twin_;
   std::vector<std::pair<int64_t, int64_t>> around_;  // other end, half-edge
   std::vector<int64_t> opposite_;
@@ -91,7 +98,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, bool> half_edges_cpu(Tensor f
   int64_t* twins = twin.mutable_data_ptr<int64_t>();
   const int64_t* out = outgoing.const_data_ptr<int64_t>();
   torch::stable::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
-    TwinSearch search(origin, p, out, twins);
+    TwinSearch search(origin, half_edges, p, out, twins);
     for (int64_t b = begin; b < end; ++b)
       for (int64_t v = b * kBlock; v < std::min(num_vertices, (b + 1) * kBlock); ++v) search.from(v, parts[b]);
   });
@@ -138,23 +145,29 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> one_ring_cpu(Tensor faces, Tensor twi
   int64_t *p = ptr.mutable_data_ptr<int64_t>(), *from = src.mutable_data_ptr<int64_t>();
   int64_t* back = reverse.mutable_data_ptr<int64_t>();
   double* turn = direction.mutable_data_ptr<double>();
-  for (int64_t e = 0; e < edges; ++e) ++p[origin[first[e]] + 1], ++p[origin[next(first[e])] + 1];
-  for (int64_t v = 0; v < vertices; ++v) p[v + 1] += p[v];
-  // Edges come by their lower end, then the other: every row is met in ascending order.
-  std::vector<int64_t> place(p, p + vertices), at(2 * edges);
-  for (int64_t e = 0; e < edges; ++e) {
-    at[2 * e] = place[origin[first[e]]]++;
-    at[2 * e + 1] = place[origin[next(first[e])]]++;
-  }
+  std::vector<int64_t> ends(2 * edges), at(2 * edges);
   torch::stable::parallel_for(0, edges, kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t e = begin; e < end; ++e) {
-      const int64_t h = first[e], following = next(h), i = origin[h], j = origin[following];
+      prefetch(origin + first[std::min(e + kAhead, edges - 1)]);
+      ends[2 * e] = origin[first[e]], ends[2 * e + 1] = origin[next(first[e])];
+    }
+  });
+  for (int64_t v : ends) ++p[v + 1];
+  for (int64_t v = 0; v < vertices; ++v) p[v + 1] += p[v];
+  // Edges come by their lower end, then the other: every row is met in ascending order.
+  std::vector<int64_t> place(p, p + vertices);
+  for (int64_t k = 0; k < 2 * edges; ++k) at[k] = place[ends[k]]++;
+  torch::stable::parallel_for(0, edges, kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t e = begin; e < end; ++e) {
+      const int64_t later = std::min(e + kAhead, edges - 1), latest = std::min(e + 2 * kAhead, edges - 1);
+      prefetch(t + first[latest]), prefetch(angle + std::max<int64_t>(t[first[later]], 0));
+      const int64_t h = first[e], after = next(h), i = ends[2 * e], j = ends[2 * e + 1];
       const int64_t at_i = at[2 * e], at_j = at[2 * e + 1];
       from[at_i] = j, from[at_j] = i;
       back[at_i] = at_j, back[at_j] = at_i;
       turn[at_i] = factor[i] * angle[h];
       // On a boundary j -> i is no half-edge of a face: it closes the fan of j, one corner after the last.
-      turn[at_j] = factor[j] * (t[h] >= 0 ? angle[t[h]] : angle[following] + inside[following]);
+      turn[at_j] = factor[j] * (t[h] >= 0 ? angle[t[h]] : angle[after] + inside[after]);
     }
   });
   return {ptr, src, reverse, direction};

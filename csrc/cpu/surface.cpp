@@ -88,28 +88,34 @@ double signed_volume_cpu(Tensor points, Tensor faces) {
   return volume / 6;
 }
 
-std::tuple<Tensor, Tensor> face_geometry_cpu(Tensor points, Tensor faces) {
+std::tuple<Tensor, Tensor, Tensor> face_geometry_cpu(Tensor points, Tensor faces) {
   const Triangles t = check_triangles("face_geometry", points, faces);
-  Tensor angles = torch::stable::new_empty(points, {t.count, 3}), vectors = torch::stable::new_empty(points, {t.count, 3});
-  double *angle = angles.mutable_data_ptr<double>(), *vector = vectors.mutable_data_ptr<double>();
+  Tensor angles = torch::stable::new_empty(points, {t.count, 3}), normals = torch::stable::new_empty(points, {t.count, 3});
+  Tensor areas = torch::stable::new_empty(points, {t.count});
+  double *angle = angles.mutable_data_ptr<double>(), *normal = normals.mutable_data_ptr<double>();
+  double* area = areas.mutable_data_ptr<double>();
   torch::stable::parallel_for(0, t.count, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t f = begin; f < end; ++f) {
       const Vec3 corner[3] = {t.corner(f, 0), t.corner(f, 1), t.corner(f, 2)};
       corner_angles(corner, angle + 3 * f);
-      set_row(vector, f, 0.5 * cross(corner[1] - corner[0], corner[2] - corner[0]));
+      const Vec3 vector = 0.5 * cross(corner[1] - corner[0], corner[2] - corner[0]);
+      area[f] = norm(vector);
+      set_row(normal, f, area[f] > 0 ? (1 / area[f]) * vector : vector);
     }
   });
-  return {angles, vectors};
+  return {angles, normals, areas};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> vertex_fans_cpu(Tensor twin, Tensor irregular, Tensor ptr,
-                                                                           Tensor outgoing, Tensor corner) {
-  const char* op = "vertex_fans";
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> vertex_geometry_cpu(
+    Tensor twin, Tensor irregular, Tensor ptr, Tensor outgoing, Tensor corner, Tensor face_normal, Tensor face_area) {
+  const char* op = "vertex_geometry";
   using torch::headeronly::ScalarType;
   STD_TORCH_CHECK(corner.scalar_type() == ScalarType::Double, op, ": corner has to be float64");
   const Tensor like = corner;
   corner = check_tensor(op, "corner", corner, like, false, {-1});
   const int64_t half_edges = corner.numel();
+  face_normal = check_tensor(op, "face_normal", face_normal, like, false, {half_edges / 3, 3});
+  face_area = check_tensor(op, "face_area", face_area, like, false, {half_edges / 3});
   const Corners at = check_corners(op, ptr, outgoing, like, half_edges);
   twin = check_tensor(op, "twin", twin, like, true, {half_edges});
   check_range(op, "twin", twin, -1, half_edges);
@@ -121,23 +127,35 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> vertex_fans_cpu(Tenso
   Tensor reference = per_vertex(ScalarType::Long), angle = torch::stable::new_empty(like, {half_edges});
   Tensor total = per_vertex({}), scale = per_vertex({});
   Tensor regular = per_vertex(ScalarType::Bool), boundary = per_vertex(ScalarType::Bool);
+  Tensor normals = torch::stable::new_empty(like, {at.vertices, 3}), areas = per_vertex({});
   const int64_t* t = twin.const_data_ptr<int64_t>();
-  const double* inside = corner.const_data_ptr<double>();
+  const double *inside = corner.const_data_ptr<double>(), *unit = face_normal.const_data_ptr<double>();
+  const double* size = face_area.const_data_ptr<double>();
   const bool* bad = irregular.const_data_ptr<bool>();
   int64_t* r = reference.mutable_data_ptr<int64_t>();
   double *a = angle.mutable_data_ptr<double>(), *sum = total.mutable_data_ptr<double>();
-  double* s = scale.mutable_data_ptr<double>();
+  double *s = scale.mutable_data_ptr<double>(), *normal = normals.mutable_data_ptr<double>();
+  double* area = areas.mutable_data_ptr<double>();
   bool *is_regular = regular.mutable_data_ptr<bool>(), *on_boundary = boundary.mutable_data_ptr<bool>();
   torch::stable::parallel_for(0, at.vertices, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t v = begin; v < end; ++v) {
       const int64_t corners = at.p[v + 1] - at.p[v];
       int64_t first = corners > 0 ? at.out[at.p[v]] : -1, starts = 0;
-      sum[v] = 0;
+      Vec3 weighted{0, 0, 0}, stand_in{0, 0, 1};
+      sum[v] = area[v] = 0;
       for (int64_t k = at.p[v]; k < at.p[v + 1]; ++k) {
-        const int64_t h = at.out[k];
+        const int64_t h = at.out[k], later = at.out[std::min(k + kAhead, half_edges - 1)];
+        prefetch(inside + later), prefetch(t + later), prefetch(unit + later / 3 * 3), prefetch(size + later / 3);
         sum[v] += inside[h], a[h] = 0;
         if (t[h] < 0 && starts++ == 0) first = h;
+        const int64_t face = h / 3;
+        if (!(size[face] > 0)) continue;
+        area[v] += size[face] / 3;
+        stand_in = row(unit, face);
+        weighted = weighted + inside[h] * stand_in;
       }
+      const double length = norm(weighted);
+      set_row(normal, v, length < 1e-12 ? stand_in : (1 / length) * weighted);
       int64_t visited = 0;
       double turned = 0;
       for (int64_t h = first; h >= 0 && visited < corners; ++visited) {
@@ -151,36 +169,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> vertex_fans_cpu(Tenso
       is_regular[v] = sum[v] > 0 && starts <= 1 && visited == corners && !bad[v];
     }
   });
-  return {reference, angle, total, scale, regular, boundary};
-}
-
-std::tuple<Tensor, Tensor> vertex_normals_cpu(Tensor vectors, Tensor corner, Tensor ptr, Tensor outgoing) {
-  const char* op = "vertex_normals";
-  STD_TORCH_CHECK(vectors.scalar_type() == torch::headeronly::ScalarType::Double, op, ": vectors have to be float64");
-  vectors = check_tensor(op, "vectors", vectors, vectors, false, {-1, 3});
-  corner = check_tensor(op, "corner", corner, vectors, false, {vectors.numel()});
-  const Corners at = check_corners(op, ptr, outgoing, vectors, vectors.numel());
-  Tensor normals = torch::stable::new_empty(vectors, {at.vertices, 3}), areas = torch::stable::new_empty(vectors, {at.vertices});
-  const double *vector = vectors.const_data_ptr<double>(), *angle = corner.const_data_ptr<double>();
-  double *normal = normals.mutable_data_ptr<double>(), *area = areas.mutable_data_ptr<double>();
-  torch::stable::parallel_for(0, at.vertices, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t v = begin; v < end; ++v) {
-      Vec3 sum{0, 0, 0}, stand_in{0, 0, 1};
-      area[v] = 0;
-      for (int64_t k = at.p[v]; k < at.p[v + 1]; ++k) {
-        const int64_t h = at.out[k];
-        const Vec3 face = row(vector, h / 3);
-        const double size = norm(face);
-        area[v] += size / 3;
-        if (!(size > 0)) continue;
-        stand_in = (1 / size) * face;
-        sum = sum + angle[h] * stand_in;
-      }
-      const double length = norm(sum);
-      set_row(normal, v, length < 1e-12 ? stand_in : (1 / length) * sum);
-    }
-  });
-  return {normals, areas};
+  return {reference, angle, total, scale, regular, boundary, normals, areas};
 }
 
 }  // namespace meshconv

@@ -1,4 +1,5 @@
 // Tangent frames, log maps and transporters along the edges of a mesh; see meshconv/ops/surface_reference.py.
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 
@@ -82,6 +83,7 @@ Tensor aligned_frames_cpu(Tensor points, Tensor normals, Tensor faces, Tensor re
   double* frames = out.mutable_data_ptr<double>();
   torch::stable::parallel_for(0, vertices, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t v = begin; v < end; ++v) {
+      prefetch(origin + std::max<int64_t>(first[std::min(v + kAhead, vertices - 1)], 0));
       const Vec3 here = row(ring.p, v), n = row(normal, v);
       const Vec3 along = first[v] < 0 ? Vec3{0, 0, 0} : row(ring.p, origin[next(first[v])]) - here;
       const Vec3 e1 = tangent(n, along), e2 = cross(n, e1);
@@ -89,13 +91,15 @@ Tensor aligned_frames_cpu(Tensor points, Tensor normals, Tensor faces, Tensor re
       if (is_regular[v]) {
         double real = 0, imaginary = 0;
         for (int64_t e = ring.row_ptr[v]; e < ring.row_ptr[v + 1]; ++e) {
+          prefetch(ring.p + 3 * ring.from[std::min(e + kAhead, ring.edges - 1)]);
           const Vec3 chord = row(ring.p, ring.from[e]) - here;
-          const double x = dot(e1, chord), y = dot(e2, chord), cosine = std::cos(phi[e]), sine = std::sin(phi[e]);
-          real += x * cosine + y * sine;
-          imaginary += y * cosine - x * sine;
+          const double x = dot(e1, chord), y = dot(e2, chord);
+          const CosineSine d = cosine_sine(phi[e]);
+          real += x * d.cosine + y * d.sine;
+          imaginary += y * d.cosine - x * d.sine;
         }
-        const double turn = std::atan2(imaginary, real);
-        c = std::cos(turn), s = std::sin(turn);
+        const double size = std::hypot(real, imaginary);
+        if (size > 0) c = real / size, s = imaginary / size;
       }
       set_row(frames, 3 * v, c * e1 + s * e2);
       set_row(frames, 3 * v + 1, c * e2 - s * e1);
@@ -124,7 +128,8 @@ std::tuple<Tensor, Tensor, Tensor> levi_civita_cpu(Tensor points, Tensor frames,
     for (int64_t v = begin; v < end; ++v) {
       const Vec3 here = row(ring.p, v);
       for (int64_t e = ring.row_ptr[v]; e < ring.row_ptr[v + 1]; ++e) {
-        const int64_t u = ring.from[e];
+        const int64_t u = ring.from[e], later = std::min(e + kAhead, ring.edges - 1);
+        prefetch(ring.p + 3 * ring.from[later]), prefetch(phi + back[later]);
         const Vec3 chord = row(ring.p, u) - here;
         const double there = is_regular[u] ? phi[back[e]] : direction_angle(f, u, Vec3{0, 0, 0} - chord);
         const double arrives = is_regular[v] ? phi[e] : direction_angle(f, v, chord);

@@ -36,6 +36,42 @@ inline void set_row(double* array, int64_t i, Vec3 a) { array[3 * i] = a.x, arra
 inline int64_t next(int64_t h) { return h % 3 == 2 ? h - 2 : h + 1; }
 inline int64_t previous(int64_t h) { return h % 3 == 0 ? h + 2 : h - 1; }
 
+// Loops over rows that lie anywhere in memory ask for them this many steps ahead.
+constexpr int64_t kAhead = 24;
+
+inline void prefetch(const void* place) {
+#if defined(__GNUC__)
+  __builtin_prefetch(place);
+#else
+  static_cast<void>(place);
+#endif
+}
+
+struct CosineSine {
+  double cosine, sine;
+};
+
+// Of an angle of a few turns at most, to within a unit in the last place: fdlibm's polynomials without a call, which
+// is half of the time of a loop over edges.
+inline CosineSine cosine_sine(double angle) {
+  constexpr double kShift = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to a whole number
+  if (!(std::fabs(angle) < 1e3)) return {std::cos(angle), std::sin(angle)};
+  const double quarters = (angle * (2 / kPi) + kShift) - kShift;
+  const double r = (angle - quarters * 1.57079632673412561417e+00) - quarters * 6.07710050650619224932e-11;
+  const double z = r * r;
+  const double sine =
+      r + r * z * (-1.66666666666666324348e-01 + z * (8.33333333332248946124e-03 + z * (-1.98412698298579493134e-04 +
+          z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
+  const double cosine =
+      1 - (0.5 * z - z * z * (4.16666666666666019037e-02 + z * (-1.38888888888741095749e-03 + z * (2.48015872894767294178e-05 +
+          z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11))))));
+  // Quarters come in no order that a processor could guess: no branches.
+  const int64_t quarter = static_cast<int64_t>(quarters);
+  const double both[2] = {cosine, sine};
+  return {static_cast<double>(1 - ((quarter + 1) & 2)) * both[quarter & 1],
+          static_cast<double>(1 - (quarter & 2)) * both[~quarter & 1]};
+}
+
 // An angle brought to [-pi, pi]; most are at most one turn away, which needs no division.
 inline double wrap_angle(double angle) {
   if (std::fabs(angle) <= kPi) return angle;

@@ -46,8 +46,8 @@ def zero_edges(points: FloatArray, faces: IntArray) -> BoolArray:
 
 def flat_faces(points: FloatArray, faces: IntArray) -> BoolArray:
     """Faces without area: their corners lie on a line or a point to within rounding, bool ``[F]``."""
-    angles, vectors = face_geometry(points, faces)
-    flat = (np.minimum(np.minimum(*angles.T[:2]), angles[:, 2]) <= WIDE) | ~vectors.any(axis=1)
+    angles, _, areas = face_geometry(points, faces)
+    flat = (np.minimum(np.minimum(*angles.T[:2]), angles[:, 2]) <= WIDE) | ~(areas > 0)
     flat[flat] = _height_vanishes(points, faces[flat])
     return flat
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,18 +66,39 @@ class VertexFans:
     is_boundary: NDArray[np.bool_]
 
 
-def unfold_fans(half_edges: HalfEdges, corners: FloatArray) -> VertexFans:
-    """Sum the corner angles round each vertex, from one half-edge to the next across their faces.
+class SurfaceMeasures(NamedTuple):
+    """Angles, areas and normals of a surface.
+
+    Attributes
+    ----------
+    corner_angles, face_areas : float64 [F, 3], [F]
+    vertex_normals, vertex_areas : float64 [V, 3], [V]
+        See :class:`~meshconv.geometry.mesh.TriangleMesh`.
+    fans : VertexFans
+    """
+
+    corner_angles: FloatArray
+    face_areas: FloatArray
+    vertex_normals: FloatArray
+    vertex_areas: FloatArray
+    fans: VertexFans
+
+
+def measure_surface(points: FloatArray, half_edges: HalfEdges) -> SurfaceMeasures:
+    """Measure every face, and sum up round every vertex, from one half-edge to the next across their faces.
 
     Parameters
     ----------
+    points : float64 [V, 3]
     half_edges : HalfEdges
-    corners : float64 [H]
-        Angle at the origin of each half-edge, in its face.
 
     Returns
     -------
-    VertexFans
+    SurfaceMeasures
     """
     h = half_edges
-    return VertexFans(*surface.vertex_fans(h.twin, h.irregular, h.vertex_ptr, h.outgoing, corners))
+    corners, normals, areas = surface.face_geometry(points, h.faces)
+    found = surface.vertex_geometry(
+        h.twin, h.irregular, h.vertex_ptr, h.outgoing, corners.reshape(-1), normals, areas
+    )
+    return SurfaceMeasures(corners, areas, *found[6:], VertexFans(*found[:6]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from meshconv.errors import InputError
 from meshconv.geometry.coarsening import coarsen
 from meshconv.geometry.defects import Defects, find_defects
 from meshconv.geometry.exterior import SurfaceComplex
-from meshconv.geometry.fans import FloatArray, VertexFans, dot, unfold_fans
+from meshconv.geometry.fans import FloatArray, SurfaceMeasures, VertexFans, measure_surface
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.geodesics import geodesic_graph
 from meshconv.geometry.halfedges import HalfEdges, IntArray
@@ -24,17 +24,9 @@ from meshconv.geometry.orientation_cover import unoriented_graph
 from meshconv.geometry.origin import Origin
 from meshconv.geometry.repair import Isolated, OnDefect, clean_surface, is_clean, repair_surface
 from meshconv.geometry.transport import OneRing, align_frames, levi_civita, normal_aligning, one_ring
-from meshconv.ops.surface import face_geometry, vertex_normals
 
 # Squares of lengths stay far from the ends of the float64 range between these bounds.
 _SMALLEST, _LARGEST = 1e-100, 1e100
-
-
-class _Measures(NamedTuple):
-    corner_angles: FloatArray
-    face_areas: FloatArray
-    vertex_areas: FloatArray
-    vertex_normals: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +100,7 @@ class TriangleMesh:
                 f"{where}{len(bad)} of {len(faces)} faces name a vertex that does not exist, the first is face "
                 f"{bad[0]} with {faces[bad[0]].tolist()}; indices run from 0 to {len(vertices) - 1}"
             )
-        extent = float((vertices.max(axis=0) / 2 - vertices.min(axis=0) / 2).max()) * 2
+        extent = max(float(x.max() / 2 - x.min() / 2) for x in vertices.T) * 2  # by column, the quick way in numpy
         if not (extent == 0 or _SMALLEST < extent < _LARGEST):
             raise InputError(f"{where}the mesh is {extent:g} wide; scale it to between 1e-100 and 1e100")
         for what, data, size in (("vertex", self.vertex_data, len(vertices)), ("face", self.face_data, len(faces))):
@@ -209,7 +201,7 @@ class TriangleMesh:
     def _is_clean(self) -> bool:
         if self.surface is not self.faces:
             return False
-        return is_clean(self._points, self.half_edges, self.fans, self.corner_angles, self.face_areas)
+        return is_clean(self._points, self.half_edges, self._measures)
 
     def _with_origin(self) -> TriangleMesh:
         mesh = replace(self, origin=self._origin)
@@ -231,37 +223,33 @@ class TriangleMesh:
         return self._origin.to_original_faces(values, fill)
 
     @cached_property
-    def _measures(self) -> _Measures:
-        h = self.half_edges
-        corners, vectors = face_geometry(self._points, h.faces)
-        normals, areas = vertex_normals(vectors, corners.reshape(-1), h.vertex_ptr, h.outgoing)
-        square = self._unit**2
-        return _Measures(corners, np.sqrt(dot(vectors, vectors)) * square, areas * square, normals)
+    def _measures(self) -> SurfaceMeasures:
+        return measure_surface(self._points, self.half_edges)
 
     @property
     def corner_angles(self) -> FloatArray:
         """Angles of :attr:`surface`'s corners, float64 ``[F', 3]``, radians."""
         return self._measures.corner_angles
 
-    @cached_property
+    @property
     def fans(self) -> VertexFans:
         """Corner angles summed round every vertex."""
-        return unfold_fans(self.half_edges, self.corner_angles.reshape(-1))
+        return self._measures.fans
 
     @property
     def face_areas(self) -> FloatArray:
         """Areas of :attr:`surface`'s faces, float64 ``[F']``."""
-        return self._measures.face_areas
+        return self._measures.face_areas * self._unit**2
 
     @property
     def area(self) -> float:
         """Total area."""
-        return float(self.face_areas.sum())
+        return float(self._measures.face_areas.sum()) * self._unit**2
 
     @property
     def vertex_areas(self) -> FloatArray:
         """A third of the faces round each vertex, float64 ``[V]``; they sum to :attr:`area`."""
-        return self._measures.vertex_areas
+        return self._measures.vertex_areas * self._unit**2
 
     @property
     def vertex_normals(self) -> FloatArray:

@@ -22,7 +22,7 @@ from meshconv.geometry.defects import (
     repeated_corners,
     zero_edges,
 )
-from meshconv.geometry.fans import FloatArray, VertexFans
+from meshconv.geometry.fans import FloatArray, SurfaceMeasures
 from meshconv.geometry.halfedges import HalfEdges, IntArray, build_half_edges, orient_consistently
 from meshconv.geometry.origin import Changes, Origin, first_of
 
@@ -53,18 +53,17 @@ def _orient(points: FloatArray, half_edges: HalfEdges) -> HalfEdges:
     return half_edges
 
 
-def is_clean(
-    points: FloatArray, half_edges: HalfEdges, fans: VertexFans, corners: FloatArray, areas: FloatArray
-) -> bool:
+def is_clean(points: FloatArray, half_edges: HalfEdges, measures: SurfaceMeasures) -> bool:
     """Whether a surface certainly has nothing to repair; a fraction of the work of repairing it.
 
     False does not mean that something is wrong.
     """
     if not half_edges.proper or half_edges.irregular.any():
         return False
+    fans = measures.fans
     if not (fans.regular | (fans.reference < 0)).all():
         return False
-    if not (corners.min(initial=np.inf) > WIDE and areas.min(initial=np.inf) > 0):
+    if not (measures.corner_angles.min(initial=np.inf) > WIDE and measures.face_areas.min(initial=np.inf) > 0):
         return False
     # Open edges can lie on each other only if their ends do.
     border = points[fans.is_boundary]

@@ -13,7 +13,7 @@ import torch
 
 from meshconv.ops import surface_reference
 from meshconv.ops.backend import is_compiled
-from meshconv.ops.surface_reference import BoolArray, FloatArray, IntArray
+from meshconv.ops.surface_reference import BoolArray, FloatArray, IntArray, VertexGeometry
 
 
 def _call(name: str, *arguments: Any) -> Any:
@@ -46,23 +46,25 @@ def signed_volume(points: FloatArray, faces: IntArray) -> float:
     return _call("signed_volume", points, faces)
 
 
-def face_geometry(points: FloatArray, faces: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Angle at each corner [F, 3]; normal vector of each face [F, 3], as long as its area."""
+def face_geometry(points: FloatArray, faces: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Angle at each corner [F, 3]; unit normal of each face [F, 3], 0 without area; area [F]."""
     return _call("face_geometry", points, faces)
 
 
-def vertex_fans(
-    twin: IntArray, irregular: BoolArray, ptr: IntArray, outgoing: IntArray, corner: FloatArray
-) -> tuple[IntArray, FloatArray, FloatArray, FloatArray, BoolArray, BoolArray]:
-    """The fields of :class:`~meshconv.geometry.fans.VertexFans` from half-edges by origin and their corners."""
-    return _call("vertex_fans", twin, irregular, ptr, outgoing, corner)
+def vertex_geometry(
+    twin: IntArray,
+    irregular: BoolArray,
+    ptr: IntArray,
+    outgoing: IntArray,
+    corner: FloatArray,
+    face_normal: FloatArray,
+    face_area: FloatArray,
+) -> VertexGeometry:
+    """The fields of :class:`~meshconv.geometry.fans.VertexFans`, unit normals [V, 3] and areas [V].
 
-
-def vertex_normals(
-    vectors: FloatArray, corner: FloatArray, ptr: IntArray, outgoing: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Unit normals [V, 3], face normals weighted by their angle; a third of the faces round each vertex [V]."""
-    return _call("vertex_normals", vectors, corner, ptr, outgoing)
+    Normals are those of the faces weighted by their angle at the vertex, areas a third of the faces round it.
+    """
+    return _call("vertex_geometry", twin, irregular, ptr, outgoing, corner, face_normal, face_area)
 
 
 def one_ring(

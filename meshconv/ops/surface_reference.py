@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+VertexGeometry = tuple[
+    IntArray, FloatArray, FloatArray, FloatArray, BoolArray, BoolArray, FloatArray, FloatArray
+]  # see vertex_geometry
 
 
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -60,7 +63,7 @@ def signed_volume(points: FloatArray, faces: IntArray) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6
 
 
-def face_geometry(points: FloatArray, faces: IntArray) -> tuple[FloatArray, FloatArray]:
+def face_geometry(points: FloatArray, faces: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     corner = points[faces]
     edge = corner[:, [1, 2, 0]] - corner
     angles = np.empty(faces.shape)
@@ -74,12 +77,20 @@ def face_geometry(points: FloatArray, faces: IntArray) -> tuple[FloatArray, Floa
         angles[touching] = np.pi / 2
         angles[zero.any(axis=1)[:, None] & ~touching] = 0.0
         angles[zero.all(axis=1)] = np.pi / 3
-    return angles, 0.5 * np.cross(edge[:, 0], -edge[:, 2])
+    vectors = 0.5 * np.cross(edge[:, 0], -edge[:, 2])
+    areas = np.sqrt(dot(vectors, vectors))
+    return angles, vectors / np.where(areas > 0, areas, 1.0)[:, None], areas
 
 
-def vertex_fans(
-    twin: IntArray, irregular: BoolArray, ptr: IntArray, outgoing: IntArray, corner: FloatArray
-) -> tuple[IntArray, FloatArray, FloatArray, FloatArray, BoolArray, BoolArray]:
+def vertex_geometry(
+    twin: IntArray,
+    irregular: BoolArray,
+    ptr: IntArray,
+    outgoing: IntArray,
+    corner: FloatArray,
+    face_normal: FloatArray,
+    face_area: FloatArray,
+) -> VertexGeometry:
     h, v = len(twin), len(ptr) - 1
     num_corners = np.diff(ptr)
     origin = np.empty(h, dtype=np.int64)
@@ -108,28 +119,27 @@ def vertex_fans(
     regular[origin[pointer[:h] != h]] = False
     is_boundary = num_starts > 0
     scale = np.where(is_boundary, np.pi, 2 * np.pi) / np.where(total > 0, total, 1.0)
-    return reference, angle[:h], total, scale, regular, is_boundary
+    normals, areas = _vertex_normals(face_normal, face_area, corner, ptr, outgoing)
+    return reference, angle[:h], total, scale, regular, is_boundary, normals, areas
 
 
-def vertex_normals(
-    vectors: FloatArray, corner: FloatArray, ptr: IntArray, outgoing: IntArray
+def _vertex_normals(
+    unit: FloatArray, area: FloatArray, corner: FloatArray, ptr: IntArray, outgoing: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     v = len(ptr) - 1
     vertex = np.repeat(np.arange(v), np.diff(ptr))
     face = outgoing // 3
-    length = np.sqrt(dot(vectors, vectors))
-    unit = vectors / np.where(length > 0, length, 1.0)[:, None]
-    weighted = corner.ravel()[outgoing, None] * unit[face]
+    weighted = corner[outgoing, None] * unit[face]
     total = np.stack([sum_at(vertex, w, v) for w in weighted.T], axis=1)
     norm = np.sqrt(dot(total, total))
     lost = np.flatnonzero(norm < 1e-12)
     if len(lost):
         stand_in = np.tile([0.0, 0.0, 1.0], (v, 1))
-        solid = length[face] > 0
+        solid = area[face] > 0
         stand_in[vertex[solid]] = unit[face[solid]]
         total[lost] = stand_in[lost]
         norm[lost] = 1.0
-    return total / norm[:, None], sum_at(vertex, length[face] / 3, v)
+    return total / norm[:, None], sum_at(vertex, area[face] / 3, v)
 
 
 def one_ring(
