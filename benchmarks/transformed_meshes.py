@@ -21,7 +21,7 @@ from meshconv.train import load_task
 
 
 def sample(mesh: TriangleMesh, label: int, how: Preparation) -> MeshSample:
-    return MeshSample(*how.inputs(mesh), label, mesh.name)
+    return MeshSample(*how.inputs(mesh), torch.tensor(label), mesh.name)
 
 
 def main() -> None:

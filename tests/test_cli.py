@@ -133,7 +133,7 @@ def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
 def test_a_trained_network_is_equivariant(trained, climate, shapes):
     task = load_task(trained / "last.ckpt")
     sample = prepare_mesh(next((sorted(shapes.iterdir())[0] / "test").iterdir()))
-    assert gauge_equivariance_error(task.network, sample.graph.to(torch.float64), x=sample.x) < 1e-5
+    assert gauge_equivariance_error(task.network, sample.surface.to(torch.float64), x=sample.x) < 1e-5
 
 
 def test_predict_writes_a_labelled_map(climate, tmp_path):

@@ -67,10 +67,12 @@ def test_surfaces_alone_and_in_a_batch(several: list[Hierarchy]) -> None:
     model = SphereUNet("1x0 + 1x1", 4, channels=(4, 5, 6)).eval()
     single = [h.to(torch.float32) for h in several]
     xs = [torch.randn(h.num_vertices, 3) for h in single]
-    samples = [MeshSample(x, h, k, str(k)) for k, (x, h) in enumerate(zip(xs, single, strict=True))]
+    samples = [MeshSample(x, h, torch.tensor(k), str(k)) for k, (x, h) in enumerate(zip(xs, single, strict=True))]
     batch = collate(samples)
     assert isinstance(batch.surface, Hierarchy)
-    assert batch.to(torch.float32).surface.num_graphs == 5
+    double = batch.to(torch.float64)
+    assert double.surface.num_graphs == 5
+    assert (double.x.dtype, double.target.dtype) == (torch.float64, torch.int64)
     together = model(batch.x, batch.surface)
     alone = torch.cat([model(x, h) for x, h in zip(xs, single, strict=True)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)

@@ -43,7 +43,7 @@ def assert_equal(first: list[MeshSample], second: list[MeshSample]) -> None:
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert a[2:4] == b[2:4]
-        for left, right in zip((a.x, a.graph, a.origin), (b.x, b.graph, b.origin), strict=True):
+        for left, right in zip((a.x, a.surface, a.origin), (b.x, b.surface, b.origin), strict=True):
             assert_same(left, right)
 
 
@@ -53,9 +53,9 @@ def test_a_sample_is_the_mesh_of_the_file(shapes: Path) -> None:
     sample = prepare_mesh(path, 5, how)
     mesh = load_mesh(path)
     graph = mesh.gauge_graph("normal_aligning", radius=0.2)
-    assert_same(sample.graph, graph.to(torch.float32))
+    assert_same(sample.surface, graph.to(torch.float32))
     assert_same(sample.x, mesh_features(mesh, graph).to(torch.float32))
-    assert (sample.label, sample.name) == (5, str(path))
+    assert (int(sample.target), sample.name) == (5, str(path))
     assert sample.origin is not None
     assert sample.origin.changes.duplicate_faces > 0
     assert len(sample.origin.face_to) == DEFECTIVE["duplicate_faces"]().num_faces
@@ -147,12 +147,12 @@ def test_bad_choices(shapes: Path, choice: dict[str, object], says: str) -> None
 def test_the_folder_prepares_as_it_is_told_and_says_so(shapes: Path, tmp_path: Path) -> None:
     data = MeshFolder(str(shapes), radius=0.25, features=["curvature", "hks"], cache=str(tmp_path), workers=0)
     (sample, *_) = data.samples("test")
-    assert float(sample.graph.log_radius.max()) > 3 * float(prepare_mesh(sample.name).graph.log_radius.mean())
+    assert float(sample.surface.log_radius.max()) > 3 * float(prepare_mesh(sample.name).surface.log_radius.mean())
     assert data.spec == {"kind": "meshes", "transport": "levi_civita", "on_defect": "repair", "rings": None,
                          "radius": 0.25, "nearest": None, "features": ["curvature", "hks"]}  # fmt: skip
     assert str(data.in_type) == "18x0 + 1x2" and sample.x.shape[1] == data.in_type.dim
     how = Preparation.from_spec(data.spec)
-    assert_same(prepare_mesh(sample.name, how=how).graph, sample.graph)
+    assert_same(prepare_mesh(sample.name, how=how).surface, sample.surface)
     assert Preparation.from_spec({"kind": "meshes", "transport": "normal_aligning"}) == Preparation("normal_aligning")
     assert Cache(tmp_path).size[0] == len(data.samples("test"))
     assert np.isfinite(sample.x.numpy()).all()

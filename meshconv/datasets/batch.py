@@ -31,12 +31,14 @@ class SurfaceBatch:
         Input fields.
     surface : GaugeGraph or Hierarchy
         Several meshes are one graph or hierarchy, their disjoint union.
-    target : int64 Tensor [G] or [..., V]
-        Class per surface or per point; -1 where unknown.
+    target : int64 Tensor [G], [..., V] or [n]
+        Class per surface, per point or per element; -1 where unknown.
     mask : bool Tensor [..., V] or None
         Points that count in loss and metrics; None: all with a target.
     names : list of str
         Name of each surface, for people.
+    elements : int64 Tensor [n, k] or None
+        Vertices of each face or edge that has a class.
     """
 
     x: Tensor
@@ -44,14 +46,11 @@ class SurfaceBatch:
     target: Tensor
     mask: Tensor | None
     names: list[str]
+    elements: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> SurfaceBatch:
         """Move to a device (as Lightning does); targets keep their dtype."""
-        mask = self.mask if self.mask is None else self.mask.to(*args, **kwargs)
-        return replace(
-            self,
-            x=self.x.to(*args, **kwargs),
-            surface=self.surface.to(*args, **kwargs),
-            target=self.target.to(*args, **kwargs),
-            mask=mask,
-        )
+        x = self.x.to(*args, **kwargs)
+        moved = {name: getattr(self, name) for name in ("target", "mask", "elements")}
+        moved = {name: value if value is None else value.to(x.device) for name, value in moved.items()}
+        return replace(self, x=x, surface=self.surface.to(*args, **kwargs), **moved)

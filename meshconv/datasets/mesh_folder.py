@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".
 
 def collate(samples: list[MeshSample]) -> SurfaceBatch:
     """Disjoint union of meshes; all graphs, or all hierarchies."""
+    targets = [s.target for s in samples]
+    given = [s.elements for s in samples if s.elements is not None]
+    shifts = accumulate((len(s.x) for s in samples[:-1]), initial=0)
     return SurfaceBatch(
         x=torch.cat([s.x for s in samples]),
-        surface=join_surfaces([s.graph for s in samples]),
-        target=torch.tensor([s.label for s in samples]),
+        surface=join_surfaces([s.surface for s in samples]),
+        target=torch.stack(targets) if targets[0].ndim == 0 else torch.cat(targets),
         mask=None,
         names=[s.name for s in samples],
+        elements=torch.cat([e + k for e, k in zip(given, shifts, strict=True)]) if given else None,
     )
 
 

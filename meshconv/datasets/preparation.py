@@ -20,6 +20,7 @@ from tqdm import tqdm
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.geometry.inputs import surface_feature_type, surface_features
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.geometry.origin import Origin
@@ -36,16 +37,29 @@ _WORTH_PROCESSES = 16
 
 
 class MeshSample(NamedTuple):
-    """One mesh, ready for a network: features ``[V, dim]`` and graph in float32, class (-1 unknown), name.
+    """One mesh, ready for a network.
 
-    ``origin`` leads from its vertices and faces back to those of the file.
+    Attributes
+    ----------
+    x : float32 Tensor [V, dim]
+        Input fields.
+    surface : GaugeGraph or Hierarchy
+        In float32.
+    target : int64 Tensor
+        ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown.
+    name : str
+    origin : Origin or None
+        The way from its vertices and faces back to those of the file.
+    elements : int64 Tensor [n, k] or None
+        Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
     """
 
     x: torch.Tensor
-    graph: GaugeGraph
-    label: int
+    surface: GaugeGraph | Hierarchy
+    target: torch.Tensor
     name: str
     origin: Origin | None = None
+    elements: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ def prepare_meshes(
         path, label = paths[i]
         for level, text in entry["said"]:
             log.log(level, "%s: %s", path, text)
-        found[i] = MeshSample(entry["x"], entry["graph"], label, str(path), entry["origin"])
+        found[i] = MeshSample(entry["x"], entry["graph"], torch.tensor(label), str(path), entry["origin"])
 
     def fail(i: int, problem: str) -> None:
         if strict:

@@ -168,7 +168,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
     write_shapes(folder)
     data = MeshFolder(str(folder), cache=str(output / "cache"))
     test = data.samples("test")
-    target = torch.tensor([s.label for s in test])
+    target = torch.stack([s.target for s in test])
     predictions, scores = [], []
     for network in ("ShapeClassifier", "PointwiseClassifier"):
         print(f"meshes: training {network} on {len(data.samples('train'))} generated meshes", flush=True)
@@ -181,7 +181,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
         gauge = None
         if network == "ShapeClassifier":
             gauge = max(
-                gauge_equivariance_error(task.network, s.graph.to(torch.float64), x=s.x, samples=1) for s in test[:8]
+                gauge_equivariance_error(task.network, s.surface.to(torch.float64), x=s.x, samples=1) for s in test[:8]
             )
         scores.append(_score(task, network, probabilities, target, seconds, gauge, False))
         predictions.append(probabilities.argmax(-1).numpy())
