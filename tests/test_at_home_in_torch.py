@@ -43,8 +43,6 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "to vertices": lambda: layers.ToVertices(MIXED),
     "hodge parts": lambda: layers.HodgeParts("2x1"),
 }
-# Sparse systems are solved on the CPU by scipy, where a graph of torch operators has to break.
-TRACEABLE = [name for name in CASES if name != "hodge parts"]
 PERSISTENT = ("running_mean", "running_var")
 
 
@@ -145,7 +143,7 @@ def test_half_precision_inputs_keep_their_dtype(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", CASES)
 def test_compiles_into_one_graph(name):
     torch._dynamo.reset()
     module = OnSurface(randomised(CASES[name]()))
@@ -157,7 +155,7 @@ def test_compiles_into_one_graph(name):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
 
 
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_exports(name):
     module = OnSurface(randomised(CASES[name]())).eval()

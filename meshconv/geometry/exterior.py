@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, diags_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.geometry.factored import FactoredMatrix
 from meshconv.geometry.fans import FloatArray
 from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.halfedges import IntArray, build_half_edges
@@ -188,31 +184,6 @@ class SurfaceComplex:
             value = getattr(self, field.name)
             changed[field.name] = tuple(map(moved, value)) if isinstance(value, tuple) else moved(value)
         return SurfaceComplex(**changed)
-
-    @cached_property
-    def vertex_system(self) -> FactoredMatrix:
-        r"""Of :math:`\int\nabla\varphi_i\cdot\nabla\varphi_j`, the cotangent Laplacian; constants are its kernel."""
-        return self._system(self.corners, self.hat_gradient, np.zeros(self.num_vertices, dtype=bool))
-
-    @cached_property
-    def edge_system(self) -> FactoredMatrix:
-        r"""Of :math:`\int\nabla\psi_e\cdot\nabla\psi_f`; its kernel are constants on closed components."""
-        sides = torch.bincount(self.sides[2], minlength=self.num_faces)[self.sides[2]]
-        held = np.zeros(self.num_inner_edges, dtype=bool)
-        held[self.sides[1][sides < 3].cpu().numpy()] = True
-        return self._system(self.sides, self.side_gradient, held)
-
-    def _system(self, rows: Edges, gradient: Tensor, held: np.ndarray) -> FactoredMatrix:
-        """Constants are in the kernel on components, joined by triangles, without a member that is ``held``."""
-        column, face = rows[1].cpu().numpy(), rows[2].cpu().numpy()
-        shape = (self.num_faces, len(held))
-        x, y = (coo_array((g, (face, column)), shape=shape).tocsr() for g in gradient.double().cpu().numpy().T)
-        areas = diags_array(self.areas.double().cpu().numpy())
-        touching = coo_array((np.ones(len(face)), (face, column)), shape=shape).tocsr()
-        _, component = connected_components(touching.T @ touching, directed=False)
-        labels, first = np.unique(component, return_index=True)
-        free = np.bincount(component, weights=held, minlength=len(labels)) == 0
-        return FactoredMatrix((x.T @ areas @ x + y.T @ areas @ y).tocsc(), first[free])
 
     def __repr__(self) -> str:
         counts = f"{self.num_vertices} vertices, {self.num_inner_edges} inner edges, {self.num_faces} faces"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +9,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.exterior import SurfaceComplex
 from meshconv.nn.differential import at_least_single, single_order
 from meshconv.ops import transport_sum
+from meshconv.ops.dirichlet import dirichlet_solve
 from meshconv.ops.gauge_conv import Edges
 
 
@@ -188,8 +186,7 @@ class HodgeParts(nn.Module):
     Notes
     -----
     Two sparse systems of the surface are factored at its first use, on the CPU in float64; each call then solves
-    them, as does the backward pass. A compiled model breaks its graph there. ``tests/test_exterior.py`` checks
-    dimensions, orthogonality and closed forms.
+    them, as does the backward pass. ``tests/test_exterior.py`` checks dimensions, orthogonality and closed forms.
 
     References
     ----------
@@ -206,38 +203,16 @@ class HodgeParts(nn.Module):
         self.in_type.check(x, "input")
         v = x.double()
         parts = []
-        for gradient, rows, system in (
-            (surface.hat_gradient, surface.corners, "vertex_system"),
-            (surface.side_gradient, surface.sides, "edge_system"),
-        ):
+        for gradient, rows in ((surface.hat_gradient, surface.corners), (surface.side_gradient, surface.sides)):
             source = _adjoint(v, gradient.double(), surface.areas, rows)
-            parts.append(_gradient(_solve(source, surface, system), gradient.double(), rows))
+            potential = dirichlet_solve(source, gradient, surface.areas, rows[1], rows[2])
+            parts.append(_gradient(potential, gradient.double(), rows))
         parts.append(v - parts[0] - parts[1])
         halves = [p.chunk(2, dim=-1) for p in parts]
         return torch.cat([h[0] for h in halves] + [h[1] for h in halves], dim=-1).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}"
-
-
-@torch.compiler.disable
-def _solve(values: Tensor, surface: SurfaceComplex, system: str) -> Tensor:
-    return _Solve.apply(values, getattr(surface, system).solve)
-
-
-class _Solve(torch.autograd.Function):
-    """Solve a symmetric system along the second-last axis; its derivative is the same solve."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, solve: Callable) -> Tensor:
-        ctx.solve = solve
-        columns = values.movedim(-2, 0)
-        solved = solve(columns.flatten(1).cpu().numpy())
-        return torch.from_numpy(solved).reshape(columns.shape).movedim(0, -2).contiguous().to(values.device)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Solve.apply(grad, ctx.solve), None
 
 
 def _gradient(x: Tensor, gradient: Tensor, rows: Edges) -> Tensor:
