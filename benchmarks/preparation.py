@@ -23,7 +23,7 @@ _TARGETS = {"first time": 60, "from the cache": 3}
 
 def prepare(root: Path, folder: str, workers: int, extent: dict[str, float]) -> None:
     """Prepare all meshes below ``root`` and print what it took."""
-    from meshconv.datasets.mesh_folder import MESH_SUFFIXES
+    from meshconv.datasets.mesh_data import MESH_SUFFIXES
     from meshconv.datasets.preparation import Preparation, prepare_meshes
     from meshconv.io.cache import Cache
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from meshconv.datasets.mesh_folder import collate, find_mesh_files, split_class
+from meshconv.datasets.mesh_data import collate
+from meshconv.datasets.mesh_folder import find_mesh_files, split_class
 from meshconv.datasets.preparation import MeshSample, Preparation
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.io.meshes import load_mesh

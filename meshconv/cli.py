@@ -66,12 +66,16 @@ def _lightning(args: list[str]) -> None:
 
 
 def _predict(args: list[str]) -> None:
-    parser = ArgumentParser(prog="meshconv predict", description="Class of each mesh, or a labelled map.")
+    parser = ArgumentParser(prog="meshconv predict", description="Classes or matches of meshes, or a labelled map.")
     parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
-    parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or HEALPix NetCDF files")
+    parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
+    parser.add_argument("--template", type=Path | None, help="mesh that others are matched to; default: the first")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
+    parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
+    parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
+    parser.add_argument("--probability", help="class whose probability is drawn too")
     parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
     parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
@@ -81,7 +85,8 @@ def _predict(args: list[str]) -> None:
 
     cache = Cache.choose(given.cache)
     for path in predict(
-        given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers
+        given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers,
+        given.template, given.maps, given.step, given.probability,
     ):
         print(path)
 

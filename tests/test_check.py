@@ -154,12 +154,12 @@ def test_a_folder_of_meshes_follows_its_policy(tmp_path: Path, caplog: pytest.Lo
     for policy in ("repair", "drop", "error"):
         data = MeshFolder(str(tmp_path), test_fraction=0.4, on_defect=policy)
         assert data.spec["on_defect"] == policy
-        counts[policy] = sorted(s.graph.num_edges for part in ("train", "test") for s in data.samples(part))
+        counts[policy] = sorted(s.surface.num_edges for part in ("train", "test") for s in data.samples(part))
     assert len(counts["repair"]) == len(counts["drop"]) == 6
     assert counts["error"] == counts["repair"][:4] == [240] * 4
     assert counts["repair"][-1] > 240 > counts["drop"][0]
     dropped = prepare_mesh(tmp_path / "a" / "0.ply", how=Preparation(on_defect="drop"))
-    assert dropped.graph.num_edges == counts["drop"][0]
+    assert dropped.surface.num_edges == counts["drop"][0]
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs

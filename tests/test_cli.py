@@ -13,7 +13,7 @@ import xarray as xr
 
 from meshconv.cli import main
 from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.mesh_folder import collate
+from meshconv.datasets.mesh_data import collate
 from meshconv.datasets.preparation import Preparation, prepare_mesh
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
@@ -52,7 +52,7 @@ def common(runs):
 
 
 def mesh_arguments(command, root, runs):
-    config = ["--config", "configs/classify.yaml", "--data.init_args.root", str(root)]
+    config = ["--config", "configs/classify.yaml", "--data.init_args.root", str(root), "--data.init_args.variants", "1"]
     return [command, *config, *SMALL, *common(runs)]
 
 
@@ -80,6 +80,14 @@ def test_the_saved_configuration_tests_the_run(trained, shapes, tmp_path, capsys
     config = ["--config", str(trained / "config.yaml"), "--ckpt_path", str(trained / "last.ckpt")]
     assert main(["test", *config, *common(tmp_path)]) == 0
     assert "test/accuracy" in capsys.readouterr().out
+    found = json.loads((tmp_path / "classify" / "test_metrics.json").read_text())
+    assert found["classes"][0]["name"] == sorted(p.name for p in shapes.iterdir())[0]
+    rows = list(csv.reader((tmp_path / "classify" / "confusion.csv").open()))
+    table = np.array([[float(v) for v in row[1:]] for row in rows[1:]])
+    assert table.sum() == 8
+    assert found["accuracy"] == pytest.approx(np.trace(table) / 8)
+    assert (tmp_path / "classify" / "confusion.png").is_file()
+    assert not (tmp_path / "classify" / "metrics.csv").exists()  # those of the training would be lost
 
 
 def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path, capsys, caplog):
@@ -100,7 +108,8 @@ def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path,
     task = load_task(trained / "last.ckpt")
     for row, entry in zip(rows, full["predictions"], strict=True):
         with torch.no_grad():
-            expected = task(collate([prepare_mesh(row["file"])])).softmax(-1)[0]
+            sample = prepare_mesh(row["file"], how=Preparation.from_spec(task.hparams["spec"]))
+            expected = task(collate([sample])).softmax(-1)[0]
         names = task.hparams["class_names"]
         assert row["class"] == entry["class"] == names[int(expected.argmax())]
         torch.testing.assert_close(torch.tensor([entry["probabilities"][n] for n in names]), expected)
@@ -114,10 +123,10 @@ def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
     near = ["--data.init_args.nearest", "8", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]
     assert main([*mesh_arguments("fit", shapes, tmp_path), *near, "--trainer.max_epochs", "1"]) == 0
     task = load_task(tmp_path / "classify" / "last.ckpt")
-    how = Preparation(nearest=8, on_defect="drop")
+    how = Preparation(nearest=8, on_defect="drop", features=("default", "hks"), max_faces=1000)
     assert task.hparams["spec"] == {"kind": "meshes", **how.spec}
     kept = len(list((tmp_path / "cache").iterdir()))
-    assert kept == 24  # the training meshes
+    assert kept == 24 + 16  # meshes for training and validation, and a variant of each for training
     mesh = next((sorted(shapes.iterdir())[0] / "test").iterdir())
     predict = ["predict", str(tmp_path / "classify" / "last.ckpt"), str(mesh), "--output", str(tmp_path / "out")]
     assert main(predict) == main([*predict, "--cache", "false", "--workers", "0"]) == 0
@@ -139,6 +148,7 @@ def test_a_trained_network_is_equivariant(trained, climate, shapes):
 def test_predict_writes_a_labelled_map(climate, tmp_path):
     output = tmp_path / "map"
     assert main(["predict", str(climate / "last.ckpt"), "data/koeppen_hp64.nc", "--output", str(output)]) == 0
+    assert (tmp_path / "map.png").stat().st_size > 20000
     with xr.open_dataset(tmp_path / "map.nc") as found:
         labels = [v for v in found.data_vars.values() if "flag_meanings" in v.attrs]
         assert len(labels) == 1

@@ -132,3 +132,9 @@ def test_heat_averages_stay_in_range_and_keep_the_integral() -> None:
 def test_graph_of_another_mesh() -> None:
     with pytest.raises(ValueError, match="42 vertices, the mesh 162"):
         mesh_features(icosphere(2), icosphere(1).gauge_graph())
+
+
+def test_a_radius_without_neighbours_gives_zeros() -> None:
+    mesh = icosphere(1)
+    graph = mesh.gauge_graph(radius=0.05)
+    assert graph.num_edges == 0 and not mesh_features(mesh, graph).any()

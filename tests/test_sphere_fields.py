@@ -226,7 +226,7 @@ def other_calendars(folder: Path) -> list[Path]:
         (corrupted(lambda d: d.assign_coords(lon=np.where(LON == 50, 45.0, LON))), "longitude 45 degrees occurs twice"),
         (corrupted(lambda d: d.assign_coords(lat=np.roll(LAT, 3))), "neither ascend nor descend"),
         (other_grids, "a.nc: and 1 more files do not go together"),
-        (other_calendars, "do not go together"),
+        (other_calendars, "time has the calendar '360_day', in .* 'standard'; convert one of them"),
     ],
 )  # fmt: skip
 def test_bad_files(tmp_path, make, message):

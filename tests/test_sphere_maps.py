@@ -13,6 +13,7 @@ import xarray as xr
 from meshconv import HealpixSphere, InputError
 from meshconv.cli import main
 from meshconv.datasets.map_inputs import MapInputs
+from meshconv.datasets.map_surface import MapSurface
 from meshconv.datasets.sphere_maps import SphereMaps
 from meshconv.io.sphere_fields import open_fields
 from meshconv.train.checkpoint import load_task
@@ -88,11 +89,24 @@ def test_samples(path):
     assert 0.02 < share < 0.2
 
 
+@pytest.mark.parametrize("options", [{}, {"dimension": None, "vectors": []}])
+def test_class_counts_are_those_of_the_training_samples(path, tmp_path, options):
+    if options:
+        weather().isel(time=0, drop=True).to_netcdf(tmp_path / "one.nc", engine="netcdf4")
+        path = tmp_path / "one.nc"
+    maps = module(path, **options)
+    targets = [target[mask] for _, target, mask in (maps.sample(k, "train") for k in maps.steps["train"])]
+    assert maps.class_counts.tolist() == torch.cat(targets).bincount(minlength=2).tolist()
+    maps = module(path, **options)
+    maps._kept.clear()  # as where the data are larger than memory
+    assert maps.class_counts.tolist() == torch.cat(targets).bincount(minlength=2).tolist()
+
+
 def test_vectors_are_fields_in_the_frame(path):
     """Components along south and east, whose vectors in space turn about the vortex's centre."""
     fields = open_fields(path)
     inputs = MapInputs([], [["u", "v"]], 16)
-    raw = inputs.raw(fields, inputs.regridder(fields), {"time": 3})
+    raw = MapSurface(inputs, fields).raw({"time": 3})
     sphere = HealpixSphere(16)
     ambient = np.einsum("vk,vki->vi", raw, sphere.frames[:, :2])
     rng = np.random.default_rng(0)
@@ -243,46 +257,6 @@ def test_prediction_of_an_unfit_file(path, tmp_path):
     with pytest.raises(InputError, match=r"new\.nc: no variable u"):
         predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
-
-
-CLIMATENET = ["TMQ", "U850", "V850", "UBOT", "VBOT", "QREFHT", "PS", "PSL", "T200", "T500", "PRECT", "TS", "TREFHT",
-              "Z1000", "Z200", "ZBOT"]  # fmt: skip
-
-
-def climatenet(folder: Path, days: list[str]) -> None:
-    """Files of that schema: one time each, latitudes from south to north with both poles, 0 to 360 degrees."""
-    folder.mkdir(parents=True)
-    lat, lon = np.linspace(-90, 90, 48), np.arange(72) * 5.0
-    rng = np.random.default_rng(len(days))
-    for k, day in enumerate(days):
-        dims, one = ("time", "lat", "lon"), np.array([day], dtype="datetime64[ns]")
-        data = {name: (dims, rng.normal(size=(1, 48, 72)).astype(np.float32)) for name in CLIMATENET}
-        label = rng.integers(0, 3, (48, 72)) if k == 0 else np.zeros((48, 72))
-        data["LABELS"] = (dims, label[None].astype(np.int64))
-        xr.Dataset(data, {"time": one, "lat": lat, "lon": lon}).to_netcdf(
-            folder / f"data-{day}-01-1.nc", engine="netcdf4"
-        )
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_climatenet_configuration(tmp_path, monkeypatch):
-    """The shipped configuration, from files to predictions."""
-    config = Path("configs/climatenet.yaml").resolve()
-    climatenet(tmp_path / "data/climatenet/train", ["1996-06-03", "2009-07-01", "2010-12-30"])
-    climatenet(tmp_path / "data/climatenet/test", ["2011-06-01", "2013-01-09"])
-    monkeypatch.chdir(tmp_path)
-    small = ["--data.init_args.nside", "8", "--model.init_args.options", '{"channels": [2, 2, 2], "width": 4}']
-    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
-    assert main(["fit", "--config", str(config), *small, *quiet]) == 0
-    run = ["--config", "runs/climatenet/config.yaml", "--ckpt_path", "runs/climatenet/last.ckpt"]
-    assert main(["test", *run]) == 0
-    assert main(["predict", "runs/climatenet/last.ckpt", "data/climatenet/test/data-2011-06-01-01-1.nc"]) == 0
-    with xr.open_dataset("predictions.nc") as found:
-        assert (
-            found["label"].shape == (1, 48, 72)
-            and found["label"].attrs["flag_meanings"].split()[1] == "tropical_cyclone"
-        )
-        assert set(np.unique(found["label"])) <= {0, 1, 2}
 
 
 @pytest.mark.filterwarnings("ignore")

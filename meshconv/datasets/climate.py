@@ -151,6 +151,11 @@ class KoeppenClimate(lightning.LightningDataModule):
         return len(self.class_names)
 
     @property
+    def class_counts(self) -> Tensor:
+        """Training pixels of each class, int64 ``[num_classes]``."""
+        return torch.bincount(self.target[self.masks["train"]], minlength=self.num_classes)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made, in plain values: what :func:`load_inputs` needs."""
         return {

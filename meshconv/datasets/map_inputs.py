@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meshconv.datasets.map_domain import parse_domain
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.healpix import HealpixSphere
 from meshconv.geometry.regrid import Regridder
 from meshconv.io.sphere_fields import SphereFields
+from meshconv.io.units import same_unit
 
 Variable = str | Mapping[str, Any]
 
@@ -30,7 +32,13 @@ class MapInputs:
     vectors : list of pairs
         Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``.
     nside
-        Of the sphere the network works on; nested.
+        Of the HEALPix sphere the network works on, nested; ``"native"``: on the points of the file, HEALPix or
+        unstructured, as they are.
+    domain : dict, optional
+        Part of the sphere the network works on, see :func:`~meshconv.datasets.map_domain.parse_domain`.
+    radius : float, optional
+        Neighbours are all points within this geodesic distance, in widths of a mean cell of each level; by default the
+        eight around a pixel, or the Delaunay neighbours of a point.
     statistics : list of dict, optional
         As :attr:`statistics` of a training.
 
@@ -44,14 +52,20 @@ class MapInputs:
         self,
         scalars: Sequence[Variable],
         vectors: Sequence[Sequence[str] | Mapping[str, Any]],
-        nside: int,
+        nside: int | Literal["native"],
         statistics: Sequence[Mapping[str, Any]] | None = None,
+        domain: Mapping[str, Any] | None = None,
+        radius: float | None = None,
     ):
         self.scalars = [_scalar(entry) for entry in scalars]
         self.vectors = [_vector(entry) for entry in vectors]
         if not self.scalars and not self.vectors:
             raise InputError("no input variables are given; name them in scalars or vectors")
-        self.sphere = HealpixSphere(nside)
+        if nside != "native":
+            HealpixSphere(nside)  # says what is wrong with it
+        if radius is not None and not 1 <= radius <= 20:
+            raise InputError(f"radius {radius} is not between 1 and 20 widths of a cell")
+        self.nside, self.domain, self.radius = nside, parse_domain(domain), radius
         self.statistics = None if statistics is None else [dict(s) for s in statistics]
 
     @property
@@ -64,17 +78,11 @@ class MapInputs:
         return {
             "scalars": [dict(s) for s in self.scalars],
             "vectors": [dict(v) for v in self.vectors],
-            "nside": self.sphere.nside,
+            "nside": self.nside,
             "statistics": self.statistics,
+            "domain": self.domain,
+            "radius": self.radius,
         }
-
-    def regridder(self, fields: SphereFields) -> Regridder | None:
-        """To the network's sphere; None for maps that are on it."""
-        grid = fields.grid
-        if isinstance(grid, HealpixSphere) and (grid.nside, grid.pixel_order) == (self.sphere.nside, "nest"):
-            return None
-        coarser = grid.num_points > 2 * self.sphere.npix
-        return Regridder(grid, self.sphere, "conservative" if coarser else "bilinear")
 
     def raw(self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]) -> NDArray:
         """Fields in their own units, float64 ``[V, in_type.dim]``; NaN where missing."""
@@ -89,17 +97,23 @@ class MapInputs:
         parts = columns + [v[:, 0] for v in vectors] + [v[:, 1] for v in vectors]
         return np.stack(parts, axis=-1)
 
-    def fit(self, samples: Iterable[tuple[NDArray, NDArray]]) -> None:
-        """Take the statistics of training samples: raw fields ``[V, dim]`` and the points that count ``[V]``."""
+    def fit(self, samples: Iterable[tuple[NDArray, NDArray]], fields: SphereFields | None = None) -> None:
+        """Take the statistics of training samples: raw fields ``[V, dim]`` and the points that count ``[V]``.
+
+        With ``fields`` the units of the variables are kept too, for :meth:`check_units`.
+        """
         total = square = count = 0.0
         for raw, mask in samples:
             known = mask[:, None] & np.isfinite(raw)
-            values = np.where(known, raw, 0.0)
+            values = np.where(known, raw, 0.0).astype(np.float64)
             total = total + values.sum(axis=0)
             square = square + (values**2).sum(axis=0)
             count = count + known.sum(axis=0)
         if np.min(count) == 0:
-            raise InputError(f"no training point has a value of input {self._name(int(np.argmin(count)))}")
+            raise InputError(
+                f"no training point has a value of input {self._name(int(np.argmin(count)))} and a label; leave "
+                "the input out, or give other training steps"
+            )
         s, v = len(self.scalars), len(self.vectors)
         mean, power = np.asarray(total) / count, np.asarray(square) / count
         spread = np.sqrt(np.maximum(power[:s] - mean[:s] ** 2, 0))
@@ -109,6 +123,47 @@ class MapInputs:
         size = np.where(size > 0, size, 1.0)
         self.statistics = [{"mean": float(m), "std": float(d)} for m, d in zip(mean[:s], spread, strict=True)]
         self.statistics += [{"mean": 0.0, "std": float(d)} for d in size]
+        if fields is not None:
+            for entry, unit in zip(self.statistics, self._units(fields), strict=True):
+                entry["units"] = unit
+
+    def check_units(self, fields: SphereFields) -> None:
+        """Raise an :class:`InputError` where a file and the training give different units."""
+        for entry, names, unit in zip(self.statistics or [], self._names, self._units(fields), strict=True):
+            wanted = entry.get("units")
+            if unit is not None and wanted is not None and not same_unit(unit, wanted):
+                raise InputError(
+                    f"{fields.path}: {'/'.join(names)} is in {unit!r}, the network was trained on {wanted!r}; convert "
+                    "the values, or correct the attribute 'units' if it is the same by another name"
+                )
+
+    def far_off(self, raw: NDArray) -> list[str]:
+        """What to say of scalars whose mean over a map is five standard deviations off: units may be others."""
+        said = []
+        for entry, (name,), values in zip(self.statistics or [], self._names[: len(self.scalars)], raw.T, strict=False):
+            known = values[np.isfinite(values)]
+            if len(known) and abs(known.mean() - entry["mean"]) > 5 * entry["std"]:
+                said.append(
+                    f"{name} is {known.mean():.4g} on average, {entry['mean']:.4g} +- {entry['std']:.2g} in training: "
+                    "compare the units"
+                )
+        return said
+
+    @property
+    def _names(self) -> list[list[str]]:
+        return [[s["name"]] for s in self.scalars] + [list(v["names"]) for v in self.vectors]
+
+    def _units(self, fields: SphereFields) -> list[str | None]:
+        units = []
+        for names in self._names:
+            given = [fields.unit(name) for name in names]
+            if len(given) == 2 and None not in given and not same_unit(*given):  # type: ignore[arg-type]
+                raise InputError(
+                    f"{fields.path}: {names[0]} is in {given[0]!r}, {names[1]} in {given[1]!r}; the components of a "
+                    "vector need one unit, convert one of them"
+                )
+            units.append(next((unit for unit in given if unit is not None), None))
+        return units
 
     def normalise(self, raw: NDArray) -> tuple[NDArray, NDArray]:
         """Inputs float32 ``[V, dim]``, zero where missing, and the points where none is missing, bool ``[V]``."""
@@ -123,9 +178,7 @@ class MapInputs:
 
     def _name(self, component: int) -> str:
         s, v = len(self.scalars), len(self.vectors)
-        if component < s:
-            return self.scalars[component]["name"]
-        return "/".join(self.vectors[(component - s) % v]["names"])
+        return "/".join(self._names[component if component < s else s + (component - s) % v])
 
 
 def _scalar(entry: Variable) -> dict[str, Any]:
@@ -147,8 +200,11 @@ def _vector(entry: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _one_map(fields: SphereFields, name: str, select: Mapping[str, Any], at: Mapping[str, int]) -> NDArray:
-    values = fields.values(name, select, at)
+    values = fields.values(name, select, at, allow_missing=True)
     if values.ndim != 1:
         left = [str(d) for d in fields.dataset[name].dims if d not in (*fields.dims, *at, *select)]
-        raise InputError(f"{fields.path}: variable {name} has also dimension {', '.join(left)}; select one value of it")
+        raise InputError(
+            f"{fields.path}: variable {name} has also dimension {', '.join(left)}; select one value of it: "
+            f"{{name: {name}, select: {{{left[0] if left else 'level'}: ...}}}}"
+        )
     return values

@@ -7,27 +7,30 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.geometry.augmentation import Augmentation
 from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.geometry.inputs import surface_feature_type, surface_features
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.geometry.origin import Origin
 from meshconv.geometry.repair import OnDefect
+from meshconv.geometry.simplification import simplify
 from meshconv.io.cache import Cache, Key, cache_key
 from meshconv.io.content import file_content
-from meshconv.io.meshes import load_mesh
+from meshconv.io.meshes import clean_mesh, read_mesh
 from meshconv.io.records import decode_record
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,31 @@ class MeshSample(NamedTuple):
     elements: torch.Tensor | None = None
 
 
+class PreparedMesh(NamedTuple):
+    """One mesh without labels: what the cache keeps.
+
+    Attributes
+    ----------
+    x : float32 Tensor [V, dim]
+    surface : GaugeGraph or Hierarchy
+    origin : Origin
+    faces : int32 Tensor [F, 3]
+        Of the repaired mesh.
+    file_faces : int32 Tensor [F1, 3]
+        Triangles of the file's vertices, before any repair.
+    """
+
+    x: torch.Tensor
+    surface: GaugeGraph | Hierarchy
+    origin: Origin
+    faces: torch.Tensor
+    file_faces: torch.Tensor
+
+
+# Target and elements of a sample; an InputError where labels do not belong to the mesh.
+Labelling = Callable[[PreparedMesh], tuple[torch.Tensor, torch.Tensor | None]]
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How a mesh becomes a graph; plain values that stand in every checkpoint and in every key of the cache.
@@ -76,6 +104,15 @@ class Preparation:
         At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
     features
         Names of inputs, see :func:`~meshconv.geometry.inputs.surface_features`.
+    levels
+        1: a graph; more: a hierarchy of so many (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
+
+    max_faces
+        Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.simplification.simplify`).
+    augment : Augmentation or dict, optional
+        What is done to variants of a mesh.
+    variant
+        0 is the mesh itself. The randomness of others comes from this number and the content of the file, nothing else.
 
     Raises
     ------
@@ -89,8 +126,17 @@ class Preparation:
     radius: float | None = None
     nearest: int | None = None
     features: tuple[str, ...] = ("default",)
+    levels: int = 1
+    max_faces: int | None = None
+    augment: Augmentation | None = None
+    variant: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", Augmentation.from_spec(self.augment))
+        if self.max_faces is not None and self.max_faces < 32:
+            raise InputError(f"max_faces {self.max_faces} has to be at least 32")
+        if self.variant < 0 or (self.variant > 0 and self.augment is None):
+            raise InputError(f"variant {self.variant} has to be at least 0, and above it augment says what varies")
         object.__setattr__(self, "features", tuple(self.features))  # lists from configurations and checkpoints
         surface_feature_type(self.features)
         for name, known in (("transport", ("levi_civita", "normal_aligning")),
@@ -101,6 +147,8 @@ class Preparation:
         given = {name: value for name, value in extent.items() if value is not None}
         if len(given) > 1 or not all(value > 0 for value in given.values()):
             raise InputError(f"neighbourhoods {given}: give at most one of rings, radius, nearest, greater than 0")
+        if self.levels < 1:
+            raise InputError(f"levels {self.levels} has to be at least 1")
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
@@ -110,29 +158,47 @@ class Preparation:
     @property
     def spec(self) -> dict[str, Any]:
         """All choices by name, in plain values."""
-        return {**asdict(self), "features": list(self.features)}
+        augment = self.augment.spec if self.augment and self.variant else None
+        return {**asdict(self), "features": list(self.features), "augment": augment}
 
     @property
     def in_type(self) -> FieldType:
         """Type of the features."""
         return surface_feature_type(self.features)
 
-    def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph]:
-        """Features ``[V, dim]`` and graph of a mesh that is loaded and repaired, float32."""
-        graph = mesh.gauge_graph(self.transport, rings=self.rings, radius=self.radius, nearest=self.nearest)
-        x, _ = surface_features(mesh, graph, self.features)
-        return x.to(torch.float32), graph.to(torch.float32)
+    def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
+        """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
+        extent: dict[str, Any] = {"rings": self.rings, "radius": self.radius, "nearest": self.nearest}
+        hierarchy = mesh.hierarchy(self.levels, transport=self.transport, **extent)
+        x, _ = surface_features(mesh, hierarchy.levels[0], self.features)
+        surface = hierarchy if self.levels > 1 else hierarchy.levels[0]
+        return x.to(torch.float32), surface.to(torch.float32)
+
+    def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:
+        """The repaired mesh of a file or its variant, of at most ``max_faces``; its origin leads back to the file."""
+        if self.max_faces is not None:
+            mesh = simplify(mesh, self.max_faces)  # first: noise of a fine mesh would vanish here
+        if self.variant and self.augment is not None:
+            seed = [int(file_content(path), 16), self.variant]
+            mesh = self.augment.apply(mesh, np.random.default_rng(seed))
+        return mesh
 
     def entry(self, path: Path) -> dict[str, Any]:
         """Load a mesh and compute its inputs; what was reported on the way comes along."""
         with _messages(f"{path}: ") as said:
-            mesh = load_mesh(path, self.on_defect)
-            x, graph = self.inputs(mesh)
-        return {"x": x, "graph": graph, "origin": mesh.origin, "said": said}
+            raw = read_mesh(path)
+            mesh = self.vary(clean_mesh(raw, self.on_defect), path)
+            x, surface = self.inputs(mesh)
+        # Half of the bytes: no mesh has more vertices than fit.
+        in_file = raw.faces if raw.origin is None else raw.origin.vertex_from[raw.faces]
+        faces, file_faces = (torch.from_numpy(f.astype(np.int32)) for f in (mesh.faces, in_file))
+        same = torch.equal(faces, file_faces)
+        return {"x": x, "surface": surface, "origin": mesh.origin, "faces": faces,
+                "file_faces": None if same else file_faces, "said": said}  # fmt: skip
 
 
 def prepare_mesh(
-    path: str | Path, label: int = -1, how: Preparation | None = None, cache: Cache | None = None
+    path: str | Path, label: int | Labelling = -1, how: Preparation | None = None, cache: Cache | None = None
 ) -> MeshSample:
     """Prepare one mesh; :class:`InputError` if it cannot be used."""
     (sample,), _ = prepare_meshes([(Path(path), label)], how, strict=True, cache=cache)
@@ -140,7 +206,7 @@ def prepare_mesh(
 
 
 def prepare_meshes(
-    paths: Sequence[tuple[Path, int]],
+    paths: Sequence[tuple[Path, int | Labelling]],
     how: Preparation | None = None,
     *,
     strict: bool = False,
@@ -153,6 +219,7 @@ def prepare_meshes(
     Parameters
     ----------
     paths : sequence of (path, label)
+        The class of the mesh, or what makes target and elements from the :class:`PreparedMesh`.
     how : Preparation, optional
     strict
         Raise the error of the first mesh that cannot be used.
@@ -182,7 +249,14 @@ def prepare_meshes(
         path, label = paths[i]
         for level, text in entry["said"]:
             log.log(level, "%s: %s", path, text)
-        found[i] = MeshSample(entry["x"], entry["graph"], torch.tensor(label), str(path), entry["origin"])
+        file_faces = entry["faces"] if entry["file_faces"] is None else entry["file_faces"]
+        mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces)
+        try:
+            target, elements = label(mesh) if callable(label) else (torch.tensor(label), None)
+        except InputError as error:
+            fail(i, str(error))
+            return
+        found[i] = MeshSample(mesh.x, mesh.surface, target, str(path), mesh.origin, elements)
 
     def fail(i: int, problem: str) -> None:
         if strict:
@@ -193,7 +267,7 @@ def prepare_meshes(
         for i, (path, _) in enumerate(paths):
             try:
                 content = file_content(path) if cache.folder and path.is_file() else ""
-                key = cache_key(content, {"of": "graph and features", **how.spec})
+                key = cache_key(content, {"of": "prepared mesh", **how.spec})
                 entry = cache.load(key) if key.content else None
             except InputError as error:
                 fail(i, str(error))

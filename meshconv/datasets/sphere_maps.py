@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import lightning
@@ -13,21 +14,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.map_inputs import MapInputs, Variable
+from meshconv.datasets.map_splits import block_masks, variable_masks
+from meshconv.datasets.map_steps import check_same_steps, split_steps, step_dimension
+from meshconv.datasets.map_surface import MapSurface
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.healpix import HealpixSphere
-from meshconv.geometry.regrid import Regridder
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.io.cache import Cache
 from meshconv.io.sphere_fields import SphereFields, open_fields
 
 Split = Literal["train", "val", "test"]
 
 _MISSING = -1
-_BLOCK_NSIDE = 4
 _KEPT_BYTES = 1 << 30
 
 
 class SphereMaps(lightning.LightningDataModule):
-    """Maps of any grid and their labels, as samples on one HEALPix sphere.
+    """Maps of any grid and their labels, as samples on one HEALPix sphere, or on the points they come on.
 
     Every step along ``dimension`` is a sample, split by time; without it the single map is split into blocks of 15
     degrees. A map is read and regridded when it is asked for, so the data may be larger than memory.
@@ -48,13 +52,21 @@ class SphereMaps(lightning.LightningDataModule):
         Label values that count as unknown.
     nside
         Of the sphere; by default the input's, or the power of two with about as many pixels as its grid.
+        ``"native"``: no regridding, the network works on the input's own HEALPix pixels or unstructured points.
     dimension
-        Along which samples are counted; None for a single map.
+        Along which samples are counted, by this or another name of time; None for a single map.
     splits : dict, optional
         ``{"train": ["2010", "2016"], "test": ["2018", "2020"]}``: first and last value along ``dimension``, both
-        included. By default the last fifth is for testing and the tenth before it for validation.
+        included; default and details: :func:`~meshconv.datasets.map_steps.split_steps`. One step is split into blocks.
+        ``{"variable": "fold", "test": 0, "val": [1]}``: places, at every step, by the values of a map of whole numbers;
+        what is not named is for training.
     num_levels, batch_size, num_workers
         Levels of the hierarchy; of the loaders.
+    domain, radius
+        Part of the sphere to learn on, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
+        reach of the neighbourhoods: see :class:`~meshconv.datasets.map_inputs.MapInputs`.
+    cache
+        Folder of regridding weights; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept.
 
     Attributes
     ----------
@@ -76,26 +88,31 @@ class SphereMaps(lightning.LightningDataModule):
         vectors: Sequence[Sequence[str] | Mapping[str, Any]] = (),
         classes: Mapping[int, str] | Sequence[str] | None = None,
         ignore: Sequence[int] = (),
-        nside: int | None = None,
+        nside: int | Literal["native"] | None = None,
         dimension: str | None = "time",
         splits: Mapping[str, Sequence[Any]] | None = None,
         num_levels: int = 3,
         batch_size: int = 4,
         num_workers: int = 0,
+        domain: Mapping[str, Any] | None = None,
+        radius: float | None = None,
+        cache: str | bool = True,
     ):
         super().__init__()
         self.fields = open_fields(inputs)
         self.label_fields = self.fields if labels is None else open_fields(labels)
-        self.label, self.dimension, self.num_levels = label, dimension, num_levels
+        self.label, self.num_levels = label, num_levels
+        self.dimension = step_dimension(self.fields.dataset, dimension)
+        self.label_dimension = step_dimension(self.label_fields.dataset, dimension)
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields))
+        self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields), None, domain, radius)
+        self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
         self.values, self.class_names = self._classes(classes, list(ignore))
-        self._to_sphere = self.inputs.regridder(self.fields)
-        self._labels_to_sphere = _label_regridder(self.label_fields, self.inputs.sphere)
+        self._labels_to_grid = self.surface.label_regridder(self.label_fields)
         self.steps, self._blocks = self._split(splits)
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
         few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
-        self.inputs.fit((raw, self._counts(target, "train")) for raw, target in map(self._sample, few))
+        self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in map(self._sample, few)), self.fields)
 
     @property
     def in_type(self) -> FieldType:
@@ -104,6 +121,15 @@ class SphereMaps(lightning.LightningDataModule):
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @cached_property
+    def class_counts(self) -> torch.Tensor:
+        """Training points of each class, int64 ``[num_classes]``: reads the labels of every training step."""
+        counts = np.zeros(self.num_classes, dtype=np.int64)
+        for step in self.steps["train"]:
+            target = self._kept[step][1] if step in self._kept else self._target(step)
+            counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
+        return torch.from_numpy(counts)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -125,9 +151,15 @@ class SphereMaps(lightning.LightningDataModule):
             named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
         elif "flag_values" in attributes and "flag_meanings" in attributes:
             values = np.atleast_1d(attributes["flag_values"]).tolist()
-            named = dict(zip(values, str(attributes["flag_meanings"]).split(), strict=False))
+            meanings = str(attributes["flag_meanings"]).split()
+            if len(values) != len(meanings):
+                raise InputError(
+                    f"{self.label_fields.path}: label {self.label} has {len(values)} flag_values and {len(meanings)} "
+                    "flag_meanings; name the classes in 'classes'"
+                )
+            named = dict(zip(values, meanings, strict=True))
         else:
-            count = self.label_fields.dataset.sizes.get(self.dimension, 1) if self.dimension else 1
+            count = self.label_fields.dataset.sizes.get(self.label_dimension, 1) if self.label_dimension else 1
             some = np.unique(np.linspace(0, count - 1, min(count, 16)).astype(int))
             found: set[int] = set()
             for step in some:
@@ -135,75 +167,66 @@ class SphereMaps(lightning.LightningDataModule):
             named = {value: str(value) for value in sorted(found)}
         named = {int(v): str(n) for v, n in named.items() if int(v) not in [*ignore, _MISSING]}
         if len(named) < 2:
-            raise InputError(f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two")
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two: name them in "
+                "'classes', or choose another label"
+            )
         self._ignored = ignore
         return list(named), list(named.values())
 
     def _raw_label(self, step: int) -> NDArray:
         """Labels as in the file, int64; -1 where there is none."""
-        at = {} if self.dimension is None else {self.dimension: step}
-        values = self.label_fields.values(self.label, {}, at)
+        at = {} if self.label_dimension is None else {self.label_dimension: step}
+        values = self.label_fields.values(self.label, {}, at, allow_missing=True)
         if values.ndim != 1:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has dimensions "
-                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood"
+                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood: "
+                "select one value of the others in the file, or name 'dimension'"
             )
         known = np.isfinite(values)
         rounded = np.where(known, np.round(np.where(known, values, 0)), _MISSING)
         if np.abs(rounded - values)[known].max(initial=0) > 1e-6:
             worst = float(values[known][np.abs(rounded - values)[known].argmax()])
-            raise InputError(f"{self.label_fields.path}: label {self.label} holds {worst:g}, classes are whole numbers")
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} holds {worst:g}, classes are whole numbers: round it, "
+                "or choose another label"
+            )
         return rounded.astype(np.int64)
 
     def _split(
         self, splits: Mapping[str, Sequence[Any]] | None
     ) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
+        if splits is not None and "variable" in splits:
+            masks = variable_masks(splits, self.fields, self.label_fields, self.surface)
+            every = list(range(self.fields.dataset.sizes[self.dimension])) if self.dimension else [0]
+            return {name: every if mask.any() else [] for name, mask in masks.items()}, masks
         if self.dimension is None or self.dimension not in self.fields.dataset.sizes:
             if splits is not None:
-                raise InputError(f"{self.fields.path}: splits need a dimension; the data have no {self.dimension}")
+                raise InputError(
+                    f"{self.fields.path}: splits need a dimension; the data have none that is time: name one in "
+                    "'dimension', or leave 'splits' out"
+                )
             self.dimension = None
-            return {"train": [0], "val": [0], "test": [0]}, _block_masks(self.inputs.sphere)
-        count = self.fields.dataset.sizes[self.dimension]
-        other = self.label_fields.dataset.sizes.get(self.dimension)
-        if other != count:
-            raise InputError(
-                f"{self.label_fields.path}: {other} steps of {self.dimension} for {count} of the inputs in "
-                f"{self.fields.path}; cut both to the same"
-            )
-        if splits is None:
-            if count < 3:
-                raise InputError(f"{self.fields.path}: {count} steps of {self.dimension} are too few to split")
-            test, val = max(count // 5, 1), max(count // 10, 1)
-            order = list(range(count))
-            first, second = count - test - val, count - test
-            return {"train": order[:first], "val": order[first:second], "test": order[second:]}, None
-        steps: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-        index = self.fields.dataset.indexes.get(self.dimension)
-        for name, ends in splits.items():
-            if name not in steps or len(ends) != 2:
-                raise InputError(f"splits: {name}: {list(ends)}; write train, val or test: [first, last]")
-            # Years written without quotes are numbers to YAML.
-            dates = index is not None and index.dtype.kind not in "iuf"
-            bounds: list[Any] = [str(e) if dates and isinstance(e, int) else e for e in ends]
-            first, last = bounds
-            try:
-                chosen = range(first, last + 1) if index is None else range(count)[index.slice_indexer(first, last)]
-                steps[name] = [step for step in chosen if 0 <= step < count]
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"splits: {name}: {list(ends)} are no values of {self.dimension} ({error})") from error
-        if not steps["train"]:
-            raise InputError(f"splits: nothing of {self.fields.path} is for training; it has {count} steps")
-        twice = set(steps["train"]) & set(steps["val"] + steps["test"])
-        if twice:
-            raise InputError(f"splits: {len(twice)} steps are for training and for something else as well")
-        return steps, None
+            return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
+        check_same_steps(self.fields, self.dimension, self.label_fields, self.label_dimension)
+        if splits is None and self.fields.dataset.sizes[self.dimension] == 1:
+            return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
+        return split_steps(self.fields, self.dimension, splits), None
 
     def _sample(self, step: int) -> tuple[NDArray, NDArray]:
-        """Raw inputs float64 ``[V, dim]`` and class of each point, int64 ``[V]``, -1 where unknown."""
+        """Raw inputs float32 ``[V, dim]`` and class of each point, int64 ``[V]``, -1 where unknown."""
         if step in self._kept:
             return self._kept[step]
         at = {} if self.dimension is None else {self.dimension: step}
-        raw = self.inputs.raw(self.fields, self._to_sphere, at)
+        raw, target = self.surface.raw(at).astype(np.float32), self._target(step)
+        # Every worker keeps its own.
+        if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) * max(self.num_workers, 1) < _KEPT_BYTES:
+            self._kept[step] = raw, target
+        return raw, target
+
+    def _target(self, step: int) -> NDArray[np.int64]:
+        """Class of each point, -1 where unknown."""
         label = self._raw_label(step)
         strange = np.setdiff1d(label, [*self.values, *self._ignored, _MISSING])
         if len(strange):
@@ -214,11 +237,9 @@ class SphereMaps(lightning.LightningDataModule):
         target = np.full(len(label), _MISSING, dtype=np.int64)
         for k, value in enumerate(self.values):
             target[label == value] = k
-        if self._labels_to_sphere is not None:
-            target = self._labels_to_sphere.majority(target, _MISSING)
-        if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) < _KEPT_BYTES:
-            self._kept[step] = raw, target
-        return raw, target
+        if self._labels_to_grid is not None:
+            target = self._labels_to_grid.majority(target, _MISSING)
+        return self.surface.inside(target)
 
     def _counts(self, target: NDArray, split: Split) -> NDArray:
         return (target >= 0) if self._blocks is None else (target >= 0) & self._blocks[split]
@@ -234,7 +255,7 @@ class SphereMaps(lightning.LightningDataModule):
         steps = self.steps[split]
         if not steps:
             return []
-        hierarchy = self.inputs.sphere.hierarchy(self.num_levels).to(torch.float32)
+        hierarchy = self._hierarchy
 
         def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
             x, target, mask = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
@@ -249,6 +270,10 @@ class SphereMaps(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+
+    @cached_property
+    def _hierarchy(self) -> Hierarchy:
+        return self.surface.hierarchy(self.num_levels)
 
     def train_dataloader(self) -> DataLoader | list:
         return self._loader("train")
@@ -276,25 +301,7 @@ class _Steps(Dataset):
 
 def _usual_nside(fields: SphereFields) -> int:
     """The input's own, or the power of two whose pixels are about as large as the grid's mean cell."""
-    if isinstance(fields.grid, HealpixSphere):
+    if isinstance(fields.grid, HealpixSphere) and fields.grid.pixel_order == "nest":
         return fields.grid.nside
     cells = 4 * np.pi * fields.grid.num_points / float(fields.grid.areas.sum())
     return int(2 ** np.clip(np.round(np.log2(cells / 12) / 2), 0, 10))
-
-
-def _label_regridder(fields: SphereFields, sphere: HealpixSphere) -> Regridder | None:
-    grid = fields.grid
-    if isinstance(grid, HealpixSphere) and grid.nside == sphere.nside:
-        return None
-    return Regridder(grid, sphere, "conservative")
-
-
-def _block_masks(sphere: HealpixSphere) -> dict[str, NDArray]:
-    """Blocks of HEALPix nside 4 in random order: a fifth for testing, a tenth for validation."""
-    if sphere.nside < _BLOCK_NSIDE:
-        raise InputError(f"nside {sphere.nside} is too coarse to split one map into blocks of nside {_BLOCK_NSIDE}")
-    blocks = np.random.default_rng(0).permutation(12 * _BLOCK_NSIDE**2)
-    block = np.arange(sphere.npix) // (sphere.nside // _BLOCK_NSIDE) ** 2
-    test, val = len(blocks) // 5, len(blocks) // 10
-    parts = {"test": blocks[:test], "val": blocks[test : test + val], "train": blocks[test + val :]}
-    return {name: np.isin(block, part) for name, part in parts.items()}

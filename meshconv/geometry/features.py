@@ -77,6 +77,8 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
     normal = frames[:, 2]
     areas = mesh.vertex_areas
     used = (areas > 0) & (np.diff(graph.dst_ptr.cpu().numpy()) > 0)
+    if not used.any():  # a radius below every edge
+        return torch.zeros(mesh.num_vertices, MESH_FEATURES.dim, dtype=torch.float64)
     points = centred_points(mesh, used)
 
     bend = edge_shape_operator(_one_ring(mesh, graph), points) / _SPHERE

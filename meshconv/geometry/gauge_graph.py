@@ -14,6 +14,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.geometry.graph_validation import EDGE_FIELDS, VERTEX_FIELDS, validate_graph
 from meshconv.geometry.rows import compressed_rows, transposed_rows
+from meshconv.geometry.subset import subset_graph
 
 Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -361,6 +362,14 @@ class GaugeGraph:
                 )
             )
         return out
+
+    def subset(self, mask: Tensor) -> GaugeGraph:
+        """The part of the surface where ``mask`` (bool ``[V]``) is True; neighbours outside of it are dropped.
+
+        Point ``k`` is the ``k``-th True of the mask: ``y[..., mask, :] = x`` brings features back to the whole surface.
+        Geometry, areas and ``scale`` stay as they are; a surface of a batch may come to have no points.
+        """
+        return subset_graph(self, mask)
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming what is wrong: shapes, ranges, order, non-finite numbers, frames."""

@@ -6,14 +6,14 @@ import functools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from meshconv.errors import InputError
 from meshconv.geometry.exterior import SurfaceComplex
-from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.gauge_graph import GaugeGraph
 from meshconv.geometry.hierarchy import Hierarchy, Pooling
 from meshconv.geometry.point_sphere import PointSphere
 from meshconv.geometry.sphere import Array, Index, polar_frames, sphere_edges, unit_vectors
+from meshconv.geometry.sphere_graph import radius_graph, sphere_graph
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -115,34 +115,49 @@ class HealpixSphere:
         """Rows (south, east, outward), ``[npix, 3, 3]``."""
         return polar_frames(self.theta, self.phi)
 
-    def gauge_graph(self) -> GaugeGraph:
-        """Each pixel with its (up to) eight neighbours; log map and transport in closed form.
+    @property
+    def spacing(self) -> float:
+        """Width of a pixel, ``sqrt(4 pi / npix)`` radians."""
+        return float((4 * np.pi / self.npix) ** 0.5)
+
+    def gauge_graph(self, radius: float | None = None) -> GaugeGraph:
+        """Each pixel with its (up to) eight neighbours, or with all within a ``radius``; log map and transport exact.
+
+        Parameters
+        ----------
+        radius : float, optional
+            Geodesic distance in radians, between centres: ``2.5 * sphere.spacing`` has about 19 neighbours a pixel,
+            on every side as many, where eight neighbours lie at distances that differ by up to a factor of two.
 
         Returns
         -------
         GaugeGraph
-            float64; lengths in radians; ``scale`` is the pixel size ``sqrt(4 pi / npix)``.
+            float64; lengths in radians; ``scale`` is :attr:`spacing`, or half of ``radius``.
+
+        Raises
+        ------
+        ValueError
+            A radius that is not between 0 and pi.
+
+        Notes
+        -----
+        ``tests/test_sphere_graphs.py`` compares with all pairs of pixels, and measures time and memory at nside 256.
+
+        Examples
+        --------
+        >>> sphere = HealpixSphere(16)
+        >>> graph = sphere.gauge_graph(radius=2.5 * sphere.spacing)
+        >>> round(graph.num_edges / graph.num_vertices, 1), float(graph.log_radius.max()) <= 2.5 * sphere.spacing
+        (19.5, True)
         """
+        if radius is not None:
+            return radius_graph(self.xyz, self.frames, self.areas, radius)
         nest = self.pixel_order == "nest"
         around = np.sort(_healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest).T, axis=1)
         valid = around >= 0
         valid[:, 1:] &= around[:, 1:] != around[:, :-1]  # nside 1 repeats some
         src, dst_ptr = around[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
-        dst = np.repeat(np.arange(self.npix), np.diff(dst_ptr))
-        points, frames = self.xyz, self.frames
-        radius, angle, transporter = map(torch.from_numpy, sphere_edges(points, frames, points, frames, src, dst))
-        area = 4 * np.pi / self.npix
-        return GaugeGraph.from_rows(
-            torch.from_numpy(dst_ptr),
-            torch.from_numpy(src),
-            radius,
-            wrap_angle(angle),
-            wrap_angle(transporter),
-            frames=torch.from_numpy(frames),
-            positions=torch.from_numpy(points),
-            areas=torch.full((self.npix,), area, dtype=torch.float64),
-            scale=area**0.5,
-        )
+        return sphere_graph(self.xyz, self.frames, self.areas, dst_ptr, src, self.spacing)
 
     def surface_complex(self) -> SurfaceComplex:
         """Delaunay triangles between the pixel centres, for the layers of exact vector calculus.
@@ -159,8 +174,14 @@ class HealpixSphere:
         hp = _healpy()
         return hp.nest2ring(self.nside // 2, hp.ring2nest(self.nside, pixels) // 4)
 
-    def hierarchy(self, num_levels: int) -> Hierarchy:
+    def hierarchy(self, num_levels: int, radius: float | None = None) -> Hierarchy:
         """Nested spheres of nside, nside / 2, ...; four children a pixel.
+
+        Parameters
+        ----------
+        num_levels
+        radius : float, optional
+            Of the neighbourhoods on the finest level, as in :meth:`gauge_graph`; twice as far on each coarser one.
 
         Raises
         ------
@@ -178,4 +199,4 @@ class HealpixSphere:
             parent = fine.parents()
             edges = sphere_edges(fine.xyz, fine.frames, coarse.xyz, coarse.frames, np.arange(fine.npix), parent)
             pools.append(Pooling.from_parents(parent, coarse.npix, *edges))
-        return Hierarchy([s.gauge_graph() for s in spheres], pools)
+        return Hierarchy([s.gauge_graph(radius and radius * 2**k) for k, s in enumerate(spheres)], pools)

@@ -13,6 +13,7 @@ from torch import Tensor
 from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.graph_validation import EDGE_FIELDS
 from meshconv.geometry.rows import compressed_rows
+from meshconv.geometry.subset import subset_hierarchy
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +211,22 @@ class Hierarchy:
         return [
             Hierarchy([graphs[k] for graphs in levels], [parts[k] for parts in pools]) for k in range(self.num_graphs)
         ]
+
+    def subset(self, mask: Tensor) -> Hierarchy:
+        """The part where ``mask`` (bool ``[V]`` of the finest level) is True, on every level.
+
+        Clusters without a member are removed, neighbours outside are dropped, and the ``areas`` of coarse levels are
+        those of what is left. ``y[..., mask, :] = x`` brings features on the finest level back to the whole surface.
+
+        Examples
+        --------
+        >>> from meshconv import HealpixSphere
+        >>> sphere = HealpixSphere(8)
+        >>> tropics = torch.from_numpy(abs(sphere.xyz[:, 2]) < 0.4)
+        >>> [level.num_vertices for level in sphere.hierarchy(3).subset(tropics).levels]
+        [288, 80, 24]
+        """
+        return subset_hierarchy(self, mask)
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming the level or step and what is wrong with it."""

@@ -12,8 +12,13 @@ from scipy.spatial import ConvexHull, QhullError, SphericalVoronoi, cKDTree
 from meshconv.errors import InputError
 from meshconv.geometry.exterior import SurfaceComplex
 from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.point_hierarchy import independent_points, nearest_chosen
 from meshconv.geometry.sphere import Array, Index, polar_frames, sphere_edges
+from meshconv.geometry.sphere_graph import radius_graph, sphere_graph
 
+# Fewer points than those of an octahedron go round no sphere.
+_FEWEST = 6
 # Neighbours lie at most this many times the usual spacing apart; what is longer spans a gap in the data.
 _GAP = 4.0
 
@@ -138,22 +143,75 @@ class PointSphere:
         ValueError
             A radius that is not between 0 and pi.
         """
-        if radius is None:
-            faces = self.triangles
-            i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
-            both = np.concatenate([i, j]), np.concatenate([j, i])  # rims have each edge in one direction only
-            dst, src = coo_array((np.ones(2 * len(i)), both), shape=(self.num_points,) * 2).tocsr().nonzero()
-            scale = float(np.sqrt(self.areas.mean()))
-        else:
-            if not 0 < radius < np.pi:
-                raise ValueError(f"radius {radius} is not between 0 and pi radians")
-            pairs = self._tree.query_pairs(2 * np.sin(radius / 2), output_type="ndarray")
-            dst, src = np.concatenate([pairs, pairs[:, ::-1]]).T
-            scale = radius / 2
-        edges = sphere_edges(self.xyz, self.frames, self.xyz, self.frames, src, dst)
-        return GaugeGraph.from_edges(
-            src, dst, *edges, frames=self.frames, positions=self.xyz, areas=self.areas, scale=scale
-        )
+        return self._graph(self.areas, radius)
+
+    def _graph(self, areas: Array, radius: float | None) -> GaugeGraph:
+        if radius is not None:
+            return radius_graph(self.xyz, self.frames, areas, radius)
+        return sphere_graph(self.xyz, self.frames, areas, *self._neighbours, float(np.sqrt(areas.mean())))
+
+    @functools.cached_property
+    def _neighbours(self) -> tuple[Index, Index]:
+        """Rows of Delaunay neighbours: pointers ``[V + 1]`` and points, ascending in each row."""
+        faces = self.triangles
+        i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+        both = np.concatenate([i, j]), np.concatenate([j, i])  # rims have each edge in one direction only
+        rows = coo_array((np.ones(2 * len(i)), both), shape=(self.num_points,) * 2).tocsr()
+        rows.sum_duplicates()
+        return rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
+
+    def hierarchy(self, num_levels: int, radius: float | None = None) -> Hierarchy:
+        """Levels of about a quarter of the points each, which are points of the level before.
+
+        A coarse point stands for the points nearest to it, itself and some of its neighbours, seen along great circles.
+        On every level neighbours are as in :meth:`gauge_graph`, and ``areas`` are sums over the clusters. The levels of
+        :func:`icosahedral_sphere` are the icosahedral spheres it came from.
+
+        Parameters
+        ----------
+        num_levels
+        radius : float, optional
+            Of the neighbourhoods on the finest level, radians; twice as far on each coarser one.
+
+        Raises
+        ------
+        InputError
+            Too few points for that many levels.
+
+        Examples
+        --------
+        >>> [level.num_vertices for level in icosahedral_sphere(3).hierarchy(3).levels]
+        [642, 162, 42]
+        """
+        if num_levels < 1:
+            raise InputError(f"a hierarchy has at least one level, not {num_levels}")
+        sphere, areas = self, self.areas
+        levels, pools = [], []
+        for level in range(num_levels):
+            wide = radius and radius * 2**level
+            levels.append(sphere._graph(areas, wide))
+            if level == num_levels - 1:
+                break
+            chosen = sphere._coarse_points()
+            if len(chosen) < _FEWEST:
+                raise InputError(
+                    f"{self.num_points} points have no {num_levels} levels: {len(chosen)} are left on level "
+                    f"{level + 1}; use {level + 1} levels"
+                )
+            parent = nearest_chosen(sphere.xyz, *sphere._neighbours, chosen)
+            coarse = sphere._coarser(chosen)
+            own = np.arange(sphere.num_points)
+            edges = sphere_edges(sphere.xyz, sphere.frames, coarse.xyz, coarse.frames, own, parent)
+            pools.append(Pooling.from_parents(parent, len(chosen), *edges))
+            sphere, areas = coarse, np.bincount(parent, areas).astype(np.float64)
+        return Hierarchy(levels, pools)
+
+    def _coarse_points(self) -> Index:
+        """Points of the next coarser level, ascending."""
+        return independent_points(self.xyz, *self._neighbours)
+
+    def _coarser(self, chosen: Index) -> PointSphere:
+        return PointSphere(self.xyz[chosen])
 
     def surface_complex(self) -> SurfaceComplex:
         """Points and :attr:`triangles`, for the layers of exact vector calculus."""
@@ -193,6 +251,16 @@ class PointSphere:
         return index, weight
 
 
+class _Icosahedral(PointSphere):
+    """The points of the spheres it was subdivided from come first."""
+
+    def _coarse_points(self) -> Index:
+        return np.arange((self.num_points - 2) // 4 + 2) if self.num_points > 12 else np.arange(0)
+
+    def _coarser(self, chosen: Index) -> PointSphere:
+        return _Icosahedral(self.xyz[chosen])
+
+
 def icosahedral_sphere(level: int) -> PointSphere:
     """The icosahedron, every triangle cut in four ``level`` times: ``10 * 4**level + 2`` points."""
     if level < 0 or level > 9:
@@ -210,4 +278,4 @@ def icosahedral_sphere(level: int) -> PointSphere:
         points = np.concatenate([points, middle / np.linalg.norm(middle, axis=1, keepdims=True)])
         a, b, c = faces.T
         faces = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    return PointSphere(points)
+    return _Icosahedral(points)

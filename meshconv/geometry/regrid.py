@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -53,7 +54,10 @@ class Regridder:
     source, target : SphereGrid
     method : "bilinear" | "nearest" | "conservative"
     samples
-        Points per cell of the finer grid, for ``"conservative"``.
+        Points per cell of the finer grid, for ``"conservative"``: at least half as many, less than twice.
+    weights : csr_array [V_target, V_source], optional
+        Of an earlier regridder between the same grids, instead of ``method``; see
+        :func:`~meshconv.io.regrid_weights.cached_regridder`.
 
     Attributes
     ----------
@@ -69,10 +73,22 @@ class Regridder:
     (768,)
     """
 
-    def __init__(self, source: SphereGrid, target: SphereGrid, method: Method = "bilinear", samples: int = 16):
+    def __init__(
+        self,
+        source: SphereGrid,
+        target: SphereGrid,
+        method: Method = "bilinear",
+        samples: int = 16,
+        weights: csr_array | None = None,
+    ):
         self.source, self.target = source, target
         shape = (target.num_points, source.num_points)
         rows: NDArray
+        if weights is not None:
+            if weights.shape != shape:
+                raise ValueError(f"weights have shape {weights.shape}, the grids {shape}")
+            self.weights = weights
+            return
         if method == "conservative":
             self.weights = _overlaps(source, target, samples)
         elif method in ("bilinear", "nearest"):
@@ -96,11 +112,17 @@ class Regridder:
         """
         flat = self._flat(values).astype(np.float64)
         present = np.isfinite(flat)
+        if present.all():
+            return np.where(self._reached[:, None], self.weights @ flat, np.nan).T.reshape(*values.shape[:-1], -1)
         total = self.weights @ np.where(present, flat, 0.0)
         share = self.weights @ present.astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             regridded = np.where(share >= 0.5 - 1e-9, total / share, np.nan)
         return regridded.T.reshape(*values.shape[:-1], -1)
+
+    @functools.cached_property
+    def _reached(self) -> NDArray[np.bool_]:
+        return np.diff(self.weights.indptr) > 0
 
     def vectors(self, values: NDArray) -> NDArray:
         """Regrid tangent vectors, components along e1 and e2: ``[..., V_source, 2]`` to ``[..., V_target, 2]``.
@@ -108,8 +130,13 @@ class Regridder:
         They are interpolated in space and projected on the target's tangent plane: east and north have no meaning at
         a pole, and components of neighbours there do not belong together.
         """
-        ambient = np.einsum("...vk,vki->...iv", values, self.source.frames[:, :2])
-        return np.einsum("...iv,vki->...vk", self(ambient), self.target.frames[:, :2])
+        ambient = np.einsum("...vk,vki->...iv", values, self._tangents[0])
+        return np.einsum("...iv,vki->...vk", self(ambient), self._tangents[1])
+
+    @functools.cached_property
+    def _tangents(self) -> tuple[Array, Array]:
+        """e1 and e2 of all points of the source and of the target."""
+        return self.source.frames[:, :2], self.target.frames[:, :2]
 
     def majority(self, labels: NDArray, missing: int = -1) -> NDArray:
         """The label with most weight, int64 ``[..., V_target]``; the smaller of equals.
@@ -138,24 +165,37 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     """Shares of every target cell that lie in each source cell."""
     shape = (target.num_points, source.num_points)
     finest = max(_cells_of_a_sphere(source), _cells_of_a_sphere(target))
-    nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2))
+    # The power of two with at least half as many samples: its pixels divide those of other nested spheres evenly.
+    nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2 - 0.5))
     fine = HealpixSphere(nside)
-    count = csr_array(shape)
+    pairs, counts = [], []
     for start in range(0, fine.npix, _CHUNK):
-        points = fine.points(np.arange(start, min(start + _CHUNK, fine.npix)))
-        here, there = target.locate(points), source.locate(points)
+        pixels = np.arange(start, min(start + _CHUNK, fine.npix))
+        points = fine.points(pixels)
+        here, there = (_cells_of(grid, fine, pixels, points) for grid in (target, source))
         valid = (here >= 0) & (there >= 0)
-        ones = np.ones(int(valid.sum()))
-        count = count + csr_array(coo_array((ones, (here[valid], there[valid])), shape=shape))
+        pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
+        pairs.append(pair)
+        counts.append(count)
+    pair = np.concatenate(pairs)
+    entries = np.concatenate(counts).astype(np.float64), (pair // shape[1], pair % shape[1])
+    overlap = csr_array(coo_array(entries, shape=shape))
     # Cells too small to be hit, as next to the poles of a latitude-longitude grid, take the cell they lie in.
-    total = np.asarray(count.sum(axis=1)).ravel()
+    total = np.asarray(overlap.sum(axis=1)).ravel()
     empty = np.flatnonzero(total == 0)
     inside = source.locate(target.xyz[empty])
     empty, inside = empty[inside >= 0], inside[inside >= 0]
-    count = count + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
-    total = np.asarray(count.sum(axis=1)).ravel()
-    count.data /= np.repeat(total, np.diff(count.indptr))
-    return count
+    overlap = overlap + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
+    total = np.asarray(overlap.sum(axis=1)).ravel()
+    overlap.data /= np.repeat(total, np.diff(overlap.indptr))
+    return overlap
+
+
+def _cells_of(grid: SphereGrid, fine: HealpixSphere, pixels: Index, points: Array) -> Index:
+    """Cell of each pixel centre of a finer nested sphere."""
+    if isinstance(grid, HealpixSphere) and grid.pixel_order == "nest":
+        return pixels // (fine.nside // grid.nside) ** 2
+    return grid.locate(points)
 
 
 def _cells_of_a_sphere(grid: SphereGrid) -> float:

@@ -24,7 +24,7 @@ _SUFFIX = ".safetensors"
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What an entry may depend on: layers, models and training are above it.
 _CODE = ("__init__.py", "fields.py", "geometry/**/*.py", "ops/**/*.py", "io/**/*.py", "datasets/**/*.py", "_C*")
-_LIBRARIES = ("numpy", "scipy", "torch", "trimesh")
+_LIBRARIES = ("fast-simplification", "numpy", "scipy", "torch", "trimesh")
 
 
 class Key(NamedTuple):

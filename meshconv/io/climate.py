@@ -11,6 +11,7 @@ import xarray as xr
 
 from meshconv.errors import InputError
 from meshconv.io.atomic import atomic_write
+from meshconv.io.field_files import check_signature
 from meshconv.io.healpix_netcdf import (
     PixelOrder,
     cell_dimension,
@@ -18,7 +19,6 @@ from meshconv.io.healpix_netcdf import (
     choose_order,
     file_positions,
 )
-from meshconv.io.sphere_fields import check_signature
 
 
 @dataclass(frozen=True, eq=False)

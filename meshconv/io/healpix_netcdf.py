@@ -124,12 +124,13 @@ def check_nside(dataset: xr.Dataset, dimension: str, path: Path) -> int:
     if 12 * nside * nside != count:
         raise InputError(
             f"{path}: dimension {dimension!r} has {count} pixels, which is not 12 nside^2 (nside {nside} "
-            f"has {12 * nside * nside}); give a map of the full sphere"
+            f"has {12 * nside * nside}); give a map of the full sphere, or for a part of it the attribute "
+            "refinement_level and a coordinate cell_ids with the pixels' indices"
         )
     if nside & (nside - 1):
         raise InputError(
             f"{path}: {count} pixels are nside {nside}, which is not a power of two and has no nested "
-            "order; resample the map"
+            "order; store it as 'ring', or resample it"
         )
     for place, attributes in declarations(dataset):
         for key in (*_NSIDE_KEYS, *_LEVEL_KEYS):
@@ -139,6 +140,16 @@ def check_nside(dataset: xr.Dataset, dimension: str, path: Path) -> int:
                     f"which has {count} pixels (nside {nside}); correct the attribute"
                 )
     return nside
+
+
+def declared_nside(dataset: xr.Dataset) -> int | None:
+    """nside by the first attribute that gives a level or nside; None if the file is silent."""
+    for _, attributes in declarations(dataset):
+        for key in (*_NSIDE_KEYS, *_LEVEL_KEYS):
+            said = _said_nside(key, attributes[key]) if key in attributes else float("nan")
+            if said >= 1 and said == round(said):
+                return int(said)
+    return None
 
 
 def _said_nside(key: str, value: Any) -> float:

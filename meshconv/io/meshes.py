@@ -18,17 +18,20 @@ from meshconv.io.off import read_off
 from meshconv.io.ply import read_ply
 from meshconv.io.polygons import PolygonFile
 from meshconv.io.scenes import read_with_trimesh
+from meshconv.io.vtk import read_vtk
 
 log = logging.getLogger(__name__)
 
 _ARCHIVES = {"zip", "bz2", "tar.bz2", "tar.gz"}
 # General readers of these renumber vertices, cut seams open, or forget polygons and labels.
-_READERS: dict[str, Callable[[Path], PolygonFile]] = {"obj": read_obj, "off": read_off, "ply": read_ply}
+_READERS: dict[str, Callable[[Path], PolygonFile]] = {
+    "obj": read_obj, "off": read_off, "ply": read_ply, "vtk": read_vtk
+}  # fmt: skip
 
 
 def mesh_formats() -> list[str]:
     """File extensions that :func:`load_mesh` reads here, without the dot."""
-    return sorted(set(trimesh.available_formats()) - _ARCHIVES)
+    return sorted({*trimesh.available_formats(), *_READERS} - _ARCHIVES)
 
 
 def load_mesh(
@@ -67,7 +70,12 @@ def load_mesh(
         ...
     meshconv.errors.InputError: no/such/file.obj: no such file; check the path
     """
-    raw = read_mesh(path)
+    return clean_mesh(read_mesh(path), on_defect, isolated)
+
+
+def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
+    """Make a mesh as :func:`read_mesh` has it clean, and report what was changed; see :func:`load_mesh`."""
+    path = raw.name
     raw.check_area()
     mesh = raw.repair(on_defect, isolated)
     if mesh.num_faces == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.geometry.healpix import HealpixSphere
 from meshconv.geometry.latlon import LatLonGrid
 from meshconv.geometry.point_sphere import PointSphere
 from meshconv.geometry.regrid import SphereGrid
-from meshconv.io.healpix_netcdf import cell_dimension, check_nside, choose_order, declarations, file_positions
+from meshconv.io.field_files import find_files, open_files
+from meshconv.io.healpix_netcdf import cell_dimension, declarations
+from meshconv.io.healpix_pixels import healpix_grid
 
 _LATITUDE = ("lat", "latitude", "nav_lat", "clat", "latcell", "tlat", "xlat", "grid_center_lat")
 _LONGITUDE = ("lon", "longitude", "nav_lon", "clon", "loncell", "tlong", "xlong", "grid_center_lon")
@@ -37,7 +37,9 @@ class SphereFields:
     path : Path
         The first file.
     positions : int64 [V], optional
-        Where the file keeps each point of the grid; None where it keeps all of them in order.
+        Where the file keeps each point of the grid, -1 where it does not; None where it keeps all of them in order.
+    coordinates : tuple of str
+        Names of latitude and longitude; empty for HEALPix.
     """
 
     dataset: xr.Dataset
@@ -45,6 +47,7 @@ class SphereFields:
     dims: tuple[str, ...]
     path: Path
     positions: NDArray | None = None
+    coordinates: tuple[str, ...] = ()
 
     @property
     def variables(self) -> list[str]:
@@ -52,7 +55,11 @@ class SphereFields:
         return [str(n) for n, v in self.dataset.data_vars.items() if set(self.dims) <= set(v.dims)]
 
     def values(
-        self, name: str, select: Mapping[str, Any] | None = None, at: Mapping[str, int] | None = None
+        self,
+        name: str,
+        select: Mapping[str, Any] | None = None,
+        at: Mapping[str, int] | None = None,
+        allow_missing: bool = False,
     ) -> NDArray:
         """One variable on the grid's points, float64 ``[..., V]``; NaN where the file has a fill value.
 
@@ -64,22 +71,38 @@ class SphereFields:
             Coordinate values, as of ``xarray``'s ``sel``: ``{"level": 850, "time": "2020-01"}``.
         at
             Positions along dimensions, for those of them that the variable has.
+        allow_missing
+            Whether all that is selected may be missing.
 
         Raises
         ------
         InputError
-            No such variable, coordinate or value; all that is selected is missing.
+            No such variable, coordinate or value; all that is selected is missing; the file is damaged.
         """
         array = self._select(self._variable(name), name, select or {})
         array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
-        flat = array.transpose(..., *self.dims).values
-        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1)
-        if flat.dtype.kind not in "fiub":
-            raise InputError(f"{self.path}: variable {name} is of type {flat.dtype}, not numbers")
-        flat = flat.astype(np.float64)
-        if flat.size and not np.isfinite(flat).any():
-            raise InputError(f"{self.path}: variable {name} has no value in all that is selected")
-        return flat if self.positions is None else flat[..., self.positions]
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
+        try:
+            flat = array.transpose(..., *self.dims).values
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            raise InputError(
+                f"{self.path}: variable {name} cannot be read ({reason}); the file is damaged, get it again"
+            ) from error
+        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1).astype(np.float64)
+        if flat.size and not allow_missing and not np.isfinite(flat).any():
+            raise InputError(
+                f"{self.path}: variable {name} has no value in all that is selected; leave it out or select others"
+            )
+        if self.positions is None:
+            return flat
+        return np.where(self.positions >= 0, flat[..., self.positions], np.nan)
+
+    def unit(self, name: str) -> str | None:
+        """Unit of a variable, None if the file does not tell."""
+        unit = self._variable(name).attrs.get("units")
+        return None if unit is None else str(unit)
 
     def to_file_grid(self, values: NDArray) -> NDArray:
         """Values on the grid's points, last axis, in the shape and order of the file's spatial dimensions.
@@ -90,11 +113,12 @@ class SphereFields:
         if self.positions is None:
             return values.reshape(*values.shape[:-1], *shape)
         size = int(np.prod(shape))
-        whole = len(self.positions) == size
+        kept = self.positions >= 0
+        whole = int(kept.sum()) == size
         stored = np.empty((*values.shape[:-1], size), values.dtype if whole else np.float64)
         if not whole:
             stored[...] = np.nan
-        stored[..., self.positions] = values
+        stored[..., self.positions[kept]] = values[..., kept]
         return stored.reshape(*values.shape[:-1], *shape)
 
     def _variable(self, name: str) -> xr.DataArray:
@@ -102,7 +126,8 @@ class SphereFields:
             raise InputError(f"{self.path}: no variable {name}; the file has {', '.join(self.variables) or 'no maps'}")
         if not set(self.dims) <= set(self.dataset[name].dims):
             raise InputError(
-                f"{self.path}: variable {name} has dimensions {self.dataset[name].dims}, a map needs {self.dims}"
+                f"{self.path}: variable {name} has dimensions {self.dataset[name].dims}, a map needs {self.dims}; "
+                "choose a variable on the same grid"
             )
         return self.dataset[name]
 
@@ -130,7 +155,8 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
     Parameters
     ----------
     paths
-        A file, a pattern like ``"data/*.nc"``, a Zarr directory, or several files that xarray joins by coordinates.
+        A file, a pattern like ``"data/*.nc"``, a Zarr directory, or several files, joined as
+        :func:`~meshconv.io.field_files.open_files` tells.
     pixel_order : {"nest", "ring"}, optional
         Order of a HEALPix file that does not tell.
 
@@ -145,80 +171,33 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
     >>> fields.grid.nside, fields.values("t2m", {"month": 1}).shape
     (64, (49152,))
     """
-    files = _files(paths)
-    dataset, path = _open(files), files[0]
-    names = [str(n) for n in dataset.data_vars]
+    files = find_files(paths)
+    dataset, path = open_files(files), files[0]
+    variables = [str(n) for n in dataset.data_vars]
     if pixel_order is not None or _is_healpix(dataset):
-        cell = cell_dimension(dataset, names, path)
-        nside = check_nside(dataset, cell, path)
-        positions = file_positions(dataset, cell, nside, choose_order(dataset, path, pixel_order), path)
-        return SphereFields(dataset, HealpixSphere(nside), (cell,), path, positions)
+        cell = cell_dimension(dataset, variables, path)
+        sphere, positions = healpix_grid(dataset, cell, path, pixel_order)
+        return SphereFields(dataset, sphere, (cell,), path, positions)
     lat, lon = (_coordinate(dataset, path, *kind) for kind in (
         ("latitude", _LATITUDE, "degrees_north"), ("longitude", _LONGITUDE, "degrees_east"),
     ))  # fmt: skip
+    names = (str(lat.name), str(lon.name))
     try:
         if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
             dims = (str(lat.dims[0]), str(lon.dims[0]))
-            return SphereFields(dataset, LatLonGrid(_degrees(lat), _degrees(lon)), dims, path)
+            return SphereFields(dataset, LatLonGrid(*_degrees(lat, lon)), dims, path, None, names)
         if lat.dims != lon.dims or lat.ndim not in (1, 2):
-            raise InputError(f"{lat.name} has dimensions {lat.dims}, {lon.name} {lon.dims}; they are no grid")
-        degrees = _degrees(lat).ravel(), _degrees(lon).ravel()
+            raise InputError(
+                f"{lat.name} has dimensions {lat.dims}, {lon.name} {lon.dims}; a grid has one or two: keep one time of "
+                "them, and name them alike"
+            )
+        degrees = [v.ravel() for v in _degrees(lat, lon)]
         known = np.flatnonzero(np.isfinite(degrees[0]) & np.isfinite(degrees[1]))
         grid = PointSphere.from_lat_lon(degrees[0][known], degrees[1][known])
         kept = None if len(known) == lat.size else known
-        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept)
+        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    found: list[Path] = []
-    for item in given:
-        text = str(Path(item).expanduser())
-        matches = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
-        found += map(Path, matches)
-        if not matches or not found[-1].exists():
-            raise InputError(f"{item}: no such file; give NetCDF files or a Zarr store")
-    if not found:
-        raise InputError("no files are given; give NetCDF files or a Zarr store")
-    return found
-
-
-def _open(files: list[Path]) -> xr.Dataset:
-    path = files[0]
-    try:
-        for file in files:
-            _check_kind(file)
-        engine: Any = "zarr" if path.is_dir() else "netcdf4"
-        decode = xr.coders.CFDatetimeCoder(use_cftime=None)
-        if len(files) == 1:
-            return xr.open_dataset(path, engine=engine, chunks={}, decode_times=decode)
-        strict: Any = {"join": "exact", "compat": "no_conflicts", "data_vars": "minimal", "coords": "minimal"}
-        return xr.open_mfdataset(
-            files, engine=engine, combine="by_coords", chunks={}, decode_times=decode, **strict
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        what = "not readable" if len(files) == 1 else f"and {len(files) - 1} more files do not go together"
-        raise InputError(f"{path}: {what} as NetCDF or Zarr ({reason})") from error
-
-
-def _check_kind(path: Path) -> None:
-    """By what is there: the libraries say of anything else only that they have failed."""
-    if path.is_dir():
-        if not any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata")):
-            raise ValueError("a directory, but not a Zarr store")
-        return
-    check_signature(path)
-
-
-def check_signature(path: Path) -> None:
-    """Raise ``ValueError`` if the first bytes of a file are not those of NetCDF."""
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    if start[:3] != b"CDF" and start != b"\x89HDF\r\n\x1a\n":
-        raise ValueError("it begins neither as HDF5 nor as classic NetCDF" if start else "it is empty")
 
 
 def _is_healpix(dataset: xr.Dataset) -> bool:
@@ -248,6 +227,10 @@ def _coordinate(dataset: xr.Dataset, path: Path, standard_name: str, names: tupl
     )
 
 
-def _degrees(coordinate: xr.DataArray) -> NDArray:
-    values = np.asarray(coordinate.values, dtype=np.float64)
-    return np.degrees(values) if str(coordinate.attrs.get("units", "")).lower().startswith("rad") else values
+def _degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray, NDArray]:
+    values = [np.asarray(v.values, dtype=np.float64) for v in (lat, lon)]
+    units = [str(v.attrs.get("units", "")).lower() for v in (lat, lon)]
+    if not any(units) and np.nanmax(np.abs(values[0]), initial=0) <= np.pi / 2 + 1e-6:
+        # A grid that goes once round in 6.28 is in radians, whether it says so (ICON) or not (MPAS).
+        units = ["rad"] * 2 if 5 < np.nanmax(values[1], initial=0) - np.nanmin(values[1], initial=9) < 6.3 else units
+    return tuple(np.degrees(v) if u.startswith("rad") else v for v, u in zip(values, units, strict=True))  # type: ignore

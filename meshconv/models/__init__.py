@@ -1,7 +1,20 @@
 """Networks that a user trains."""
 
+from meshconv.models.field_unet import FieldUNet
+from meshconv.models.isotropic_unet import IsotropicUNet
+from meshconv.models.planar_unet import PlanarUNet
 from meshconv.models.pointwise import PixelwiseNetwork, PointwiseClassifier
 from meshconv.models.shape_classifier import ShapeClassifier
+from meshconv.models.shape_unet import ShapeUNet
 from meshconv.models.sphere_unet import SphereUNet
 
-__all__ = ["PixelwiseNetwork", "PointwiseClassifier", "ShapeClassifier", "SphereUNet"]
+__all__ = [
+    "FieldUNet",
+    "IsotropicUNet",
+    "PixelwiseNetwork",
+    "PlanarUNet",
+    "PointwiseClassifier",
+    "ShapeClassifier",
+    "ShapeUNet",
+    "SphereUNet",
+]

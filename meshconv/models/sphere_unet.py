@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import ClusterPool, ClusterUnpool, ResidualBlock
-from meshconv.nn.block import LayerName, surface_layer
+from meshconv.models.unet import UNet
+from meshconv.nn.block import LayerName
 
 
-class SphereUNet(nn.Module):
+class SphereUNet(UNet):
     """Gauge-equivariant U-Net: residual blocks on every level, pooling and unpooling with transport, skips.
 
     Parameters
@@ -50,40 +49,12 @@ class SphereUNet(nn.Module):
         dropout: float = 0.1,
         layer: LayerName = "conv",
     ):
-        super().__init__()
-        if not channels:
-            raise ValueError("channels needs one entry per level, got none")
-        self.in_type = FieldType(in_type)
+        super().__init__(in_type, channels, max_order, layer=layer, options={"rings": rings, "cutoff": cutoff})
         self.out_type = FieldType.from_multiplicities([num_classes])
-        options: dict[str, Any] = {"rings": rings, "cutoff": cutoff}
-        types = [self.in_type.like([c] * (max_order + 1)) for c in channels]
-        self.stem = surface_layer(layer, self.in_type, types[0], **options)
-        self.down = nn.ModuleList(
-            ResidualBlock(a, b, layer, **options) for a, b in zip([types[0], *types[:-1]], types, strict=True)
-        )
-        self.up = nn.ModuleList(
-            ResidualBlock(a + b, a, layer, **options) for a, b in zip(types[:-1], types[1:], strict=True)
-        )
-        self.types = types
-        self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])
-        self.unpools = nn.ModuleList(ClusterUnpool(t) for t in types[1:])
-        self.invariants = InvariantLayers(types[0] + self.in_type, width, layers)
+        self.invariants = InvariantLayers(self.types[0] + self.in_type, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
-        if len(surface.levels) != len(self.down):
-            raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
-        given = x
-        x = self.stem(x, surface.levels[0])
-        skips = []
-        for k, block in enumerate(self.down):
-            x = block(x, surface.levels[k])
-            if k < len(self.pools):
-                skips.append(x)
-                x = self.pools[k](x, surface.pools[k])
-        for k in reversed(range(len(self.up))):
-            fine = self.unpools[k](x, surface.pools[k])
-            both = concatenate_fields(self.types[k : k + 2], [skips[k], fine])
-            x = self.up[k](both, surface.levels[k])
-        return self.head(self.invariants(concatenate_fields([self.types[0], self.in_type], [x, given])))
+        both = concatenate_fields([self.types[0], self.in_type], [self.fields(x, surface), x])
+        return self.head(self.invariants(both))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import torch
 
 from meshconv.errors import InputError
-from meshconv.train.tasks import ClassificationTask, SegmentationTask, Task
+from meshconv.train.base import Task
+from meshconv.train.correspondence import CorrespondenceTask
+from meshconv.train.regression import RegressionTask
+from meshconv.train.tasks import ClassificationTask, SegmentationTask
 
-_TASKS: dict[str, type[Task]] = {"meshes": ClassificationTask, "healpix": SegmentationTask, "maps": SegmentationTask}
+# By the kind of data that a checkpoint was trained on.
+_TASKS: dict[str, type[Task]] = {
+    "meshes": ClassificationTask,
+    "segments": SegmentationTask,
+    "correspondence": CorrespondenceTask,
+    "regression": RegressionTask,
+    "healpix": SegmentationTask,
+    "maps": SegmentationTask,
+}
 
 
 def load_task(path: str | Path) -> Task:
@@ -33,9 +45,8 @@ def load_task(path: str | Path) -> Task:
     kind = hparams.get("spec", {}).get("kind")
     if kind not in _TASKS:
         raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
-    names = ("network", "in_type", "class_names", "spec", "options", "learning_rate", "weight_decay",
-             "label_smoothing", "class_weights")  # fmt: skip
-    task = _TASKS[kind](**{k: hparams[k] for k in names if k in hparams})
+    known = inspect.signature(_TASKS[kind].__init__).parameters
+    task = _TASKS[kind](**{name: value for name, value in hparams.items() if name in known})
     try:
         task.load_state_dict(content["state_dict"])
     except (KeyError, RuntimeError) as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from meshconv.io.meshes import load_mesh
 from meshconv.ops import BACKEND
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train.fit import run_options
+from meshconv.train.metrics import Confusion
 from meshconv.train.tasks import ClassificationTask, SegmentationTask
 from meshconv.viz import ClimateResults, Field, ModelScore, Report, ShapeResults, write_report
 
@@ -102,16 +102,14 @@ def _fit(task: lightning.LightningModule, data: Any, folder: Path, epochs: int) 
 def _score(task: Any, name: str, probabilities: Tensor, target: Tensor, seconds: float, gauge: float | None,
            segment: bool) -> ModelScore:  # fmt: skip
     """Accuracy, and IoU per class where points are labelled; NaN for a class that does not occur."""
-    predicted, classes = probabilities.argmax(-1), len(task.hparams["class_names"])
-    iou = []
-    for c in range(classes if segment else 0):
-        both, either = (predicted == c) & (target == c), (predicted == c) | (target == c)
-        iou.append(float(both.sum() / either.sum()) if either.any() else float("nan"))
+    confusion = Confusion(len(task.class_names))
+    confusion.update(probabilities.argmax(-1), target)
+    scores = confusion.scores
     return ModelScore(
         name=name,
-        accuracy=float((predicted == target).float().mean()),
-        mean_iou=float(np.nanmean(iou)) if segment else None,
-        class_iou=iou,
+        accuracy=float(scores.accuracy),
+        mean_iou=float(scores.mean_iou) if segment else None,
+        class_iou=scores.iou.tolist() if segment else [],
         gauge_error=gauge,
         parameters=sum(p.numel() for p in task.parameters()),
         seconds=seconds,

@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
+from meshconv.train.base import Task
+
 
 class RunCLI(LightningCLI):
     """``runs/<name>/`` holds checkpoint, metrics, configuration and log of a run."""
@@ -37,10 +39,19 @@ class RunCLI(LightningCLI):
             convert = {"compute_fn": str} if name == "in_type" else {}
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate", **convert)
 
+    def before_instantiate_classes(self) -> None:
+        if self._evaluates:
+            self.save_config_callback = None
+
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         config = self.config[self.subcommand] if self.subcommand else self.config
-        folder = Path(config["runs"]) / config["name"]
-        return super().instantiate_trainer(**{**run_options(folder), **kwargs})
+        options = run_options(Path(config["runs"]) / config["name"])
+        return super().instantiate_trainer(**{**options, **({"logger": False} if self._evaluates else {}), **kwargs})
+
+    @property
+    def _evaluates(self) -> bool:
+        """Whether ``config.yaml`` and ``metrics.csv`` of the training have to stay as they are."""
+        return self.subcommand in ("validate", "test")
 
 
 class RunLog(Callback):
@@ -75,6 +86,18 @@ class RunLog(Callback):
             self.handler.handle(logging.makeLogRecord({"msg": message}))
 
 
+class KeepTest(Callback):
+    """Keep what a test found in the run's folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if isinstance(pl_module, Task) and trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            pl_module.write_test(self.folder)
+
+
 def _metrics(trainer: lightning.Trainer) -> str:
     return "  ".join(f"{name} {float(value):.4f}" for name, value in trainer.callback_metrics.items())
 
@@ -84,6 +107,6 @@ def run_options(folder: Path) -> dict[str, Any]:
     checkpoint = ModelCheckpoint(folder, filename="{epoch}", save_last=True, save_top_k=1, enable_version_counter=False)
     return {
         "logger": CSVLogger(str(folder.parent), folder.name, version=""),
-        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder)],
+        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), KeepTest(folder)],
         "default_root_dir": str(folder),
     }

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from meshconv.datasets.climate import load_inputs
-from meshconv.datasets.mesh_folder import MESH_SUFFIXES, collate
+from meshconv.datasets.mesh_data import MESH_SUFFIXES, collate
 from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
 from meshconv.io.atomic import atomic_write
 from meshconv.io.cache import Cache
 from meshconv.io.climate import write_labels
+from meshconv.train.base import Task
 from meshconv.train.checkpoint import load_task
+from meshconv.train.predict_correspondence import predict_correspondence
+from meshconv.train.predict_fields import predict_fields
 from meshconv.train.predict_maps import predict_maps
-from meshconv.train.tasks import Task
+from meshconv.train.predict_segments import predict_segments
+from meshconv.viz.predicted_maps import write_maps
 
 
 def predict(
@@ -29,13 +35,22 @@ def predict(
     pixel_order: str | None = None,
     cache: Cache | None = None,
     workers: int | None = None,
+    template: Path | None = None,
+    maps: bool = False,
+    steps: list[int] | None = None,
+    probability: str | None = None,
 ) -> list[Path]:
     """Predict files with a checkpoint's own kind of task; returns the files written.
 
     Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh, prepared as those of the
     training were, in ``workers`` processes, with ``cache`` (:func:`~meshconv.datasets.preparation.prepare_meshes`).
+    Segments of meshes: labels of each, see :func:`~meshconv.train.predict_segments.predict_segments`. Fields of meshes:
+    arrays of each, see :func:`~meshconv.train.predict_fields.predict_fields`.
+    Correspondence: matches of each mesh to ``template`` or the first file, see
+    :func:`~meshconv.train.predict_correspondence.predict_correspondence`.
     Maps of the sphere: labels and class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there
-    are several).
+    are several), and with ``maps`` pictures beside it of ``steps`` (the first and the last), with the
+    ``probability`` of a class too (:func:`~meshconv.viz.predicted_maps.write_maps`).
 
     Raises
     ------
@@ -44,24 +59,36 @@ def predict(
     """
     task = load_task(checkpoint)
     kind = task.hparams["spec"]["kind"]
-    for path in files:
+    predict_kinds: dict[str, Callable[..., list[Path]]] = {
+        "meshes": _predict_meshes,
+        "segments": predict_segments,
+        "regression": predict_fields,
+        "correspondence": partial(predict_correspondence, template=template),
+    }
+    if template is not None and kind != "correspondence":
+        raise InputError(f"template {template}: {checkpoint} was trained on {kind}, which take none")
+    for path in [*files, *([] if template is None else [template])]:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
         is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
-        if is_map if kind == "meshes" else is_mesh:
+        if is_map if kind in predict_kinds else is_mesh:
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
     output.parent.mkdir(parents=True, exist_ok=True)
-    if kind == "meshes":
-        return _predict_meshes(task, files, output, strict, cache, workers)
-    return _predict_maps(task, kind, files, output, pixel_order)
+    if kind in predict_kinds:
+        paths = [p for f in files for p in (_meshes_below(f) if f.is_dir() else [f])]
+        if not paths:
+            raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
+        return predict_kinds[kind](task, paths, output, strict, cache, workers)
+    names = ["_".join(name.split()) for name in task.hparams["class_names"]]
+    if probability is not None and probability not in names:
+        raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
+    written = _predict_maps(task, kind, files, output, pixel_order, cache)
+    return [p for file in written for p in (file, *(write_maps(file, steps, probability) if maps else ()))]
 
 
 def _predict_meshes(
-    task: Task, files: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
+    task: Task, paths: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
 ) -> list[Path]:
-    paths = [p for f in files for p in (_meshes_below(f) if f.is_dir() else [f])]
-    if not paths:
-        raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
     how, names = Preparation.from_spec(task.hparams["spec"]), task.hparams["class_names"]
     strict = strict or len(paths) == 1  # nothing else is left to predict
     samples, problems = prepare_meshes([(p, -1) for p in paths], how, strict=strict, cache=cache, workers=workers)
@@ -85,15 +112,24 @@ def _predict_meshes(
     return [table, full]
 
 
-def _predict_maps(task: Task, kind: str, files: list[Path], output: Path, pixel_order: str | None) -> list[Path]:
+def _predict_maps(
+    task: Task, kind: str, files: list[Path], output: Path, pixel_order: str | None, cache: Cache | None
+) -> list[Path]:
     spec, written = task.hparams["spec"], []
-    for path in files:
-        target = output.with_suffix(".nc")
-        if len(files) > 1:
-            target = target.with_name(f"{target.stem}_{path.stem}.nc")
+    one = output.with_suffix(".nc")
+    targets = [one if len(files) == 1 else one.with_name(f"{one.stem}_{path.stem}.nc") for path in files]
+    for k, (path, target) in enumerate(zip(files, targets, strict=True)):
+        if target in targets[:k]:
+            other = files[targets.index(target)]
+            raise InputError(
+                f"{path}: its prediction would overwrite that of {other}, {target}; give each an --output of its own"
+            )
+        if target.resolve() == path.resolve():
+            raise InputError(f"{path}: its prediction would overwrite it; give another --output")
+    for path, target in zip(files, targets, strict=True):
         written.append(target)
         if kind == "maps":
-            predict_maps(task, path, target, pixel_order)
+            predict_maps(task, path, target, pixel_order, cache)
             continue
         x, source = load_inputs(path, spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import dask
@@ -12,19 +13,27 @@ from dask import array as dask_array
 from numpy.typing import NDArray
 
 from meshconv.datasets.map_inputs import MapInputs
+from meshconv.datasets.map_steps import step_dimension
+from meshconv.datasets.map_surface import MapSurface
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
-from meshconv.geometry.regrid import Regridder
 from meshconv.io.atomic import atomic_write
+from meshconv.io.cache import Cache
+from meshconv.io.healpix_netcdf import choose_order
+from meshconv.io.healpix_pixels import with_healpix_attributes
 from meshconv.io.sphere_fields import SphereFields, open_fields
-from meshconv.train.tasks import Task
+from meshconv.train.base import Task
+
+log = logging.getLogger(__name__)
 
 
-def predict_maps(task: Task, path: Path, target: Path, pixel_order: str | None = None) -> None:
+def predict_maps(
+    task: Task, path: Path, target: Path, pixel_order: str | None = None, cache: Cache | None = None
+) -> None:
     """Write label and class probabilities for every step of a file, with its own grid, coordinates and attributes.
 
     One step at a time is in memory. The file appears as a whole or not at all. Where an input is missing there is no
-    label.
+    label. HEALPix pixels are declared as CF (>= 1.13) and xdggs have it, also where the input leaves that out.
 
     Parameters
     ----------
@@ -34,16 +43,27 @@ def predict_maps(task: Task, path: Path, target: Path, pixel_order: str | None =
         Input (NetCDF or Zarr) and output (NetCDF).
     pixel_order
         As of :func:`~meshconv.io.sphere_fields.open_fields`.
+    cache
+        Of regridding weights.
 
     Raises
     ------
     InputError
-        The input lacks a variable or a selected value, or the output cannot be written.
+        The input lacks a variable or a selected value, has other units than the training, or nowhere all inputs; or
+        the output cannot be written.
     """
-    spec = task.hparams["spec"]
     fields = open_fields(path, pixel_order)
-    predict = _StepPredictor(task, fields)
-    dimension = spec["dimension"] if spec["dimension"] in fields.dataset.sizes else None
+    try:
+        _write(task, fields, target, pixel_order, cache)
+    finally:
+        fields.dataset.close()
+
+
+def _write(task: Task, fields: SphereFields, target: Path, pixel_order: str | None, cache: Cache | None) -> None:
+    spec, path = task.hparams["spec"], fields.path
+    order = choose_order(fields.dataset, path, pixel_order) if isinstance(fields.grid, HealpixSphere) else None
+    predict = _StepPredictor(task, fields, cache)
+    dimension = step_dimension(fields.dataset, spec["dimension"])
     leading = () if dimension is None else (dimension,)
     shape = (len(spec["class_names"]), *(fields.dataset.sizes[d] for d in fields.dims))
     steps = [{}] if dimension is None else [{dimension: k} for k in range(fields.dataset.sizes[dimension])]
@@ -57,11 +77,17 @@ def predict_maps(task: Task, path: Path, target: Path, pixel_order: str | None =
     if dimension is None:
         probability, label = probability[0], label[0]
     names = ["_".join(name.split()) for name in spec["class_names"]]
-    source = fields.dataset
+    source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
+    if isinstance(fields.grid, HealpixSphere) and fields.positions is not None and order is not None:
+        source = with_healpix_attributes(source, fields.dims[0], fields.grid, fields.positions, order)
     crs = {n: source[n] for n in source.variables if "grid_mapping_name" in source[n].attrs}
     on_map = {"grid_mapping": str(next(iter(crs)))} if crs else {}
     flags = {"flag_values": labels, "flag_meanings": " ".join(names)}
     kept = [n for n in source.coords if set(source[n].dims) <= {*fields.dims, *leading}]
+    for name in kept:
+        source[name].attrs.pop("bounds", None)  # corners of cells are not written
+    titles = {"Conventions": "CF-1.13", "title": "classes predicted by meshconv"}
+    titles["source"] = f"predicted from {path.name}"
     result = xr.Dataset(
         {
             "label": ((*leading, *fields.dims), label, {"long_name": "most probable class", **flags, **on_map}),
@@ -73,13 +99,14 @@ def predict_maps(task: Task, path: Path, target: Path, pixel_order: str | None =
             **crs,
         },
         {**{n: source[n] for n in kept if n not in crs}, "class": ("class", np.asarray(names, dtype=object))},
-        {**source.attrs, "title": "classes predicted by meshconv", "source": f"predicted from {path.name}"},
+        {**source.attrs, **titles},
     )
     packed = {"zlib": True, "complevel": 4}
     encoding = {"label": {**packed, "_FillValue": missing}, "probability": {**packed, "_FillValue": np.float32(np.nan)}}
     try:
         with atomic_write(target) as part, dask.config.set(scheduler="synchronous"):
             result.to_netcdf(part, engine="netcdf4", encoding=encoding)
+            predict.report(len(steps))
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
@@ -91,23 +118,35 @@ def _label(probability: NDArray, labels: NDArray[np.int16], missing: np.int16) -
 
 
 class _StepPredictor:
-    """Probabilities ``[classes, *grid]`` of one step, NaN where an input is missing."""
+    """Probabilities ``[classes, *grid]`` of one step, NaN where an input is missing or the domain ends."""
 
-    def __init__(self, task: Task, fields: SphereFields):
+    def __init__(self, task: Task, fields: SphereFields, cache: Cache | None):
         self.task, self.fields = task, fields
         self.inputs = MapInputs(**task.hparams["spec"]["inputs"])
-        self.regridder = self.inputs.regridder(fields)
-        sphere = self.inputs.sphere
-        levels = len(getattr(task.network, "down", [None]))
-        self.hierarchy = sphere.hierarchy(levels).to(torch.float32)
-        same = isinstance(fields.grid, HealpixSphere) and fields.grid.nside == sphere.nside
-        self.back = None if same else Regridder(sphere, fields.grid, "bilinear")
+        self.inputs.check_units(fields)
+        self.empty = 0
+        self.surface = MapSurface(self.inputs, fields, cache)
+        self.hierarchy = self.surface.hierarchy(len(getattr(task.network, "down", [None])))
 
     def __call__(self, at: dict[str, int]) -> NDArray[np.float32]:
-        x, present = self.inputs.normalise(self.inputs.raw(self.fields, self.regridder, at))
+        raw = self.surface.raw(at)
+        x, present = self.inputs.normalise(raw)
+        self.empty += not present.any()
+        if not any(at.values()):
+            for line in self.inputs.far_off(raw):
+                log.warning("%s: %s", self.fields.path, line)
         with torch.no_grad():
             scores = self.task.network(torch.from_numpy(x)[None], self.hierarchy)[0]
         probability = np.where(present, scores.softmax(-1).T.numpy(), np.nan)
-        if self.back is not None:
-            probability = self.back(probability)
-        return self.fields.to_file_grid(probability).astype(np.float32)
+        return self.surface.to_file(probability).astype(np.float32)
+
+    def report(self, steps: int) -> None:
+        """Say how many steps were missing; an :class:`InputError` if all were."""
+        if self.empty == steps:
+            raise InputError(
+                f"{self.fields.path}: no point has a value of every input at any step, there is nothing to predict; "
+                "give the missing variables"
+            )
+        if self.empty:
+            said = "%s: %d of %d steps lack an input everywhere and have no labels"
+            log.warning(said, self.fields.path, self.empty, steps)

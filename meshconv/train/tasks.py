@@ -1,43 +1,42 @@
-"""What is optimised and measured: one Lightning module per kind of task."""
+"""Classes of surfaces, and of their points, faces or edges."""
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+from pathlib import Path
+from typing import Any, Literal
 
-import lightning
-import torch
-from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+from torch import Tensor
 
-from meshconv import models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
+from meshconv.io.atomic import atomic_write
+from meshconv.train.base import Task
+from meshconv.train.losses import ClassLoss, LossName
+from meshconv.train.metrics import Confusion
+from meshconv.train.point_weights import point_weights
+from meshconv.viz.confusion import draw_confusion
 
 
-class Task(lightning.LightningModule):
-    """Cross-entropy, AdamW with a one-cycle schedule, metrics on every split.
-
-    All arguments are plain values and stand in the checkpoint, so that it is enough to predict.
+class _ClassTask(Task):
+    """Loss and metrics of classes.
 
     Parameters
     ----------
-    network : str
-        Name of a class in :mod:`meshconv.models`.
-    options : dict
-        Its arguments besides ``in_type`` and ``num_classes``.
-    in_type : str
-        Field type of the inputs; the data module knows it.
+    network, in_type, options, learning_rate, weight_decay
+        As in :class:`~meshconv.train.base.Task`; the data module knows ``in_type``, ``class_names`` and ``spec``.
     class_names : list of str
     spec : dict
         How the data module made the inputs.
-    learning_rate, weight_decay
-        Peak of the schedule, and AdamW's decay.
-    label_smoothing
-        Share of the target spread over all classes.
-    class_weights : list of float, optional
-        Weight of each class in the loss.
+    label_smoothing, class_weights, loss, focal_gamma
+        As in :class:`~meshconv.train.losses.ClassLoss`, where ``loss`` is ``kind``. ``class_weights: balanced`` counts
+        the data module's training targets, ``class_counts``, when training starts.
+    area_weights : bool, optional
+        Whether points and faces count by their area, edges by their length, in loss and metrics. By default they do on
+        maps, and on meshes count the same.
     """
+
+    _of_points = False
 
     def __init__(
         self,
@@ -49,79 +48,90 @@ class Task(lightning.LightningModule):
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
         label_smoothing: float = 0.0,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["balanced"] | None = None,
+        loss: LossName = "cross_entropy",
+        focal_gamma: float = 2.0,
+        area_weights: bool | None = None,
     ):
-        super().__init__()
-        self.save_hyperparameters()
         if len(class_names) < 2:
             raise InputError(f"a classifier needs at least 2 classes, the data has {len(class_names)}: {class_names}")
-        known = {name: getattr(models, name) for name in models.__all__}
-        if network not in known:
-            raise InputError(f"network {network!r} is not known; use one of {', '.join(known)}")
-        try:
-            self.network: nn.Module = known[network](in_type, len(class_names), **(options or {}))
-        except TypeError as error:
-            raise InputError(f"options of {network}: {error}") from error
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        if weights is not None and len(weights) != len(class_names):
-            raise InputError(f"class_weights has {len(weights)} entries for {len(class_names)} classes")
-        self.loss = nn.CrossEntropyLoss(weights, ignore_index=-1, label_smoothing=label_smoothing)
-        metrics = self._metrics(len(class_names))
-        self.val_metrics, self.test_metrics = metrics.clone("val/"), metrics.clone("test/")
+        super().__init__(network, in_type, len(class_names), options, learning_rate, weight_decay)
+        self.save_hyperparameters()
+        self.class_names = list(class_names)
+        self.loss = ClassLoss(len(class_names), loss, class_weights, label_smoothing, focal_gamma)
+        if area_weights and not self._of_points:
+            raise InputError("area_weights is for points, faces and edges; whole surfaces count the same")
+        self.weigh = spec.get("kind") in ("healpix", "maps") if area_weights is None else area_weights
+        self.val_confusion, self.test_confusion = (Confusion(len(class_names)) for _ in range(2))
 
-    @staticmethod
-    def _metrics(num_classes: int) -> MetricCollection:
-        return MetricCollection({"accuracy": MulticlassAccuracy(num_classes, average="micro")})
+    def on_fit_start(self) -> None:
+        if self.loss.balanced:
+            counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
+            if counts is None:
+                raise InputError("class_weights: balanced needs a data module with class_counts; give a list instead")
+            self.loss.balance(counts.to(self.device))
 
-    def forward(self, batch: SurfaceBatch) -> Tensor:
-        """Class scores: of each surface, or of each point."""
-        return self.network(batch.x, batch.surface)
-
-    def _scored(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor]:
-        """Scores ``[N, classes]`` and targets ``[N]`` of everything that counts."""
+    def _scored(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Scores ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
         scores = self(batch)
         counts = batch.target >= 0 if batch.mask is None else batch.mask & (batch.target >= 0)
-        return scores[counts], batch.target[counts]
+        weights = point_weights(batch).expand(counts.shape)[counts] if self.weigh else None
+        return scores[counts], batch.target[counts], weights
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        scores, target = self._scored(batch)
-        loss = self.loss(scores, target)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(target))
+        scores, target, weights = self._scored(batch)
+        loss = self.loss(scores, target, weights)
+        self.log_loss("train", loss, len(target))
         return loss
 
-    def validation_step(self, batch: SurfaceBatch, index: int) -> None:
-        self._evaluate(batch, self.val_metrics, "val")
+    def evaluate(self, batch: SurfaceBatch, split: str) -> None:
+        scores, target, weights = self._scored(batch)
+        confusion = self.val_confusion if split == "val" else self.test_confusion
+        confusion.update(scores.argmax(-1), target, weights)
+        self.log_loss(split, self.loss(scores, target, weights), len(target))
 
-    def test_step(self, batch: SurfaceBatch, index: int) -> None:
-        self._evaluate(batch, self.test_metrics, "test")
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores(self.val_confusion, "val")
+        self.val_confusion.reset()
 
-    def _evaluate(self, batch: SurfaceBatch, metrics: MetricCollection, split: str) -> None:
-        scores, target = self._scored(batch)
-        metrics.update(scores, target)
-        size = len(target)
-        self.log(f"{split}/loss", self.loss(scores, target), on_epoch=True, batch_size=size)
-        self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=size)
+    def on_test_epoch_start(self) -> None:
+        self.test_confusion.reset()  # at the end it is kept, for the files
 
-    def configure_optimizers(self) -> Any:
-        rate = self.hparams["learning_rate"]
-        optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=self.hparams["weight_decay"])
-        steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def on_test_epoch_end(self) -> None:
+        self._log_scores(self.test_confusion, "test")
+        iou = self.test_confusion.scores.iou
+        self.log_dict({f"test/iou/{n}": v for n, v in zip(self.class_names, iou, strict=True)}, sync_dist=True)
+
+    def _log_scores(self, confusion: Confusion, split: str) -> None:
+        scores = confusion.scores
+        means = {"accuracy": scores.accuracy, "mean_iou": scores.mean_iou, "f1": scores.mean_f1}
+        self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=True, sync_dist=True)
+
+    def test_details(self) -> dict[str, Any]:
+        scores = self.test_confusion.scores
+        share = scores.confusion.sum(1) / scores.confusion.sum()
+        columns = {"share": share, **{n: getattr(scores, n) for n in ("iou", "f1", "precision", "recall")}}
+        rows = [{"name": n, **{k: float(v[c]) for k, v in columns.items()}} for c, n in enumerate(self.class_names)]
+        return {"weighted_by": "area" if self.weigh else "count", "classes": rows}
+
+    def write_test(self, folder: Path) -> None:
+        """As any task, and ``confusion.csv`` and ``confusion.png``, with a row for each true class."""
+        super().write_test(folder)
+        confusion = self.test_confusion.compute().cpu().numpy()
+        with atomic_write(folder / "confusion.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["truth", *self.class_names])
+            for name, row in zip(self.class_names, confusion, strict=True):
+                writer.writerow([name, *(f"{v:.9g}" for v in row)])
+        with atomic_write(folder / "confusion.png") as part:
+            draw_confusion(confusion, self.class_names).savefig(part, format="png", dpi=150)
 
 
-class ClassificationTask(Task):
+class ClassificationTask(_ClassTask):
     """One class per surface."""
 
 
-class SegmentationTask(Task):
-    """One class per point; metrics are accuracy over points, and mean IoU over the classes in truth or prediction."""
+class SegmentationTask(_ClassTask):
+    """One class per point, face or edge."""
 
-    @staticmethod
-    def _metrics(num_classes: int) -> MetricCollection:
-        return MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-                "mean_iou": MulticlassJaccardIndex(num_classes, average="macro"),
-            }
-        )
+    _of_points = True

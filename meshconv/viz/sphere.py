@@ -1,4 +1,4 @@
-"""Maps of HEALPix fields: every image pixel asks which HEALPix pixel it lies in.
+"""Maps of fields on any grid of the sphere: every image pixel asks which cell it lies in.
 
 matplotlib alone, by its object interface: no global state, no display, no map library.
 """
@@ -6,7 +6,7 @@ matplotlib alone, by its object interface: no global state, no display, no map l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from matplotlib import colormaps
@@ -18,8 +18,11 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from meshconv.errors import InputError
+from meshconv.geometry.healpix import HealpixSphere
+from meshconv.geometry.regrid import SphereGrid
+from meshconv.viz.coastlines import Line
 
-__all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_healpix", "zone_colors"]
+__all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_field", "draw_healpix", "zone_colors"]
 
 #: Customary colours of the two-letter Koeppen-Geiger zones: after Peel et al. 2007, made darker or
 #: lighter where two of them would be hard to tell apart.
@@ -39,17 +42,22 @@ KOEPPEN_COLORS: dict[str, str] = {
     "ET": "#a8a8a8",
     "EF": "#5c5c5c",
 }
+# Paul Tol's sets for all kinds of colour vision: "bright" without its grey, which is for missing data, and "muted".
+_BRIGHT = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+_MUTED = ("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255")
 _PALETTE = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#e07b39", "#6b4c9a",
     "#1b9e77", "#a6761d", "#e7298a", "#66a61e", "#7570b3", "#b15928", "#17becf", "#bcbd22",
 )  # fmt: skip
 #: Colour of the ocean, or where there is no data.
-NO_DATA = "#eef1f4"
+NO_DATA = "#d9dde2"
 _GRID = "#6b7280"
 
 
 def zone_colors(names: Sequence[str]) -> list[str]:
-    """Colours for named categories: the customary ones for Koeppen zones, else a palette of 16.
+    """Colours for named categories: the customary ones for Koeppen zones, else a palette.
+
+    Up to 9 of them are told apart with any colour vision (P. Tol, Colour Schemes, SRON 2021); more than 16 repeat.
 
     Example
     -------
@@ -58,7 +66,8 @@ def zone_colors(names: Sequence[str]) -> list[str]:
     """
     if all(name in KOEPPEN_COLORS for name in names):
         return [KOEPPEN_COLORS[name] for name in names]
-    return [_PALETTE[i % len(_PALETTE)] for i in range(len(names))]
+    palette = next((p for p in (_BRIGHT, _MUTED) if len(names) <= len(p)), _PALETTE)
+    return [palette[i % len(palette)] for i in range(len(names))]
 
 
 def _mollweide(columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
@@ -121,8 +130,23 @@ def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
     ax.plot(half_width * np.cos(turn), np.sin(turn), color=_GRID, linewidth=0.8)
 
 
-def _legend(ax: Axes, names: Sequence[str], colors: Sequence[str], present: np.ndarray) -> None:
+def _coast(ax: Axes, lines: Sequence[Line], projection: str, center: tuple[float, float]) -> None:
+    for line in lines:
+        lat, lon = np.radians(line.T)
+        if projection == "mollweide":
+            lon = (lon - np.deg2rad(center[1]) + np.pi) % (2 * np.pi) - np.pi
+            x, y = _mollweide_forward(lat, lon)
+            x[1:][np.abs(np.diff(lon)) > np.pi] = np.nan  # from one edge of the map to the other
+        else:
+            x, y, depth = (_unit(lat, lon) @ _view(center).T).T
+            x = np.where(depth > 0, x, np.nan)
+        ax.plot(x, y, color="#333333", linewidth=0.5)
+
+
+def _legend(ax: Axes, names: Sequence[str], colors: Sequence[str], present: np.ndarray, missing: bool) -> None:
     patches = [Patch(facecolor=colors[i], label=names[i]) for i in present]
+    if missing:
+        patches.append(Patch(facecolor=NO_DATA, edgecolor=_GRID, linewidth=0.4, label="missing"))
     ax.legend(
         handles=patches,
         loc="upper center",
@@ -140,16 +164,7 @@ def draw_healpix(
     values: np.ndarray,
     *,
     pixel_order: Literal["nest", "ring"] = "nest",
-    projection: Literal["mollweide", "orthographic"] = "mollweide",
-    kind: Literal["continuous", "categorical"] = "continuous",
-    center: tuple[float, float] = (0.0, 0.0),
-    colors: Sequence[str] | None = None,
-    names: Sequence[str] | None = None,
-    cmap: str = "viridis",
-    limits: tuple[float, float] | None = None,
-    unit: str | None = None,
-    pale: np.ndarray | None = None,
-    columns: int = 900,
+    **options: Any,
 ) -> AxesImage:
     """Draw a HEALPix field as a map.
 
@@ -162,24 +177,8 @@ def draw_healpix(
         grey: no data, ocean.
     pixel_order : {"nest", "ring"}
         Numbering of the pixels.
-    projection : {"mollweide", "orthographic"}
-        Whole sphere, equal area; or one hemisphere.
-    kind : {"continuous", "categorical"}
-        How numbers become colours.
-    center : (float, float)
-        Latitude and longitude in degrees; Mollweide uses the longitude alone.
-    colors : sequence of str, optional
-        A colour per category, needed for ``categorical``.
-    names : sequence of str, optional
-        Names of the categories: if given, a legend of those that occur is put under the map.
-    cmap, limits
-        Colour map of a continuous field and its ends (default: 1st and 99th percentile).
-    unit : str, optional
-        If given, a continuous field gets a colour bar with this label.
-    pale : bool array [12 nside^2], optional
-        Pixels to fade towards white, such as those that do not count.
-    columns : int
-        Image pixels across the map.
+    **options
+        As of :func:`draw_field`.
 
     Returns
     -------
@@ -198,18 +197,83 @@ def draw_healpix(
     >>> image.get_array().shape
     (20, 40, 4)
     """
-    import healpy  # GPL-2, imported only where used
-
     values = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
-    nside = round(np.sqrt(values.size / 12))
-    if values.ndim != 1 or values.size == 0 or 12 * nside**2 != values.size:
+    if values.ndim != 1 or values.size == 0 or 12 * round(np.sqrt(values.size / 12)) ** 2 != values.size:
         raise InputError(f"values: shape {values.shape} is not 12 nside^2 pixels of one field")
+    return draw_field(ax, HealpixSphere.from_pixel_count(values.size, pixel_order), values, **options)
+
+
+def draw_field(
+    ax: Axes,
+    grid: SphereGrid,
+    values: np.ndarray,
+    *,
+    projection: Literal["mollweide", "orthographic"] = "mollweide",
+    kind: Literal["continuous", "categorical"] = "continuous",
+    center: tuple[float, float] = (0.0, 0.0),
+    colors: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    cmap: str = "viridis",
+    limits: tuple[float, float] | None = None,
+    unit: str | None = None,
+    pale: np.ndarray | None = None,
+    columns: int = 900,
+    coast: Sequence[Line] = (),
+    legend_missing: bool = False,
+) -> AxesImage:
+    """Draw a field on any grid of the sphere as a map.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Its axes are switched off; the map keeps its aspect.
+    grid : HealpixSphere, LatLonGrid or PointSphere
+        Image pixels outside of it are drawn as missing.
+    values : array [grid.num_points]
+        A field, or category numbers from 0. NaN, masked and negative categories are drawn in light
+        grey: no data, ocean.
+    projection : {"mollweide", "orthographic"}
+        Whole sphere, equal area; or one hemisphere.
+    kind : {"continuous", "categorical"}
+        How numbers become colours.
+    center : (float, float)
+        Latitude and longitude in degrees; Mollweide uses the longitude alone.
+    colors : sequence of str, optional
+        A colour per category, needed for ``categorical``.
+    names : sequence of str, optional
+        Names of the categories: if given, a legend of those that occur is put under the map.
+    cmap, limits
+        Colour map of a continuous field and its ends (default: 1st and 99th percentile).
+    unit : str, optional
+        If given, a continuous field gets a colour bar with this label.
+    pale : bool array [grid.num_points], optional
+        Pixels to fade towards white, such as those that do not count.
+    columns : int
+        Image pixels across the map.
+    coast : list of array [n, 2]
+        Lines of latitudes and longitudes in degrees, see :func:`~meshconv.viz.coastlines.coastlines`.
+    legend_missing : bool
+        Whether the legend of categories explains the grey of missing data.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+
+    Raises
+    ------
+    InputError
+        If there is not one value for each point of the grid or categories have no colours.
+    """
+    values = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    if values.shape != (grid.num_points,):
+        raise InputError(f"values: shape {values.shape} for {grid.num_points} points of the grid; give one each")
     if projection == "mollweide":
         lat, lon, inside, extent = _mollweide(columns)
         lon = lon + np.deg2rad(center[1])
     else:
         lat, lon, inside, extent = _orthographic(columns, center)
-    pixel = healpy.ang2pix(nside, np.pi / 2 - lat, lon, nest=pixel_order == "nest")
+    pixel = np.full(inside.shape, -1)
+    pixel[inside] = grid.locate(_unit(lat, lon)[inside])
 
     scale: Colormap
     norm: Normalize
@@ -221,7 +285,8 @@ def draw_healpix(
         scale = ListedColormap(list(colors))
         norm = BoundaryNorm(np.arange(len(colors) + 1) - 0.5, len(colors))
         if names is not None:
-            _legend(ax, names, colors, present)
+            missing = legend_missing and (np.isnan(values).any() or (pixel[inside] < 0).any())
+            _legend(ax, names, colors, present, bool(missing))
     else:
         scale = colormaps[cmap]
         if limits is None:
@@ -236,11 +301,13 @@ def draw_healpix(
         fade = np.asarray(pale, dtype=bool) & ~np.isnan(values)
         rgba[fade, :3] = 0.72 + 0.28 * rgba[fade, :3]
     picture = rgba[pixel]
+    picture[inside & (pixel < 0), :3] = to_rgb(NO_DATA)
     picture[~inside] = 0.0
 
     ax.set_axis_off()
     ax.set_aspect("equal")
     image = ax.imshow(picture, extent=extent, interpolation="antialiased")
+    _coast(ax, coast, projection, center)
     _graticule(ax, projection, center if projection == "orthographic" else (0.0, 0.0))
     ax.set(xlim=(extent[0] * 1.01, extent[1] * 1.01), ylim=(-1.02, 1.02))
     if kind == "continuous" and unit is not None:

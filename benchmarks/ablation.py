@@ -1,0 +1,145 @@
+"""What each part of ShapeClassifier brings, on generated meshes: accuracy against the number of training meshes.
+
+    python benchmarks/ablation.py                 # about 15 minutes of one core
+    python benchmarks/ablation.py --picture docs/images/ablation.png
+
+The eight families of meshconv.datasets.generated hold the same marks, arranged differently; two pairs are mirror
+images.
+All networks have the same inputs, schedule and number of steps; 64 test meshes of seeds of their own.
+
+full          orders 0 to 2, four blocks
+no transport  the same network; transporters are set to zero, so that neighbours' vectors come in in their own frames
+isotropic     max_order 0: neighbours by distance alone (channels as many as the full network has components)
+one block     orders 0 to 2, one block: windows of three rings instead of nine
+no neighbours PointwiseClassifier
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.generated import FAMILIES, generate_shapes
+from meshconv.datasets.mesh_data import collate
+from meshconv.datasets.preparation import MeshSample, Preparation
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.models import PointwiseClassifier, ShapeClassifier
+
+CHANNELS = 8
+NETWORKS: dict[str, dict[str, int] | None] = {
+    "full": {"channels": CHANNELS, "max_order": 2, "blocks": 4},
+    "no transport": {"channels": CHANNELS, "max_order": 2, "blocks": 4},
+    "isotropic": {"channels": 5 * CHANNELS, "max_order": 0, "blocks": 4},
+    "one block": {"channels": CHANNELS, "max_order": 2, "blocks": 1},
+    "no neighbours": None,
+}
+BATCH, RATE = 16, 5e-3
+
+
+def samples(per_class: int, seed: int) -> list[MeshSample]:
+    """Prepared meshes, the classes taking turns: the first 8 n of them are n of each class."""
+    how = Preparation()
+    found = []
+    for mesh, label in generate_shapes(per_class, seed):
+        x, graph = how.inputs(mesh.repair())
+        found.append(MeshSample(x, graph, torch.tensor(label), mesh.name))
+    return [found[c * per_class + i] for i in range(per_class) for c in range(len(FAMILIES))]
+
+
+def without_transport(sample: MeshSample) -> MeshSample:
+    """Components of neighbours' vectors taken as they stand in their own frames."""
+    assert isinstance(sample.surface, GaugeGraph)
+    return sample._replace(
+        surface=replace(sample.surface, transporter=torch.zeros_like(sample.surface.transporter))
+    )
+
+
+def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    options = NETWORKS[name]
+    in_type, classes = Preparation().in_type, len(FAMILIES)
+    network = PointwiseClassifier(in_type, classes) if options is None else ShapeClassifier(in_type, classes, **options)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    order: list[int] = []
+    for _ in range(steps):
+        while len(order) < BATCH:
+            order += torch.randperm(len(given)).tolist()
+        batch = collate([given[order.pop(0)] for _ in range(BATCH)])
+        optimizer.zero_grad()
+        loss(network(batch.x, batch.surface), batch.target).backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def accuracy(network: torch.nn.Module, test: list[SurfaceBatch]) -> float:
+    with torch.no_grad():
+        right = sum(int((network(b.x, b.surface).argmax(-1) == b.target).sum()) for b in test)
+    return 100 * right / sum(len(b.target) for b in test)
+
+
+def picture(rows: list[dict], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5.5, 3.6), layout="constrained")
+    for name in dict.fromkeys(row["network"] for row in rows):
+        sizes = sorted({row["meshes"] for row in rows})
+        values = [[r["accuracy"] for r in rows if (r["network"], r["meshes"]) == (name, size)] for size in sizes]
+        mean, spread = np.array([np.mean(v) for v in values]), np.array([np.std(v) for v in values])
+        (line,) = axes.plot(sizes, mean, marker="o", label=name)
+        axes.fill_between(sizes, mean - spread, mean + spread, color=line.get_color(), alpha=0.15)
+    axes.set(xscale="log", xlabel="training meshes of 8 classes", ylabel="accuracy on new meshes (%)", ylim=(0, 102))
+    axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--per_class", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--output", type=Path, default=Path("runs/ablation.json"))
+    parser.add_argument("--picture", type=Path)
+    given = parser.parse_args()
+    held_out = samples(8, seed=1000)
+    cut = {False: held_out, True: [without_transport(s) for s in held_out]}
+    test = {off: [collate(part[i : i + 32]) for i in range(0, len(part), 32)] for off, part in cut.items()}
+    rows: list[dict] = []
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{'network':14}" + "".join(f"{n * len(FAMILIES):>14} meshes" for n in given.per_class))
+    pools = [samples(max(given.per_class), seed) for seed in range(given.seeds)]
+    for name in given.networks:
+        off, line = name == "no transport", f"{name:14}"
+        for count in given.per_class:
+            scores, start = [], time.process_time()
+            for seed, pool in enumerate(pools):
+                part = pool[: count * len(FAMILIES)]
+                part = [without_transport(s) for s in part] if off else part
+                scores.append(accuracy(train(name, part, given.steps, seed), test[off]))
+                rows.append({"network": name, "meshes": len(part), "seed": seed, "accuracy": scores[-1],
+                             "processor_seconds": time.process_time() - start})  # fmt: skip
+                given.output.write_text(json.dumps(rows, indent=1) + "\n")
+            line += f"{np.mean(scores):12.1f} +- {np.std(scores):4.1f}"
+        print(line, flush=True)
+    if given.picture:
+        picture(rows, given.picture)
+
+
+if __name__ == "__main__":
+    main()

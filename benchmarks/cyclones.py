@@ -1,0 +1,183 @@
+"""Where tropical cyclones pass in a month, from sea-surface temperature: train 2010-2017, test 2018-2020.
+
+    python benchmarks/cyclones.py ersst_ibtracs_hp32_nested.npz --out cyclones.jsonl
+    python benchmarks/cyclones.py ersst_ibtracs_hp32_nested.npz --out cyclones.jsonl --print
+
+The file holds ``sst_degC [months, 12288]`` (NaN on land), ``tc_mask4deg [months, 12288]`` and ``time`` ("2010-01", ...)
+on nested HEALPix nside 32. Score: IoU of the cyclones' pixels over the ocean, all test months together.
+``--validation`` trains on 2010-2015 and scores 2016-2017 at several thresholds: what options and thresholds are chosen
+with. Inputs "sst" are temperature, its anomaly, ocean, season and place; "sst+past" also how often the other training
+years had a cyclone there in that month, smoothed: the climatology that the networks are compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from map_training import NETWORKS, Results, count_weights, train
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+
+from meshconv import HealpixSphere
+
+METHODS: dict[str, dict[str, Any]] = {
+    "PixelwiseNetwork": {"width": 64},
+    "IsotropicUNet": {"channels": [24, 36, 48, 60], "width": 64},
+    "PlanarUNet": {"channels": [16, 20, 28, 32], "width": 64},
+    "SphereUNet": {"channels": [8, 12, 16, 20], "width": 64},
+}
+INPUTS = ("sst+past", "sst")
+SMOOTH_DEG = 3.0
+THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35)
+
+
+class Months(NamedTuple):
+    """Features ``[months, V, dim]``, cyclones bool ``[months, V]``, year and month ``[months]``, ocean bool ``[V]``."""
+
+    x: Tensor
+    storms: Tensor
+    year: np.ndarray
+    month: np.ndarray
+    ocean: Tensor
+
+
+def nearby(xyz: np.ndarray, ocean: np.ndarray, width_deg: float) -> csr_array:
+    """Gaussian weights of the ocean's points around each point, rows sum to 1."""
+    tree, width = cKDTree(xyz), np.radians(width_deg)
+    near = csr_array(tree.sparse_distance_matrix(tree, 3 * width, output_type="coo_matrix"))
+    near.setdiag(0)  # kept as explicit zeros: the point itself
+    near.data = np.exp(-0.5 * (near.data / width) ** 2)
+    near = near * ocean
+    total = np.asarray(near.sum(axis=1)).ravel()
+    return csr_array(near / np.where(total > 0, total, 1)[:, None])
+
+
+def frequency(storms: np.ndarray, month: np.ndarray, years: np.ndarray, near: csr_array | None) -> np.ndarray:
+    """Share of the months chosen by ``years`` that had a cyclone, ``[12, V]``; smoothed over places and months."""
+    often = np.stack([storms[years & (month == k)].mean(axis=0) for k in range(1, 13)])
+    if near is None:
+        return often
+    often = (near @ often.T).T
+    return (often + (np.roll(often, 1, axis=0) + np.roll(often, -1, axis=0)) / 2) / 2
+
+
+def read(path: Path, first_test_year: int, inputs: str) -> Months:
+    """Features as the head of this file has them; means and deviations are those of the training years."""
+    data = np.load(path, allow_pickle=True)
+    year, month = np.array([[int(part) for part in str(t).split("-")[:2]] for t in data["time"]]).T
+    sst, ocean = data["sst_degC"].astype(np.float64), np.isfinite(data["sst_degC"]).all(axis=0)
+    past = year < first_test_year
+    normal = np.stack([sst[past & (month == k)].mean(axis=0) for k in range(1, 13)])
+    anomaly = sst - normal[month - 1]
+    wet = sst[past][:, ocean]
+    fields = [(sst - wet.mean()) / wet.std(), anomaly / anomaly[past][:, ocean].std()]
+    fields += [np.broadcast_to(ocean, sst.shape)]
+    angle = 2 * np.pi * (month - 0.5) / 12
+    fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
+    fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
+    if inputs == "sst+past":
+        storms, near = data["tc_mask4deg"], nearby(HealpixSphere.from_pixel_count(len(ocean)).xyz, ocean, SMOOTH_DEG)
+        before = np.empty(sst.shape)
+        for y in np.unique(year):  # without the year itself
+            before[year == y] = frequency(storms, month, past & (year != y), near)[month[year == y] - 1]
+        fields += [4 * before, np.sqrt(before)]
+    x = torch.from_numpy(np.where(ocean, np.stack(fields), 0.0)).float().movedim(0, -1)
+    return Months(x, torch.from_numpy(data["tc_mask4deg"]), year, month, torch.from_numpy(ocean))
+
+
+def iou(found: Tensor, true: Tensor, ocean: Tensor) -> float:
+    found, true = found[:, ocean], true[:, ocean]
+    return float((found & true).sum() / (found | true).sum())
+
+
+def run(method: str, options: dict, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int) -> dict:
+    """One training on the months ``past``; IoU at every threshold on the months ``scored``."""
+    torch.manual_seed(seed)
+    levels = len(options.get("channels", [1]))
+    surface = HealpixSphere.from_pixel_count(data.x.shape[1]).hierarchy(levels).to(torch.float32)
+    network = NETWORKS[method](f"{data.x.shape[-1]}x0", 2, **options)
+    rows = torch.from_numpy(np.flatnonzero(past))
+
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        while True:
+            for some in rows[torch.randperm(len(rows))].split(given.batch):
+                yield data.x[some], data.storms[some].long(), data.ocean.expand(len(some), -1)
+
+    seconds = train(network, surface, batches, nn.CrossEntropyLoss(), given.steps, given.rate, given.decay, given.noise)
+    with torch.no_grad():
+        parts = data.x[torch.from_numpy(scored)].split(4)
+        storm = torch.cat([network(x, surface).softmax(-1)[..., 1] for x in parts])
+    true = data.storms[torch.from_numpy(scored)]
+    scores = {f"{t:g}": iou(storm > t, true, data.ocean) for t in THRESHOLDS}
+    return {"iou": scores, "seconds": seconds, "weights": count_weights(network)}
+
+
+def climatology(data: Months, past: np.ndarray, scored: np.ndarray, smooth: bool) -> dict:
+    """How often the training years had a cyclone there in that month."""
+    xyz, ocean = HealpixSphere.from_pixel_count(len(data.ocean)).xyz, data.ocean.numpy()
+    near = nearby(xyz, ocean, SMOOTH_DEG) if smooth else None
+    chance = torch.from_numpy(frequency(data.storms.numpy(), data.month, past, near)[data.month[scored] - 1])
+    true = data.storms[torch.from_numpy(scored)]
+    return {"iou": {f"{t:g}": iou(chance > t, true, data.ocean) for t in THRESHOLDS}}
+
+
+def table(results: Results, threshold: str) -> None:
+    print(f"| method | inputs | weights | IoU at {threshold} | over seeds | seeds | best threshold's | seconds |")
+    print("| --- " * 8 + "|")
+    kinds = dict.fromkeys((row["method"], row.get("inputs", "")) for row in results.rows)
+    for method, inputs in kinds:
+        rows = [r for r in results.select(method=method, split="test") if r.get("inputs", "") == inputs]
+        if rows:
+            at = np.array([r["iou"][threshold] for r in rows])
+            best = np.mean([max(r["iou"].values()) for r in rows])
+            print(f"| {method} | {inputs} | {rows[0].get('weights', '')} | {at.mean():.3f} | {at.std():.3f} "
+                  f"| {len(at)} | {best:.3f} | {np.mean([r.get('seconds', 0) for r in rows]):.0f} |")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+    parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=INPUTS)
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--batch", type=int, default=4, help="months at a time")
+    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--decay", type=float, default=5e-2)
+    parser.add_argument("--noise", type=float, default=0.1)
+    parser.add_argument("--threshold", default="0.25", help="of the table; chosen with --validation")
+    parser.add_argument("--validation", action="store_true", help="train on 2010-2015, score 2016-2017")
+    parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
+    parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
+    given = parser.parse_args()
+    results = Results(given.out)
+    if given.print:
+        table(results, given.threshold)
+        return
+    split, first, last = ("val", 2016, 2017) if given.validation else ("test", 2018, 2020)
+    maps = {inputs: read(given.data, first, inputs) for inputs in given.inputs}
+    year = maps[given.inputs[0]].year
+    past, scored = year < first, (year >= first) & (year <= last)
+    for name, smooth in (("climatology", False), ("climatology, smoothed", True)):
+        if not results.has(method=name, split=split):
+            found = climatology(maps[given.inputs[0]], past, scored, smooth)
+            results.add({"method": name, "split": split} | found)
+    for seed, inputs, method in itertools.product(given.seeds, given.inputs, given.only):
+        options = METHODS[method] | given.options
+        key = {"method": method, "inputs": inputs, "seed": seed, "split": split, "options": options}
+        key |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
+        if not results.has(**key):
+            results.add(key | run(method, options, maps[inputs], past, scored, given, seed))
+
+
+if __name__ == "__main__":
+    main()

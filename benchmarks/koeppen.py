@@ -1,0 +1,145 @@
+"""Koeppen zones over the five spatial folds: networks with and without neighbours, and a random forest per pixel.
+
+    python benchmarks/koeppen.py --out koeppen.jsonl            # all; hours. Stopped, it goes on where it was
+    python benchmarks/koeppen.py --out koeppen.jsonl --only SphereUNet --inputs annual --zones 14 --seeds 0
+    python benchmarks/koeppen.py --out koeppen.jsonl --print    # the tables of docs/climate.md
+
+All networks see the land and ``--margin`` pixels around it, only the map of the planar one is whole. The forest needs
+scikit-learn. ``--validation`` holds a fifth of the training blocks back and scores there: what options are chosen with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from map_training import NETWORKS, Results, count_weights, train, zone_scores
+from torch import Tensor, nn
+
+from meshconv import GaugeGraph
+from meshconv.datasets.climate import KoeppenClimate
+
+INPUTS = {
+    "annual": ["t2m_mean", "tp_mean", "elevation", "land_fraction"],
+    "january+july": ["t2m_jan", "t2m_jul", "tp_jan", "tp_jul"],
+}
+ZONES = {"14": "two_letter", "5": "main"}
+METHODS: dict[str, dict[str, Any]] = {
+    "forest": {},
+    "PixelwiseNetwork": {"width": 128},
+    "IsotropicUNet": {"channels": [48, 72]},
+    "PlanarUNet": {"channels": [28, 40]},
+    "SphereUNet": {"channels": [16, 24]},
+    # The direction to the north as an input, which the map of the planar network implies.
+    "SphereUNet+north": {"channels": [16, 24]},
+    "SphereUNet-deep": {"channels": [10, 12, 14, 16]},
+}
+
+
+def forest(data: KoeppenClimate, split: str, seed: int) -> Tensor:
+    from sklearn.ensemble import RandomForestClassifier
+
+    train_mask, mask = data.masks["train"], data.masks[split]
+    model = RandomForestClassifier(200, random_state=seed)
+    model.fit(data.x[train_mask].numpy(), data.target[train_mask].numpy())
+    return torch.from_numpy(model.predict(data.x[mask].numpy()))
+
+
+def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
+    """Land and the points that are ``margin`` steps or fewer away."""
+    for _ in range(margin):
+        land = land.clone().index_fill_(0, graph.src[land[graph.dst]], True)
+    return land
+
+
+def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, given: Any, seed: int) -> dict:
+    """One training: scores on the pixels of ``split``."""
+    torch.manual_seed(seed)
+    mask, classes = data.masks[split], data.num_classes
+    if method == "forest":
+        return zone_scores(forest(data, split, seed), data.target[mask], classes)
+    surface, kind = data.hierarchy, str(data.in_type)
+    near = torch.ones_like(mask)
+    if method != "PlanarUNet":
+        near = around(data.target >= 0, surface.levels[0], given.margin)
+        surface = surface.subset(near)
+    x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
+    if method.endswith("+north"):
+        north = torch.tensor([-1.0, 0.0]).expand(len(x), 2)  # frames are (south, east)
+        x, kind = torch.cat([x, north], dim=-1), f"{kind} + 1x1"
+    network = NETWORKS[method.removesuffix("+north").removesuffix("-deep")](kind, classes, **options)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return itertools.repeat((x[None], target[None], learnt[None]))
+
+    loss = nn.CrossEntropyLoss()
+    seconds = train(network, surface, batches, loss, given.steps, given.rate, given.decay, given.noise)
+    with torch.no_grad():
+        prediction = network(x[None], surface)[0, mask].argmax(-1)
+    return zone_scores(prediction, target[mask], classes) | {"seconds": seconds, "weights": count_weights(network)}
+
+
+def tables(results: Results) -> None:
+    """Mean over the folds; spread: standard deviation over the seeds of that mean, and over the folds."""
+    for inputs, zones in itertools.product(INPUTS, ZONES):
+        lines = []
+        for method in dict.fromkeys(row["method"] for row in results.rows):
+            rows = results.select(inputs=inputs, zones=zones, method=method, split="test")
+            by_seed = [[r for r in rows if r["seed"] == s] for s in sorted({r["seed"] for r in rows})]
+            full = [sorted(part, key=lambda r: r["fold"]) for part in by_seed if len(part) == 5]
+            if full:
+                acc, iou = (np.array([[r[k] for r in part] for part in full]) for k in ("accuracy", "mean_iou"))
+                seconds = np.mean([r.get("seconds", np.nan) for r in rows])
+                lines.append(f"| {method} | {rows[0].get('weights', '')} | {acc.mean():.3f} | {iou.mean():.3f} "
+                             f"| {iou.mean(1).std():.3f} | {iou.mean(0).std():.3f} | {len(full)} "
+                             f"| {seconds:.0f} |")  # fmt: skip
+        if lines:
+            print(f"\n{inputs}, {zones} classes\n")
+            print("| method | weights | accuracy | mean IoU | over seeds | over folds | seeds | seconds |")
+            print("\n".join(["| --- " * 8 + "|", *lines]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+    parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=list(INPUTS))
+    parser.add_argument("--zones", nargs="*", default=list(ZONES), choices=list(ZONES))
+    parser.add_argument("--folds", nargs="*", type=int, default=range(5))
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--decay", type=float, default=1e-2)
+    parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--margin", type=int, default=3, help="pixels of sea around the land")
+    parser.add_argument("--validation", action="store_true", help="score blocks of the training folds")
+    parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
+    parser.add_argument("--print", action="store_true", help="print tables of the results, run nothing")
+    given = parser.parse_args()
+    results = Results(given.out)
+    if given.print:
+        tables(results)
+        return
+    split, held = ("val", 0.2) if given.validation else ("test", 0.0)
+    runs = itertools.product(given.seeds, given.inputs, given.zones, given.only, given.folds)
+    for seed, inputs, zones, method, fold in runs:
+        key = {"inputs": inputs, "zones": zones, "method": method, "seed": seed, "fold": fold, "split": split}
+        options = METHODS[method] | given.options
+        if given.validation:
+            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin")}
+        if not results.has(**key):
+            levels = len(options.get("channels", [1]))
+            data = KoeppenClimate(
+                inputs=INPUTS[inputs], fold=fold, zones=ZONES[zones], val_fraction=held, num_levels=levels, seed=fold
+            )
+            results.add(key | run(method, options, data, split, given, seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What a surface is like as a whole, told to each of its points."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.nn import GlobalPool, Linear, from_ambient, to_ambient
+
+
+class Summary(NamedTuple):
+    """Of each surface: numbers ``[..., G, scalars]`` and vectors in space ``[..., G, vectors, 3]``."""
+
+    scalars: Tensor
+    vectors: Tensor
+
+
+def space_type(like: FieldType, vectors: int) -> FieldType:
+    """Vectors in space as fields: components along the normal (odd ones with O(2)), and tangent vectors."""
+    return like.like([vectors, vectors], odd_scalars=vectors if like.group == "O(2)" else 0)
+
+
+class Summarise(nn.Module):
+    r"""Area means over each surface of invariants, and of learnt vectors in space.
+
+    .. math:: U_k = \frac{1}{A}\sum_p a_p \big( (W f_p)^0_k n_p + (W f_p)^1_k \big)
+
+    The vectors turn with the surface, whatever the frames; together they are of mean square length 1 / 3 per component
+    (unless they vanish, as on a sphere). The numbers are a dense layer of the mean invariants and of the vectors'
+    inner products.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    scalars, vectors
+        How many of each.
+    """
+
+    def __init__(self, in_type: FieldType | str, scalars: int, vectors: int):
+        super().__init__()
+        self.in_type, self.vectors = FieldType(in_type), vectors
+        self.space = space_type(self.in_type, vectors)
+        self.to_space = Linear(self.in_type, self.space, bias=False)
+        self.vector_pool = GlobalPool(FieldType.from_multiplicities([3 * vectors]), "area")
+        self.scalar_pool = GlobalPool(self.in_type, "area")
+        self.dense = nn.Sequential(nn.Linear(self.in_type.num_fields + vectors**2, scalars), nn.SiLU())
+
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Summary:
+        """Of fields ``[..., V, in_type.dim]``."""
+        ambient = to_ambient(self.to_space(x), graph, self.space).flatten(-2)
+        vectors = self.vector_pool(ambient, graph).unflatten(-1, (self.vectors, 3))
+        vectors = vectors * (vectors.square().mean((-2, -1), keepdim=True) + 1e-6).rsqrt()
+        products = (vectors @ vectors.mT).flatten(-2) / 3
+        return Summary(self.dense(torch.cat([self.scalar_pool(x, graph), products], dim=-1)), vectors)
+
+
+class Inform(nn.Module):
+    r"""Add to the fields of each point what the summary is, seen from there.
+
+    Its numbers; the components of its vectors :math:`U_k` in the point's frame; and their inner products with vectors
+    :math:`u_{p,k}` that are read off the point's own fields. With :math:`u_p` the position, which any input of moments
+    holds, :math:`U_k \cdot u_p` are coordinates in axes that the network chose for this surface: they turn with it.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    scalars, vectors
+        As of :class:`Summarise`.
+    """
+
+    def __init__(self, in_type: FieldType | str, scalars: int, vectors: int):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(in_type)
+        self.space = space_type(self.in_type, vectors)
+        self.to_space = Linear(self.in_type, self.space, bias=False)
+        odd = self.space.odd_scalars
+        told = self.in_type.like([scalars + 2 * vectors, vectors], odd_scalars=odd)
+        self.linear = Linear(told, self.in_type)
+
+    def forward(self, x: Tensor, graph: GaugeGraph, summary: Summary) -> Tensor:
+        """``[..., V, in_type.dim]`` to the same."""
+        own = self.space.split(self.to_space(x))
+        seen_fields = from_ambient(summary.vectors[..., graph.batch_index, :, :], graph, self.space)
+        seen = self.space.split(seen_fields)
+        along = own[0] * seen[0]
+        across = (own[1] * seen[1]).unflatten(-1, (2, -1)).sum(-2)
+        scalars = summary.scalars[..., graph.batch_index, :]
+        return x + self.linear(torch.cat([scalars, along + across, seen_fields], dim=-1))

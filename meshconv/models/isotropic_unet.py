@@ -1,0 +1,65 @@
+"""The U-Net whose kernels see distances only: what graph convolutions on the sphere do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.models.sphere_unet import SphereUNet
+from meshconv.models.upright import upright_components
+
+
+class IsotropicUNet(nn.Module):
+    """Graph U-Net with radial kernels on scalars, with the interface of :class:`~meshconv.models.SphereUNet`.
+
+    The same blocks and pooling on the same hierarchy, at order 0 alone: a neighbour counts by its distance, as in
+    DeepSphere's convolutions, not by its direction. For scalar inputs it is invariant under rotations of the sphere.
+    Vectors have no place in it: their components towards south and east enter as scalars, which ties the network to the
+    poles.
+
+    Parameters
+    ----------
+    in_type, num_classes
+    channels
+        Scalars on every level, finest first; three times the channels of a :class:`~meshconv.models.SphereUNet` of
+        order 1 give as many numbers a point.
+    rings, cutoff, width, layers, dropout
+        As in :class:`~meshconv.models.SphereUNet`.
+
+    References
+    ----------
+    Perraudin, Defferrard, Kacprzak, Sgier: DeepSphere, Astronomy and Computing 27, 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from meshconv import HealpixSphere
+    >>> sphere = HealpixSphere(4).hierarchy(2).to(torch.float32)
+    >>> IsotropicUNet("2x0 + 1x1", 5)(torch.randn(192, 4), sphere).shape
+    torch.Size([192, 5])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        num_classes: int,
+        channels: Sequence[int] = (48, 72),
+        rings: int = 2,
+        cutoff: float = 2.0,
+        width: int = 128,
+        layers: int = 2,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.in_type = FieldType(in_type)
+        scalars = FieldType.from_multiplicities([self.in_type.dim])
+        self.body = SphereUNet(scalars, num_classes, channels, 0, rings, cutoff, width, layers, dropout)
+        self.out_type = self.body.out_type
+
+    def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
+        """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        self.in_type.check(x)
+        return self.body(upright_components(x, self.in_type, surface.levels[0]), surface)

@@ -1,0 +1,88 @@
+"""A U-Net on hierarchies of meshes that gives each vertex, face or edge a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType, concatenate_fields
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.models.invariants import InvariantLayers
+from meshconv.models.unet import UNet
+from meshconv.nn.block import LayerName
+
+
+class ShapeUNet(UNet):
+    """Gauge-equivariant U-Net on meshes that sees the whole body, with invariant scores of points or elements.
+
+    Residual blocks on every level of a hierarchy, pooling and unpooling with transport, skips. Windows of a few levels
+    do not reach across a body; so learnt means over each surface, numbers and vectors in space, are told to the points
+    of every level (:mod:`meshconv.models.context`). No step depends on the gauge, on how a mesh lies in space, on the
+    order of vertices or the batch a mesh is in (batch norm in training excepted).
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+        Type of the input fields (:data:`~meshconv.geometry.features.MESH_FEATURES` for meshes).
+    num_classes
+    channels
+        Fields of each order on every level, finest first; one level per entry (``Preparation.levels``).
+    max_order
+        Highest order inside the network.
+    blocks
+        Residual blocks of two convolutions on every level, down and up again; a number, or one for each level.
+    rings, cutoff
+        Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
+    width, layers
+        Units and number of the dense layers that end the network; they see the input fields of the point as well.
+    dropout
+        Share of the last features dropped in training.
+    layer
+        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        :class:`~meshconv.nn.ResidualBlock`.
+    context
+        Vectors, and four times as many numbers, that describe each surface as a whole; 0: windows alone.
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        num_classes: int,
+        channels: Sequence[int] = (16, 32, 64, 64),
+        max_order: int = 2,
+        blocks: int | Sequence[int] = 1,
+        rings: int = 2,
+        cutoff: float = 2.0,
+        width: int = 128,
+        layers: int = 2,
+        dropout: float = 0.1,
+        layer: LayerName = "conv",
+        context: int = 16,
+    ):
+        options = {"rings": rings, "cutoff": cutoff}
+        super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
+        self.out_type = FieldType.from_multiplicities([num_classes])
+        self.invariants = InvariantLayers(self.types[0] + self.in_type, width, layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
+
+    def forward(self, x: Tensor, surface: Hierarchy, elements: Tensor | None = None) -> Tensor:
+        """Scores of every point, or of elements.
+
+        Parameters
+        ----------
+        x : Tensor [..., V, in_type.dim]
+            Fields on the finest level.
+        surface : Hierarchy
+        elements : int64 Tensor [n, k], optional
+            Vertices of each face or edge: the mean of their invariant features is what the last layer sees.
+
+        Returns
+        -------
+        Tensor [..., V, num_classes] or [..., n, num_classes]
+        """
+        both = concatenate_fields([self.types[0], self.in_type], [self.fields(x, surface), x])
+        features = self.invariants(both)
+        if elements is not None:
+            features = features[..., elements, :].mean(-2)
+        return self.head(features)

@@ -1,0 +1,98 @@
+"""The body that all U-Nets share: levels, pooling and unpooling with transport, skips, and a view of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from meshconv.fields import FieldType, concatenate_fields
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.models.context import Inform, Summarise
+from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock
+from meshconv.nn import Sequential as SurfaceSequential
+from meshconv.nn.block import LayerName, surface_layer
+
+
+class UNet(nn.Module):
+    """From fields on the finest level to fields on the finest level, over all levels of a hierarchy.
+
+    Parameters
+    ----------
+    in_type : FieldType or str
+    channels
+        Fields of each order on every level, finest first; one level per entry.
+    max_order
+        Highest order inside the network.
+    blocks
+        Residual blocks on every level on the way down, and as many on the way up; a number, or one for each level.
+    layer, options
+        Of all layers that look at neighbours (:func:`~meshconv.nn.block.surface_layer`).
+    narrow
+        Bring coarse fields to the finer level's width before they are unpooled: cheaper than after.
+    context
+        Vectors and (four times as many) numbers that tell each point of the surface as a whole; 0: none.
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        channels: Sequence[int],
+        max_order: int,
+        blocks: int | Sequence[int] = 1,
+        layer: LayerName = "conv",
+        options: dict[str, Any] | None = None,
+        narrow: bool = False,
+        context: int = 0,
+    ):
+        super().__init__()
+        if not channels:
+            raise ValueError("channels needs one entry per level, got none")
+        counts = [blocks] * len(channels) if isinstance(blocks, int) else list(blocks)
+        if len(counts) != len(channels) or min(counts) < 1:
+            raise ValueError(f"blocks {blocks} has to be a number from 1, or one for each of {len(channels)} levels")
+        self.in_type = FieldType(in_type)
+        options = options or {}
+        types = [self.in_type.like([c] * (max_order + 1)) for c in channels]
+
+        def level(start: FieldType, end: FieldType, count: int) -> nn.Module:
+            first = ResidualBlock(start, end, layer, **options)
+            more = [ResidualBlock(end, end, layer, **options) for _ in range(count - 1)]
+            return SurfaceSequential(first, *more) if more else first
+
+        self.stem = surface_layer(layer, self.in_type, types[0], **options)
+        self.down = nn.ModuleList(map(level, [types[0], *types[:-1]], types, counts))
+        below = types[:-1] if narrow else types[1:]
+        self.up = nn.ModuleList(map(level, map(FieldType.__add__, types, below), types, counts))
+        self.types, self.below = types, below
+        self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])
+        self.unpools = nn.ModuleList(ClusterUnpool(t) for t in below)
+        self.narrow = nn.ModuleList(map(Linear, types[1:], below)) if narrow else None
+        size = (4 * context, context)
+        self.summarise = Summarise(types[-1], *size) if context else None
+        self.inform = nn.ModuleList(Inform(t, *size) for t in types) if context else None
+
+    def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
+        """Fields ``[..., V, types[0].dim]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        if len(surface.levels) != len(self.down):
+            raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
+        x = self.stem(x, surface.levels[0])
+        skips = []
+        for k, block in enumerate(self.down):
+            x = block(x, surface.levels[k])
+            if k < len(self.pools):
+                skips.append(x)
+                x = self.pools[k](x, surface.pools[k])
+        summary = None if self.summarise is None else self.summarise(x, surface.levels[-1])
+        x = self._informed(x, surface, summary, -1)
+        for k in reversed(range(len(self.up))):
+            if self.narrow is not None:
+                x = self.narrow[k](x)
+            fine = self.unpools[k](x, surface.pools[k])
+            x = self.up[k](concatenate_fields([self.types[k], self.below[k]], [skips[k], fine]), surface.levels[k])
+            x = self._informed(x, surface, summary, k)
+        return x
+
+    def _informed(self, x: Tensor, surface: Hierarchy, summary: Any, level: int) -> Tensor:
+        return x if self.inform is None else self.inform[level](x, surface.levels[level], summary)

@@ -1,0 +1,162 @@
+"""Losses of classes: where points differ in size, and classes in how often they occur."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from meshconv.errors import InputError
+
+LossName = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice"]
+ClassWeights = Sequence[float] | Literal["balanced"] | None
+
+
+class ClassLoss(nn.Module):
+    r"""Loss of class scores; with point weights :math:`a_i` and class weights :math:`w_c`, over points with a target.
+
+    - ``cross_entropy``: :math:`\sum_i a_i w_{t_i} \ell_i / \sum_i a_i w_{t_i}`, ``label_smoothing`` as torch has it.
+    - ``focal`` (Lin et al. 2017): :math:`\ell_i = -(1 - p_{i t_i})^\gamma \log p_{i t_i}` in the same mean: points that
+      are told well count little.
+    - ``dice``: one minus the mean, with :math:`w_c`, of
+      :math:`2 \sum_i a_i p_{ic} y_{ic} / \sum_i a_i (p_{ic} + y_{ic})` over the classes that occur in the batch. A
+      class counts the same however few its points are.
+    - ``cross_entropy+dice``: their sum.
+
+    Parameters
+    ----------
+    num_classes
+    kind : str
+        One of the above.
+    class_weights : list of float, "balanced" or None
+        :math:`w_c`; ``"balanced"`` is set by :meth:`balance` before training; None: all 1. They stand in checkpoints.
+    label_smoothing
+        Share of the target spread over all classes; of the cross-entropy.
+    focal_gamma
+        :math:`\gamma`.
+
+    Raises
+    ------
+    InputError
+        Weights that do not fit the classes, or an unknown kind.
+
+    Notes
+    -----
+    ``tests/test_losses.py`` compares with torch's own cross-entropy, and with the definitions.
+
+    Examples
+    --------
+    >>> scores, target = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 1])
+    >>> bool(ClassLoss(2)(scores, target) == nn.functional.cross_entropy(scores, target))
+    True
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        num_classes: int,
+        kind: LossName = "cross_entropy",
+        class_weights: ClassWeights = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
+    ):
+        super().__init__()
+        if kind not in get_args(LossName):
+            raise InputError(f"loss {kind!r} is not known; use one of {', '.join(get_args(LossName))}")
+        if label_smoothing and "cross_entropy" not in kind:
+            raise InputError(f"label_smoothing is for cross_entropy; set it to 0 for {kind}")
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing {label_smoothing} is not in [0, 1)")
+        if focal_gamma < 0:
+            raise InputError(f"focal_gamma {focal_gamma} is below 0")
+        self.parts = [_KINDS[part] for part in kind.split("+")]
+        self.balanced = class_weights == "balanced"
+        self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
+        self.register_buffer("weight", _class_weights(class_weights, num_classes))
+
+    def balance(self, counts: Tensor) -> None:
+        """Set ``"balanced"`` weights: inverse to how often a class occurs, 1 for one that has an equal share.
+
+        Parameters
+        ----------
+        counts : int64 Tensor [classes]
+            Training targets of each class. One without any has weight 0.
+        """
+        assert self.weight is not None
+        if counts.shape != self.weight.shape:
+            raise InputError(f"class_counts has shape {list(counts.shape)} for {len(self.weight)} classes")
+        present = counts > 0
+        share = counts.to(torch.float64) / counts.sum().clamp(min=1) * present.sum()
+        self.weight.copy_(torch.where(present, 1 / share.clamp(min=1e-300), 0.0))
+
+    def forward(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Scalar loss; 0 (with a gradient of 0) if nothing is given.
+
+        Parameters
+        ----------
+        scores : Tensor [N, classes]
+        target : int64 Tensor [N]
+            None below 0.
+        weights : Tensor [N], optional
+            :math:`a_i`; all 1 by default.
+        """
+        if not len(target):
+            return scores.sum()
+        if scores.dtype in (torch.float16, torch.bfloat16):
+            scores = scores.float()
+        a = scores.new_ones(len(target)) if weights is None else weights.to(scores.dtype)
+        w = scores.new_ones(scores.shape[-1]) if self.weight is None else self.weight.to(scores.dtype)
+        return torch.stack([part(self, scores, target, a, w) for part in self.parts]).sum()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Checkpoints from before a run had class weights load: all classes weigh what they do here."""
+        if self.weight is not None:
+            state_dict.setdefault(f"{prefix}weight", self.weight)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _cross_entropy(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    each = nn.functional.cross_entropy(scores, target, w, reduction="none", label_smoothing=loss.label_smoothing)
+    return (a * each).sum() / _total(a * w[target])
+
+
+def _focal(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    log_p = scores.log_softmax(-1).gather(-1, target[:, None]).squeeze(-1)
+    # The least value bounds the derivative of the power where gamma < 1.
+    missing = -torch.expm1(log_p).clamp(max=-torch.finfo(scores.dtype).eps)
+    a = a * w[target]
+    return -(a * missing**loss.focal_gamma * log_p).sum() / _total(a)
+
+
+def _dice(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    p, y = scores.softmax(-1), nn.functional.one_hot(target, scores.shape[-1]).to(scores.dtype)
+    truth = a @ y
+    present = truth > 0
+    dice = 2 * (a @ (p * y))[present] / (a @ p + truth)[present]
+    return (w[present] * (1 - dice)).sum() / _total(w[present])
+
+
+def _total(weights: Tensor) -> Tensor:
+    """Their sum; where all are 0 so is what it divides."""
+    return weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _class_weights(given: ClassWeights, num_classes: int) -> Tensor | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given != "balanced":
+            raise InputError(f"class_weights {given!r}: give a list of numbers, or 'balanced'")
+        return torch.ones(num_classes)
+    weight = torch.tensor(list(given), dtype=torch.float32)
+    if len(weight) != num_classes:
+        raise InputError(f"class_weights has {len(weight)} entries for {num_classes} classes")
+    if not (weight.isfinite().all() and (weight >= 0).all() and weight.any()):
+        raise InputError(f"class_weights {list(given)} have to be finite, not below 0, and one of them above")
+    return weight
+
+
+_KINDS: dict[str, Callable[..., Tensor]] = {"cross_entropy": _cross_entropy, "dice": _dice, "focal": _focal}

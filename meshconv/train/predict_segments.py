@@ -1,0 +1,132 @@
+"""Predicted labels of a mesh's vertices, faces or edges, in the order of its file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+
+from meshconv.datasets.elements import ElementKind, ElementLabels, edges_of, file_origin, to_file
+from meshconv.datasets.mesh_data import collate
+from meshconv.datasets.preparation import Preparation, prepare_meshes
+from meshconv.errors import InputError
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.io.atomic import atomic_write
+from meshconv.io.cache import Cache
+from meshconv.io.meshes import read_mesh
+from meshconv.io.save import save_mesh
+from meshconv.train.base import Task
+from meshconv.viz import zone_colors
+
+
+def predict_segments(
+    task: Task, paths: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
+) -> list[Path]:
+    """Label every vertex, face or edge of meshes, as their files number them.
+
+    For each mesh ``output_<name>.txt``, one label a line in the values of the training's files, and
+    ``output_<name>.ply``, the mesh with the labels as attribute and colours. For all of them ``output.csv`` and
+    ``output.json``: how many elements have each class, and how sure the network was on average.
+
+    Parameters
+    ----------
+    task
+        Trained on :class:`~meshconv.datasets.mesh_segments.MeshSegments`.
+    paths, output, strict, cache, workers
+        As of :func:`~meshconv.train.predict.predict`.
+
+    Raises
+    ------
+    InputError
+        No mesh can be used, or the output cannot be written.
+    """
+    spec = task.hparams["spec"]
+    kind: ElementKind = spec["element"]
+    how = Preparation.from_spec(spec)
+    strict = strict or len(paths) == 1  # nothing else is left to predict
+    samples, problems = prepare_meshes(
+        [(p, ElementLabels(kind)) for p in paths], how, strict=strict, cache=cache, workers=workers
+    )
+    if not samples:
+        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
+    values, names = list(spec["class_values"]), task.hparams["class_names"]
+    unknown = _unknown(values)
+    rows: list[dict[str, Any]] = []
+    written = []
+    places = output_places(output, [Path(s.name) for s in samples])
+    for sample, place in zip(samples, places, strict=True):
+        with torch.no_grad():
+            best = task(collate([sample])).softmax(-1).max(-1)
+        raw = read_mesh(sample.name)
+        classes = to_file(best.indices.numpy(), kind, sample, raw)
+        labels = [unknown if c < 0 else values[c] for c in classes.tolist()]
+        text, picture = place.with_name(place.name + ".txt"), place.with_name(place.name + ".ply")
+        try:
+            with atomic_write(text) as part:
+                part.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{text}: cannot be written ({error.strerror}); choose another place") from error
+        save_mesh(_painted(raw, classes, labels, kind, names), picture)
+        written += [text, picture]
+        counts = Counter(labels)
+        rows.append({
+            "file": sample.name, "labels": str(text), "element": kind, "count": len(labels),
+            "unknown": int((classes < 0).sum()), "probability": float(best.values.mean()),
+            "classes": {name: counts[value] for name, value in zip(names, values, strict=True) if counts[value]},
+        })  # fmt: skip
+    table, full = output.with_suffix(".csv"), output.with_suffix(".json")
+    with atomic_write(table) as part, part.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [key for key in rows[0] if key != "classes"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    with atomic_write(full) as part:
+        part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
+    return [*written, table, full]
+
+
+def _unknown(values: list[int | str]) -> int:
+    """A label for places that have none: -1, or the next number below that is no class."""
+    return next(k for k in range(-1, -len(values) - 2, -1) if k not in values)
+
+
+def output_places(output: Path, paths: list[Path]) -> list[Path]:
+    """``output_<name>`` for each file; of those with one name, with their folder or a number too."""
+    names = [path.stem for path in paths]
+    many = Counter(names)
+    names = [f"{p.resolve().parent.name}_{n}" if many[n] > 1 else n for p, n in zip(paths, names, strict=True)]
+    many = Counter(names)
+    names = [f"{n}_{k}" if many[n] > 1 else n for k, n in enumerate(names)]
+    return [output.with_name(f"{output.name}_{name}") for name in names]
+
+
+def _painted(
+    raw: TriangleMesh, classes: NDArray[np.int64], labels: list[Any], kind: ElementKind, names: list[str]
+) -> TriangleMesh:
+    """The mesh of the file with labels and colours on vertices or faces; a vertex has that of most of its edges."""
+    palette = np.array([to_rgb(color) for color in [*zone_colors(names), "#bbbbbb"]])
+    origin = file_origin(raw)
+    words = any(isinstance(label, str) for label in labels)
+    shown = classes if words else np.array(labels, dtype=np.int64)
+    if kind == "edges":
+        votes = np.zeros((raw.num_vertices, len(names) + 1), dtype=np.int64)
+        for end in edges_of(raw.faces).T:
+            np.add.at(votes, (end, classes), 1)
+        classes = votes.argmax(axis=1)
+        return replace(raw, vertex_data=_data({"label": classes}, palette, classes), face_data={})
+    place = origin.face_from if kind == "faces" else origin.vertex_from
+    data = _data({"label": shown[place]}, palette, classes[place])
+    on_faces = kind == "faces"
+    return replace(raw, vertex_data={} if on_faces else data, face_data=data if on_faces else {})
+
+
+def _data(columns: dict[str, NDArray], palette: NDArray, classes: NDArray[np.int64]) -> dict[str, NDArray]:
+    colors = np.round(255 * palette[classes]).astype(np.uint8)
+    return {**{name: values.astype(np.int32) for name, values in columns.items()}, "color": colors}

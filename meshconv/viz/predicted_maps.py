@@ -1,0 +1,115 @@
+"""Pictures of predicted classes: the whole sphere and both hemispheres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from numpy.typing import NDArray
+
+from meshconv.errors import InputError
+from meshconv.io.atomic import atomic_write
+from meshconv.io.sphere_fields import SphereFields, open_fields
+from meshconv.viz.coastlines import coastlines
+from meshconv.viz.sphere import draw_field, zone_colors
+
+# Mollweide shows areas; the poles, where it squeezes shapes, are the middles of the hemispheres.
+_VIEWS = (("orthographic", (90.0, 0.0)), ("orthographic", (-90.0, 0.0)))
+
+
+def write_maps(path: Path, steps: list[int] | None = None, probability: str | None = None) -> list[Path]:
+    """Draw what ``meshconv predict`` wrote: a PNG beside it for each step, with a legend of the classes.
+
+    Grey is missing; coastlines are drawn where cartopy is installed.
+
+    Parameters
+    ----------
+    path
+        NetCDF file with ``label`` and ``probability``, on any grid.
+    steps
+        Positions along its further dimension, negative ones from the end; None: the first and the last.
+    probability
+        Name of a class whose probability is drawn too.
+
+    Returns
+    -------
+    list of Path
+        ``<name>.png``, or ``<name>_<step>.png`` where there are several steps; ``..._<class>.png`` for probabilities.
+
+    Raises
+    ------
+    InputError
+        No such step or class, or no label in the file.
+    """
+    fields = open_fields(path)
+    label = fields.dataset.get("label")
+    if label is None or "flag_meanings" not in label.attrs:
+        raise InputError(f"{path}: no variable label with flag_meanings; give a file that meshconv predict wrote")
+    names = str(label.attrs["flag_meanings"]).split()
+    if probability is not None and probability not in names:
+        raise InputError(f"{path}: no class {probability!r}; it has {', '.join(names)}")
+    values = np.atleast_1d(label.attrs["flag_values"])
+    dimension = next((str(d) for d in label.dims if d not in fields.dims), None)
+    written = []
+    for step in _steps(path, fields, dimension, steps):
+        at = {} if dimension is None else {dimension: step}
+        several = dimension is not None and fields.dataset.sizes[dimension] > 1
+        stem = path.with_name(f"{path.stem}_{step}" if several else path.stem)
+        title = f"{path.name}{_time(fields, dimension, step)}"
+        raw = fields.values("label", at=at, allow_missing=True)
+        known = np.isfinite(raw)
+        category = np.where(known, np.searchsorted(values, np.where(known, raw, values[0])), -1)
+        written.append(_draw(stem.with_name(f"{stem.name}.png"), fields, category, title, names))
+        if probability is not None:
+            share = fields.values("probability", {"class": names.index(probability)} if "class" not in
+                                  fields.dataset.indexes else {"class": probability}, at, True)  # fmt: skip
+            target = stem.with_name(f"{stem.name}_{probability}.png")
+            written.append(_draw(target, fields, share, title, None, f"probability of {probability}"))
+    fields.dataset.close()
+    return written
+
+
+def _steps(path: Path, fields: SphereFields, dimension: str | None, steps: list[int] | None) -> list[int]:
+    count = 1 if dimension is None else fields.dataset.sizes[dimension]
+    chosen = [0, count - 1] if steps is None else steps
+    wrong = [step for step in chosen if not -count <= step < count]
+    if wrong:
+        raise InputError(f"{path}: no step {wrong[0]}; it has {count}, counted from 0")
+    return list(dict.fromkeys(step % count for step in chosen))
+
+
+def _time(fields: SphereFields, dimension: str | None, step: int) -> str:
+    if dimension is None or dimension not in fields.dataset.indexes:
+        return "" if dimension is None else f", {dimension} {step}"
+    return f", {dimension} {str(fields.dataset[dimension].values[step]).removesuffix('.000000000')}"
+
+
+def _draw(
+    target: Path, fields: SphereFields, values: NDArray, title: str, names: list[str] | None, unit: str | None = None
+) -> Path:
+    figure = Figure(figsize=(9, 9.2), dpi=110, layout="compressed")
+    grid = figure.add_gridspec(2, 2, height_ratios=[1, 1])
+    coast = coastlines()
+
+    def panel(place: SubplotSpec, projection: str, center: tuple[float, float], first: bool) -> None:
+        ax = figure.add_subplot(place)
+        if names is None:
+            draw_field(
+                ax, fields.grid, values, projection=projection, center=center, cmap="cividis", limits=(0, 1),  # type: ignore[arg-type]
+                unit=unit if first else None, coast=coast,
+            )  # fmt: skip
+        else:
+            draw_field(
+                ax, fields.grid, values, projection=projection, center=center, kind="categorical",  # type: ignore[arg-type]
+                colors=zone_colors(names), names=names if first else None, legend_missing=True, coast=coast,
+            )  # fmt: skip
+
+    figure.suptitle(title, fontsize=10)
+    panel(grid[0, :], "mollweide", (0.0, 0.0), True)
+    for k, (projection, center) in enumerate(_VIEWS):
+        panel(grid[1, k], projection, center, False)
+    with atomic_write(target) as part:
+        figure.savefig(part, format="png")
+    return target

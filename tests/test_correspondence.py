@@ -1,0 +1,186 @@
+"""Learning to find the points of a shape on its other poses, on meshes of other triangles."""
+
+from __future__ import annotations
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from correspondence_case import body, sphere_mesh, sphere_points, write_poses
+from torch.nn.functional import normalize
+
+from meshconv.cli import main
+from meshconv.datasets.mesh_correspondence import MeshCorrespondence, collate_samples
+from meshconv.datasets.preparation import Preparation, prepare_meshes
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.io import load_mesh, save_mesh
+from meshconv.train import CorrespondenceTask, load_task
+from meshconv.train.correspondence import Maps, unit_positions
+from meshconv.train.map_errors import Shape, map_errors
+from meshconv.train.point_contrast import PointContrast
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning and its command line warn of their own affairs
+
+_SMALL = {"channels": [8, 12, 16], "width": 32, "dropout": 0.0}
+
+
+def _task(data, order=1, network="SphereUNet", **options):
+    torch.manual_seed(0)
+    return CorrespondenceTask(
+        network, str(data.in_type), data.class_names, data.spec, {**_SMALL, "max_order": order}, embedding=16, **options
+    )
+
+
+def _fit(root, folder, epochs, order=1, **options):
+    data = MeshCorrespondence(str(root), levels=3, features=["hks", "wks"], cache=False, workers=0, test_fraction=0.3)
+    task = _task(data, order, learning_rate=1e-2, **options)
+    trainer = lightning.Trainer(
+        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(task, data)
+    return data, task.eval(), trainer
+
+
+def test_loss_is_least_where_points_are_told_apart():
+    samples = torch.arange(12).reshape(2, 6)
+    positions = torch.randn(12, 3)
+    told = torch.eye(6).repeat(2, 1)
+    loss = PointContrast(temperature=0.02, softness=0.0)
+    assert float(loss(told, samples, positions)) < 1e-6
+    assert float(loss(torch.cat([told[:6], told[:6].roll(1, 0)]), samples, positions)) > 10
+    same = normalize(torch.ones(12, 4), dim=1)
+    assert float(loss(same, samples, positions)) == pytest.approx(np.log(6), rel=1e-5)
+    unknown = torch.where(torch.arange(6) < 2, samples, torch.tensor([[-1], [6]]))
+    assert float(loss(same, unknown, positions)) == pytest.approx(np.log(2), rel=1e-5)
+    assert float(loss(same, torch.tensor([[0, -1], [-1, 7]]), positions)) == 0
+
+
+def test_loss_forgives_neighbours_in_both_poses_alone():
+    """Points 0 and 1 are near in both poses; 2 touches 0 in the first alone."""
+    first = torch.tensor([[0.0, 0, 0], [0.01, 0, 0], [0, 0.01, 0]])
+    second = torch.tensor([[0.0, 0, 0], [0.01, 0, 0], [0, 1.0, 0]])
+    target = PointContrast(softness=0.02)._target(first, second)
+    assert target.sum(1).numpy() == pytest.approx(1.0)
+    assert float(target[0, 1]) == pytest.approx(np.exp(-1 / 8) / (1 + np.exp(-1 / 8)), rel=1e-4)
+    assert float(target[0, 2]) < 1e-6 and float(target[2, 2]) > 0.999
+    samples, positions = torch.arange(6).reshape(2, 3), torch.cat([first, second])
+    embedding = normalize(torch.randn(6, 4, dtype=torch.float64), dim=1)
+    loss = PointContrast()
+    assert float(loss(embedding, samples, positions)) > 0
+    there, back = loss(embedding, samples, positions), loss(embedding, samples.flip(0), positions)
+    assert float(there) == pytest.approx(float(back), rel=1e-5)
+
+
+def test_positions_in_units_of_each_mesh(tmp_path):
+    write_poses(tmp_path, 3, 150)
+    mesh = load_mesh(tmp_path / "body1.off")
+    save_mesh(TriangleMesh(10 * mesh.vertices, mesh.faces), tmp_path / "body2.off")
+    samples, _ = prepare_meshes([(tmp_path / f"body{k}.off", -1) for k in (0, 1, 2)], Preparation(levels=2))
+    batch = collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64)) for s in samples])
+    _, one, ten = unit_positions(batch.surface).split([len(s.x) for s in samples])
+    assert torch.allclose(one, ten, atol=1e-5)
+    assert float((one.max(0).values - one.min(0).values).max()) < 3
+
+
+@pytest.mark.slow
+def test_learns_points_of_deformed_shapes(tmp_path):
+    write_poses(tmp_path / "data", 6, 260, bend=0.15)
+    data, task, trainer = _fit(tmp_path / "data", tmp_path, 40)
+    (result,) = trainer.test(task, data, verbose=False)
+    samples, pairs = data.samples("test"), data.pairs("test")
+    maps = Maps([s.x[:, :16] for s in samples], [])
+    shapes = [Shape(lambda s=s: load_mesh(s.name), s.target.numpy()) for s in samples]
+    plain = 100 * np.mean([e.mean() for e in map_errors({"hks": maps.match}, shapes, pairs)["hks"]])
+    assert result["test/error_x100"] < 0.5 * plain
+    assert result["test/refined_error_x100"] < 1.2 * result["test/error_x100"]
+    task.write_test(tmp_path)
+    assert {"geodesic_errors.csv", "geodesic_curve.csv", "geodesic_curve.png", "test_metrics.json"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+
+
+def _own_side(task, data):
+    """Share of points that are found on their own side, between two triangulations of the symmetric body."""
+    rng = np.random.default_rng(9)
+    points = [sphere_points(300, rng), sphere_points(310, rng)]
+    paths = [data.root / f"new{k}.off" for k in range(2)]
+    for p, path in zip(points, paths, strict=True):
+        save_mesh(sphere_mesh(p, body(p)), path)
+    samples, _ = prepare_meshes([(p, -1) for p in paths], data.how)
+    for p in paths:
+        p.unlink()
+    batches = [collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64))]) for s in samples]
+    found = Maps([task.embed(b) for b in batches], []).match(0, 1).numpy()
+    aside = np.abs(points[0][:, 0]) > 0.4
+    return float((np.sign(points[0][:, 0]) == np.sign(points[1][found, 0]))[aside].mean())
+
+
+@pytest.mark.slow
+def test_left_is_told_from_right_by_directions_alone(tmp_path):
+    write_poses(tmp_path / "data", 10, 300, bend=0.0)
+    shares = []
+    for order in (1, 0):
+        data, task, _ = _fit(tmp_path / "data", tmp_path, 60, order)
+        shares.append(_own_side(task, data))
+    assert shares[0] > 0.88
+    assert shares[1] < 0.8  # half of them, but for points that lie together
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_isotropic_networks_do_not_see_mirror_images(tmp_path, order):
+    points = sphere_points(260, np.random.default_rng(0))
+    mesh = sphere_mesh(points, body(points) + 0.2 * np.sin(2 * points[:, [1, 2, 0]]))
+    mirrored = TriangleMesh(mesh.vertices * [-1.0, 1, 1], mesh.faces[:, ::-1])
+    how = Preparation(features=("hks", "wks"), levels=2)
+    torch.manual_seed(0)
+    options = {"channels": [8, 8], "max_order": order, "width": 32}
+    task = CorrespondenceTask("SphereUNet", str(how.in_type), ["body"], {"kind": "correspondence"}, options).eval()
+    with torch.no_grad():
+        seen = [task.network(*how.inputs(m)) for m in (mesh, mirrored)]
+    difference = float((seen[0] - seen[1]).norm() / seen[0].norm())
+    # Coarse levels of both are made of the same points in the same order, up to rounding.
+    assert difference < 1e-3 if order == 0 else difference > 1e-2
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of the command line on small poses, hardly trained."""
+    root = tmp_path_factory.mktemp("run")
+    write_poses(root / "data", 6, 150)
+    args = ["--data.init_args.root", str(root / "data"), "--data.init_args.cache", "false", "--runs", str(root),
+            "--data.init_args.val_fraction", "0.25", "--data.init_args.test_fraction", "0.25",
+            "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu",
+            "--trainer.enable_progress_bar", "false"]  # fmt: skip
+    assert main(["fit", "--config", "configs/correspond.yaml", *args]) == 0
+    return root
+
+
+def test_configuration_fits_and_tests(run):
+    folder = run / "correspond"
+    config = ["--config", str(folder / "config.yaml"), "--ckpt_path", str(folder / "last.ckpt")]
+    assert main(["test", *config]) == 0
+    assert (folder / "geodesic_errors.csv").read_text().startswith("source,target,error,refined_error\n")
+    assert isinstance(load_task(folder / "last.ckpt"), CorrespondenceTask)
+
+
+def test_predictions_for_the_vertices_of_the_files(run, tmp_path):
+    """A template with a loose vertex in front, and a mesh with one: both keep their numbering."""
+    meshes = [load_mesh(run / "data" / f"body{k}.off") for k in (0, 1)]
+    for k, mesh in enumerate(meshes):
+        loose = TriangleMesh(np.vstack([[[9.0, 9, 9]], mesh.vertices]), mesh.faces + 1)
+        save_mesh(loose, tmp_path / f"mesh{k}.ply")
+    checkpoint, out = str(run / "correspond" / "last.ckpt"), tmp_path / "out" / "matches"
+    files = [str(tmp_path / "mesh1.ply"), str(run / "data" / "body1.off")]
+    extra = ["--template", str(tmp_path / "mesh0.ply"), "--output", str(out), "--cache", "false"]
+    assert main(["predict", checkpoint, *files, *extra]) == 0
+    names = {p.name for p in out.parent.iterdir()}
+    assert names == {f"matches_{n}" for n in ("mesh1.txt", "mesh1.ply", "body1.txt", "body1.ply", "template.ply")}
+    found = np.loadtxt(out.parent / "matches_mesh1.txt", dtype=int)
+    assert found[0] == -1 and found[1:].min() >= 1 and len(found) == meshes[1].num_vertices + 1
+    assert found.max() <= meshes[0].num_vertices and len(np.unique(found)) > 10
+    plain = np.loadtxt(out.parent / "matches_body1.txt", dtype=int)
+    assert (plain == found[1:]).mean() > 0.9  # rounding of coordinates in the file aside
+    colours = [load_mesh(out.parent / f"matches_{n}.ply").vertex_data["color"][:, :3] for n in ("template", "mesh1")]
+    assert np.array_equal(colours[1][1:], colours[0][found[1:]])
+    assert main(["predict", checkpoint, files[0], "--output", str(out)]) == 2  # nothing to match

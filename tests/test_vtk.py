@@ -1,0 +1,115 @@
+"""Legacy VTK files: text, binary and the layout of version 5; labels of points and cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from segments import body, halves
+
+from meshconv.datasets.mesh_segments import MeshSegments
+from meshconv.errors import InputError
+from meshconv.io.meshes import load_mesh, read_mesh
+
+QUADS = """# vtk DataFile Version 3.0
+a box without its lid
+ASCII
+DATASET POLYDATA
+POINTS 8 float
+0 0 0  1 0 0  1 1 0
+0 1 0  0 0 1  1 0 1  1 1 1  0 1 1
+LINES 1 3
+2 0 6
+POLYGONS 5 25
+4 0 3 2 1
+4 0 1 5 4
+4 1 2 6 5
+4 2 3 7 6
+4 3 0 4 7
+CELL_DATA 6
+SCALARS part int 1
+LOOKUP_TABLE default
+9 1 2 2 2 1
+POINT_DATA 8
+VECTORS shear double
+1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0.5
+NORMALS n float
+0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1 0 0 1
+FIELD more 2
+height 1 8 float
+0 0 0 0 1 1 1 1
+METADATA
+INFORMATION 0
+
+pair 2 8 int
+0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+"""
+
+
+def test_text_with_every_kind_of_data(tmp_path: Path) -> None:
+    path = tmp_path / "box.vtk"
+    path.write_text(QUADS)
+    mesh = read_mesh(path)
+    assert mesh.vertices[6].tolist() == [1, 1, 1]
+    assert mesh.num_faces == 10
+    assert mesh.face_data["part"].tolist() == [1, 1, 2, 2, 2, 2, 2, 2, 1, 1]
+    assert mesh.origin is not None
+    assert mesh.to_original_faces(mesh.face_data["part"]).tolist() == [1, 2, 2, 2, 1]
+    assert mesh.vertex_data["shear"][7].tolist() == [1, 0, 0.5]
+    assert mesh.vertex_data["height"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert mesh.vertex_data["pair"][3].tolist() == [6, 7]
+    assert set(mesh.vertex_data) == {"shear", "height", "pair"}
+
+
+def binary(path: Path, seed: int, kind: str, version: int) -> None:
+    """A body as other programs write it: big-endian, cells in the old or the new layout."""
+    mesh, labels = body(seed), halves(body(seed), kind, 3)
+    parts = [f"# vtk DataFile Version {version}.1\nbody\nBINARY\nDATASET POLYDATA\nPOINTS {mesh.num_vertices} double\n"]
+    blocks: list[bytes] = [parts[0].encode(), mesh.vertices.astype(">f8").tobytes()]
+    if version == 5:
+        offsets = 3 * np.arange(mesh.num_faces + 1)
+        blocks += [f"\nPOLYGONS {len(offsets)} {mesh.faces.size}\nOFFSETS vtktypeint64\n".encode(),
+                   offsets.astype(">i8").tobytes(), b"\nCONNECTIVITY vtktypeint64\n",
+                   mesh.faces.astype(">i8").tobytes()]  # fmt: skip
+    else:
+        rows = np.insert(mesh.faces, 0, 3, axis=1)
+        blocks += [f"\nPOLYGONS {len(rows)} {rows.size}\n".encode(), rows.astype(">i4").tobytes()]
+    name = "POINT_DATA" if kind == "vertices" else "CELL_DATA"
+    blocks += [f"\n{name} {len(labels)}\nSCALARS region short\nLOOKUP_TABLE default\n".encode(),
+               labels.astype(">i2").tobytes(), b"\n"]  # fmt: skip
+    path.write_bytes(b"".join(blocks))
+
+
+@pytest.mark.parametrize("kind", ["vertices", "faces"])
+@pytest.mark.parametrize("version", [4, 5])
+def test_labels_in_binary_files(tmp_path: Path, kind: str, version: int) -> None:
+    for k in range(3):
+        binary(tmp_path / f"{k}.vtk", k, kind, version)
+    mesh = load_mesh(tmp_path / "0.vtk")
+    np.testing.assert_array_equal(mesh.vertices, body(0).vertices)
+    np.testing.assert_array_equal(mesh.faces, body(0).faces)
+    data = MeshSegments(str(tmp_path), cache=False, workers=0)
+    assert (data.element, data.class_values) == (kind, [3, 4])
+    sample = data.samples("test")[0]
+    assert sample.target.tolist() == halves(body(int(Path(sample.name).stem)), kind).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("# vtk DataFile", "# ply"), "the first line"),
+        (("POLYDATA", "UNSTRUCTURED_GRID"), "UNSTRUCTURED_GRID, not POLYDATA"),
+        (("POLYGONS 5 25", "POLYGONS 5 24"), "5 cells promised"),
+        (("POLYGONS 5 25", "TRIANGLE_STRIPS 5 25"), "triangle strips are not read"),
+        (("POINTS 8 float", "POINTS 8 quad"), "no type 'quad'"),
+        (("CELL_DATA 6", "CELL_DATA 5"), "is not understood|promised|rows for"),
+        (("14 15\n", "14\n"), "16 numbers promised, 15 found"),
+        (("VECTORS shear", "GLYPHS shear"), "'GLYPHS' is not understood"),
+    ],
+)
+def test_bad_files_name_what_is_wrong(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    path = tmp_path / "bad.vtk"
+    path.write_text(QUADS.replace(*change))
+    with pytest.raises(InputError, match=f"bad.vtk: cannot be read as 'vtk' .*({says})"):
+        read_mesh(path)
