@@ -76,6 +76,18 @@ def test_a_run_keeps_checkpoint_metrics_and_configuration(trained):
     assert "val/accuracy" in log
 
 
+def test_callbacks_of_a_configuration_join_those_of_the_run(shapes, tmp_path):
+    config = tmp_path / "early.yaml"
+    stop = {"monitor": "train/loss", "mode": "max", "patience": 1, "check_on_train_epoch_end": True}
+    callback = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stop}
+    config.write_text(json.dumps({"trainer": {"callbacks": [callback], "max_epochs": 50}}))
+    runs = tmp_path / "runs"
+    assert main([*mesh_arguments("fit", shapes, runs), "--config", str(config)]) == 0
+    log = next(runs.glob("*/log.txt")).read_text()
+    assert (next(runs.glob("*/last.ckpt"))).is_file()
+    assert "epoch 0" in log and "epoch 40" not in log
+
+
 def test_the_saved_configuration_tests_the_run(trained, shapes, tmp_path, capsys):
     config = ["--config", str(trained / "config.yaml"), "--ckpt_path", str(trained / "last.ckpt")]
     assert main(["test", *config, *common(tmp_path)]) == 0

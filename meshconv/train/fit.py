@@ -46,6 +46,7 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         config = self.config[self.subcommand] if self.subcommand else self.config
         options = run_options(Path(config["runs"]) / config["name"])
+        options["callbacks"] += self._get(self.config_init, "trainer")["callbacks"] or []
         return super().instantiate_trainer(**{**options, **({"logger": False} if self._evaluates else {}), **kwargs})
 
     @property
