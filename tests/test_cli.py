@@ -153,7 +153,8 @@ def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
 
 def test_a_trained_network_is_equivariant(trained, climate, shapes):
     task = load_task(trained / "last.ckpt")
-    sample = prepare_mesh(next((sorted(shapes.iterdir())[0] / "test").iterdir()))
+    how = Preparation.from_spec(task.hparams["spec"])
+    sample = prepare_mesh(next((sorted(shapes.iterdir())[0] / "test").iterdir()), how=how)
     assert gauge_equivariance_error(task.network, sample.surface.to(torch.float64), x=sample.x) < 1e-5
 
 

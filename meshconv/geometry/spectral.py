@@ -24,7 +24,7 @@ from meshconv.geometry.sparse import SymmetricFactor, dissection_order
 _SMALLEST_LENGTH = 1e-6
 _SMALLEST_MASS = 1e-9
 # Below this size, or where a large share of all eigenvectors is wanted, the dense solver is the faster one.
-_DENSE = 300
+_DENSE = 800
 # A closed surface of area 1 has its first eigenvalue at 8 pi if it is a sphere.
 _FIRST = 8 * math.pi
 
