@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from meshconv.viz import html
+from meshconv.viz.confusion import draw_confusion
 from meshconv.viz.mesh import RIGHT, WRONG, contact_sheet
 from meshconv.viz.results import ClimateResults, ModelScore, ShapeResults
 from meshconv.viz.sphere import NO_DATA, draw_healpix, zone_colors
@@ -161,25 +162,7 @@ def shape_section(results: ShapeResults) -> str:
     for score, answers in ((model, said), (baseline, np.asarray(results.baseline_prediction))):
         counts = np.zeros((len(classes), len(classes)), dtype=int)
         np.add.at(counts, (truth, answers), 1)
-        image = html.picture(_confusion(counts, classes), f"Confusion matrix of {score.name}")
-        cells.append(html.figure(image, score.name, "Rows: true class; columns: predicted class."))
+        image = html.picture(draw_confusion(counts, classes), f"Confusion matrix of {score.name}")
+        cells.append(html.figure(image, score.name, "Percent of each true class (row)."))
     parts.append(f'<div class="grid">{"".join(cells)}</div>')
     return "\n".join(parts)
-
-
-def _confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    drawing = Figure(figsize=(5.4, 5.0), layout="constrained")
-    ax = drawing.add_subplot()
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(classes))
-    ax.set_xticks(ticks, classes, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(ticks, classes, fontsize=8)
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    if len(classes) <= 20:
-        for i, j in np.argwhere(counts):
-            ink = "white" if share[i, j] > 0.55 else "#1b2530"
-            ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color=ink)
-    return drawing

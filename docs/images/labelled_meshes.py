@@ -1,0 +1,65 @@
+"""Truth, prediction and error of labelled meshes that are turned at random first, the picture of docs/shapes.md.
+
+    python docs/images/labelled_meshes.py runs/segment/last.ckpt MESH=LABELS... [--output OUTPUT.png]
+
+Each mesh is written anew after a random rotation, and ``meshconv predict`` labels the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from meshconv.geometry.mesh import TriangleMesh
+from meshconv.io.labels import read_labels
+from meshconv.io.meshes import read_mesh
+from meshconv.io.save import save_mesh
+from meshconv.train.predict import predict
+from meshconv.viz.mesh import draw_mesh
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("meshes", nargs="+", metavar="MESH=LABELS")
+    parser.add_argument("--output", type=Path, default=Path("docs/images/labelled_meshes.png"))
+    given = parser.parse_args()
+    figure = Figure(figsize=(8, 2.0 * len(given.meshes)), dpi=90, layout="compressed")
+    axes = figure.subplots(len(given.meshes), 3, squeeze=False)
+    for row, (pair, (left, middle, right)) in enumerate(zip(given.meshes, axes, strict=True)):
+        path, labels = (Path(p) for p in pair.split("="))
+        mesh, truth = read_mesh(path), read_labels(labels)
+        turn = Rotation.random(rng=np.random.default_rng(row)).as_matrix()
+        turned = TriangleMesh(mesh.vertices @ turn.T, mesh.faces)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{path.stem}.ply"
+            save_mesh(turned, file)
+            predict(given.checkpoint, [file], Path(folder) / "found")
+            predicted = read_labels(Path(folder) / f"found_{path.stem}.txt")
+        values, both = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+        true, found = np.split(both, 2)
+        # Labels in their order along a circle of colours, so that neighbours in a chain look alike.
+        colors = [to_hex(colormaps["hsv"](k / len(values))) for k in range(len(values))]
+        for ax, shown, palette in (
+            (left, true, colors), (middle, found, colors), (right, (true != found).astype(int), ["#d9dfe3", "#aa3377"]),
+        ):  # fmt: skip
+            draw_mesh(ax, turned, labels=shown, colors=palette)
+        left.set_title(f"{path.stem}: truth", fontsize=9)
+        middle.set_title("prediction", fontsize=9)
+        right.set_title(f"{np.mean(true == found):.1%} right", fontsize=9)
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png")
+    Image.open(whole).convert("RGB").quantize(128).save(given.output, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
