@@ -18,7 +18,7 @@ Convolutional networks on triangle meshes and on the sphere.
 
 commands:
   demo      train on climate and on generated meshes, write a report (about six minutes)
-  fit       train:    meshconv fit --config configs/shrec11.yaml --data.init_args.root FOLDER
+  fit       train:    meshconv fit --config configs/classify.yaml --data.init_args.root FOLDER
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path runs/NAME/last.ckpt
   predict   meshconv predict runs/NAME/last.ckpt FILE...
   check     meshconv check FILE...: what is wrong with meshes; --repair OUT mends them
