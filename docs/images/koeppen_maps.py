@@ -50,7 +50,7 @@ def main() -> None:
         ax.set_title(title, fontsize=10)
     whole = io.BytesIO()
     figure.savefig(whole, format="png")
-    Image.open(whole).convert("RGB").quantize(64).save(given.output, optimize=True)
+    Image.open(whole).convert("RGB").quantize(256).save(given.output, optimize=True)
 
 
 if __name__ == "__main__":
