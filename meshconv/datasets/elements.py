@@ -12,14 +12,13 @@ from scipy.spatial import cKDTree
 
 from meshconv.datasets.preparation import MeshSample, PreparedMesh
 from meshconv.errors import InputError
+from meshconv.geometry.halfedges import IntArray
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.geometry.origin import Origin
 
 ElementKind = Literal["vertices", "faces", "edges"]
 KINDS: tuple[ElementKind, ...] = ("vertices", "faces", "edges")
-
-IntArray = NDArray[np.int64]
 
 
 def edges_of(faces: NDArray) -> IntArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from meshconv.fields import FieldType, concatenate_fields
+from meshconv.fields import FieldType
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
@@ -61,20 +61,19 @@ class FieldUNet(UNet):
         self.out_type.check_group(self.in_type)
         if self.out_type.max_order > max_order:
             raise ValueError(f"outputs {self.out_type} have order {self.out_type.max_order}, max_order is {max_order}")
-        seen = self.types[0] + self.in_type
-        self.invariants = InvariantLayers(seen, width, layers)
+        self.invariants = InvariantLayers(self.seen, width, layers)
         # Fields of the outputs' orders, and the invariant features before them.
         wanted = [channels[0] if m and n else 0 for m, n in enumerate(self.out_type.multiplicities)]
-        self.mixed = seen.like([width, *wanted[1:]])
-        self.directed = seen.like([0, *wanted[1:]]) if any(wanted) else None
+        self.mixed = self.seen.like([width, *wanted[1:]])
+        self.directed = self.seen.like([0, *wanted[1:]]) if any(wanted) else None
         if self.directed is not None:
-            self.direct = Linear(seen, self.directed)
+            self.direct = Linear(self.seen, self.directed)
             self.factors = nn.Linear(width, self.directed.num_fields)
         self.head = Linear(self.mixed, self.out_type)
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Fields ``[..., V, out_type.dim]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
-        both = concatenate_fields([self.types[0], self.in_type], [self.fields(x, surface), x])
+        both = self.fields(x, surface)
         features = self.invariants(both)
         if self.directed is None:
             return self.head(features)

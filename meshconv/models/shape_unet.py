@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from meshconv.fields import FieldType, concatenate_fields
+from meshconv.fields import FieldType
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
@@ -63,7 +63,7 @@ class ShapeUNet(UNet):
         options = {"rings": rings, "cutoff": cutoff}
         super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
         self.out_type = FieldType.from_multiplicities([num_classes])
-        self.invariants = InvariantLayers(self.types[0] + self.in_type, width, layers)
+        self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy, elements: Tensor | None = None) -> Tensor:
@@ -81,8 +81,7 @@ class ShapeUNet(UNet):
         -------
         Tensor [..., V, num_classes] or [..., n, num_classes]
         """
-        both = concatenate_fields([self.types[0], self.in_type], [self.fields(x, surface), x])
-        features = self.invariants(both)
+        features = self.invariants(self.fields(x, surface))
         if elements is not None:
             features = features[..., elements, :].mean(-2)
         return self.head(features)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from meshconv.fields import FieldType, concatenate_fields
+from meshconv.fields import FieldType
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
@@ -51,10 +51,9 @@ class SphereUNet(UNet):
     ):
         super().__init__(in_type, channels, max_order, layer=layer, options={"rings": rings, "cutoff": cutoff})
         self.out_type = FieldType.from_multiplicities([num_classes])
-        self.invariants = InvariantLayers(self.types[0] + self.in_type, width, layers)
+        self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
-        both = concatenate_fields([self.types[0], self.in_type], [self.fields(x, surface), x])
-        return self.head(self.invariants(both))
+        return self.head(self.invariants(self.fields(x, surface)))

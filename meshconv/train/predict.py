@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,16 +10,15 @@ import torch
 
 from meshconv.datasets.climate import load_inputs
 from meshconv.datasets.mesh_data import MESH_SUFFIXES, collate
-from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
-from meshconv.io.atomic import atomic_write
 from meshconv.io.cache import Cache
 from meshconv.io.climate import write_labels
 from meshconv.train.base import Task
 from meshconv.train.checkpoint import load_task
 from meshconv.train.predict_correspondence import predict_correspondence
 from meshconv.train.predict_fields import predict_fields
+from meshconv.train.predict_files import prepare_files, write_tables
 from meshconv.train.predict_maps import predict_maps
 from meshconv.train.predict_segments import predict_segments
 from meshconv.viz.predicted_maps import write_maps
@@ -89,11 +86,8 @@ def predict(
 def _predict_meshes(
     task: Task, paths: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
 ) -> list[Path]:
-    how, names = Preparation.from_spec(task.hparams["spec"]), task.hparams["class_names"]
-    strict = strict or len(paths) == 1  # nothing else is left to predict
-    samples, problems = prepare_meshes([(p, -1) for p in paths], how, strict=strict, cache=cache, workers=workers)
-    if not samples:
-        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
+    names = task.hparams["class_names"]
+    samples, problems = prepare_files(task, paths, strict, cache, workers)
     rows = []
     with torch.no_grad():
         for start in range(0, len(samples), 16):
@@ -102,14 +96,7 @@ def _predict_meshes(
                 best = int(p.argmax())
                 rows.append({"file": name, "class": names[best], "probability": float(p[best]),
                              "probabilities": dict(zip(names, p.tolist(), strict=True))})  # fmt: skip
-    table, full = output.with_suffix(".csv"), output.with_suffix(".json")
-    with atomic_write(table) as part, part.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["file", "class", "probability"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    with atomic_write(full) as part:
-        part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
-    return [table, full]
+    return write_tables(output, rows, ["file", "class", "probability"], problems)
 
 
 def _predict_maps(

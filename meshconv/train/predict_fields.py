@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import MeshSample, Preparation, prepare_meshes
+from meshconv.datasets.preparation import MeshSample
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.gauge_graph import GaugeGraph
@@ -20,7 +20,7 @@ from meshconv.io.meshes import read_mesh
 from meshconv.io.save import save_mesh
 from meshconv.nn.ambient import to_ambient
 from meshconv.train.base import Task
-from meshconv.train.predict_segments import output_places
+from meshconv.train.predict_files import output_places, prepare_files
 
 
 def predict_fields(
@@ -43,11 +43,7 @@ def predict_fields(
     InputError
         A mesh cannot be used (with ``strict``, or none of them), or the output cannot be written.
     """
-    how = Preparation.from_spec(task.hparams["spec"])
-    strict = strict or len(paths) == 1  # nothing else is left to predict
-    samples, problems = prepare_meshes([(p, -1) for p in paths], how, strict=strict, cache=cache, workers=workers)
-    if not samples:
-        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
+    samples, _ = prepare_files(task, paths, strict, cache, workers)
     written = []
     for sample, place in zip(samples, output_places(output, [Path(s.name) for s in samples]), strict=True):
         fields = _fields(task, sample)

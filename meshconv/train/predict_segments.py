@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 
 from meshconv.datasets.elements import ElementKind, ElementLabels, edges_of, file_origin, to_file
 from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
 from meshconv.geometry.mesh import TriangleMesh
 from meshconv.io.atomic import atomic_write
@@ -24,6 +21,7 @@ from meshconv.io.cache import Cache
 from meshconv.io.meshes import read_mesh
 from meshconv.io.save import save_mesh
 from meshconv.train.base import Task
+from meshconv.train.predict_files import output_places, prepare_files, write_tables
 from meshconv.viz import zone_colors
 
 
@@ -50,13 +48,7 @@ def predict_segments(
     """
     spec = task.hparams["spec"]
     kind: ElementKind = spec["element"]
-    how = Preparation.from_spec(spec)
-    strict = strict or len(paths) == 1  # nothing else is left to predict
-    samples, problems = prepare_meshes(
-        [(p, ElementLabels(kind)) for p in paths], how, strict=strict, cache=cache, workers=workers
-    )
-    if not samples:
-        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
+    samples, problems = prepare_files(task, paths, strict, cache, workers, ElementLabels(kind))
     values, names = list(spec["class_values"]), task.hparams["class_names"]
     unknown = _unknown(values)
     rows: list[dict[str, Any]] = []
@@ -82,29 +74,13 @@ def predict_segments(
             "unknown": int((classes < 0).sum()), "probability": float(best.values.mean()),
             "classes": {name: counts[value] for name, value in zip(names, values, strict=True) if counts[value]},
         })  # fmt: skip
-    table, full = output.with_suffix(".csv"), output.with_suffix(".json")
-    with atomic_write(table) as part, part.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [key for key in rows[0] if key != "classes"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    with atomic_write(full) as part:
-        part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
-    return [*written, table, full]
+    columns = [key for key in rows[0] if key != "classes"]
+    return [*written, *write_tables(output, rows, columns, problems)]
 
 
 def _unknown(values: list[int | str]) -> int:
     """A label for places that have none: -1, or the next number below that is no class."""
     return next(k for k in range(-1, -len(values) - 2, -1) if k not in values)
-
-
-def output_places(output: Path, paths: list[Path]) -> list[Path]:
-    """``output_<name>`` for each file; of those with one name, with their folder or a number too."""
-    names = [path.stem for path in paths]
-    many = Counter(names)
-    names = [f"{p.resolve().parent.name}_{n}" if many[n] > 1 else n for p, n in zip(paths, names, strict=True)]
-    many = Counter(names)
-    names = [f"{n}_{k}" if many[n] > 1 else n for k, n in enumerate(names)]
-    return [output.with_name(f"{output.name}_{name}") for name in names]
 
 
 def _painted(
@@ -120,13 +96,12 @@ def _painted(
         for end in edges_of(raw.faces).T:
             np.add.at(votes, (end, classes), 1)
         classes = votes.argmax(axis=1)
-        return replace(raw, vertex_data=_data({"label": classes}, palette, classes), face_data={})
+        return replace(raw, vertex_data=_data(classes, palette, classes), face_data={})
     place = origin.face_from if kind == "faces" else origin.vertex_from
-    data = _data({"label": shown[place]}, palette, classes[place])
+    data = _data(shown[place], palette, classes[place])
     on_faces = kind == "faces"
     return replace(raw, vertex_data={} if on_faces else data, face_data=data if on_faces else {})
 
 
-def _data(columns: dict[str, NDArray], palette: NDArray, classes: NDArray[np.int64]) -> dict[str, NDArray]:
-    colors = np.round(255 * palette[classes]).astype(np.uint8)
-    return {**{name: values.astype(np.int32) for name, values in columns.items()}, "color": colors}
+def _data(labels: NDArray, palette: NDArray, classes: NDArray[np.int64]) -> dict[str, NDArray]:
+    return {"label": labels.astype(np.int32), "color": np.round(255 * palette[classes]).astype(np.uint8)}
