@@ -1,11 +1,13 @@
 """Koeppen zones over the five spatial folds: networks with and without neighbours, and a random forest per pixel.
 
     python benchmarks/koeppen.py --out koeppen.jsonl            # all; hours. Stopped, it goes on where it was
-    python benchmarks/koeppen.py --out koeppen.jsonl --only SphereUNet --inputs annual --zones 14 --seeds 0
+    python benchmarks/koeppen.py --out koeppen.jsonl --only SphereUNet --inputs annual --seeds 0
     python benchmarks/koeppen.py --out koeppen.jsonl --print    # the tables of docs/climate.md
 
-All networks see the land and ``--margin`` pixels around it, only the map of the planar one is whole. The forest needs
-scikit-learn. ``--validation`` holds a fifth of the training blocks back and scores there: what options are chosen with.
+Each is trained on 14 zones; the 5 main classes (A to E, the first letters of the zones) are scored with the same
+networks, by the summed probabilities of the zones of a class. All networks see the land and ``--margin`` pixels around
+it, only the map of the planar one is whole. The forest needs scikit-learn. ``--validation`` holds a fifth of the
+training blocks back and scores there: what options are chosen with.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ INPUTS = {
     "annual": ["t2m_mean", "tp_mean", "elevation", "land_fraction"],
     "january+july": ["t2m_jan", "t2m_jul", "tp_jan", "tp_jul"],
 }
-ZONES = {"14": "two_letter", "5": "main"}
 METHODS: dict[str, dict[str, Any]] = {
     "forest": {},
     "PixelwiseNetwork": {"width": 128},
@@ -43,12 +44,25 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 def forest(data: KoeppenClimate, split: str, seed: int) -> Tensor:
+    """Probabilities of the zones at the pixels of ``split``."""
     from sklearn.ensemble import RandomForestClassifier
 
     train_mask, mask = data.masks["train"], data.masks[split]
     model = RandomForestClassifier(200, random_state=seed)
     model.fit(data.x[train_mask].numpy(), data.target[train_mask].numpy())
-    return torch.from_numpy(model.predict(data.x[mask].numpy()))
+    probability = torch.zeros(int(mask.sum()), data.num_classes, dtype=torch.float64)
+    probability[:, model.classes_] = torch.from_numpy(model.predict_proba(data.x[mask].numpy()))
+    return probability
+
+
+def scores(probability: Tensor, target: Tensor, zones: list[str]) -> dict[str, float]:
+    """Of the zones, and of the main classes."""
+    letters = sorted({zone[0] for zone in zones})
+    main_of = torch.tensor([letters.index(zone[0]) for zone in zones])
+    main = torch.zeros(len(probability), len(letters), dtype=probability.dtype).index_add_(1, main_of, probability)
+    found = zone_scores(probability.argmax(1), target, len(zones))
+    merged = zone_scores(main.argmax(1), main_of[target], len(letters))
+    return found | {f"main_{name}": value for name, value in merged.items()}
 
 
 def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
@@ -61,9 +75,9 @@ def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
 def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, given: Any, seed: int) -> dict:
     """One training: scores on the pixels of ``split``."""
     torch.manual_seed(seed)
-    mask, classes = data.masks[split], data.num_classes
+    mask, names = data.masks[split], data.class_names
     if method == "forest":
-        return zone_scores(forest(data, split, seed), data.target[mask], classes)
+        return scores(forest(data, split, seed), data.target[mask], names)
     surface, kind = data.hierarchy, str(data.in_type)
     near = torch.ones_like(mask)
     if method != "PlanarUNet":
@@ -73,7 +87,7 @@ def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, 
     if method.endswith("+north"):
         north = torch.tensor([-1.0, 0.0]).expand(len(x), 2)  # frames are (south, east)
         x, kind = torch.cat([x, north], dim=-1), f"{kind} + 1x1"
-    network = NETWORKS[method.removesuffix("+north").removesuffix("-deep")](kind, classes, **options)
+    network = NETWORKS[method.removesuffix("+north").removesuffix("-deep")](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return itertools.repeat((x[None], target[None], learnt[None]))
@@ -81,26 +95,28 @@ def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, 
     loss = nn.CrossEntropyLoss()
     seconds = train(network, surface, batches, loss, given.steps, given.rate, given.decay, given.noise)
     with torch.no_grad():
-        prediction = network(x[None], surface)[0, mask].argmax(-1)
-    return zone_scores(prediction, target[mask], classes) | {"seconds": seconds, "weights": count_weights(network)}
+        probability = network(x[None], surface)[0, mask].softmax(-1)
+    return scores(probability, target[mask], names) | {"seconds": seconds, "weights": count_weights(network)}
 
 
 def tables(results: Results) -> None:
     """Mean over the folds; spread: standard deviation over the seeds of that mean, and over the folds."""
-    for inputs, zones in itertools.product(INPUTS, ZONES):
+    for inputs, (title, prefix) in itertools.product(INPUTS, (("14 zones", ""), ("5 main classes", "main_"))):
         lines = []
         for method in dict.fromkeys(row["method"] for row in results.rows):
-            rows = results.select(inputs=inputs, zones=zones, method=method, split="test")
+            rows = results.select(inputs=inputs, method=method, split="test")
             by_seed = [[r for r in rows if r["seed"] == s] for s in sorted({r["seed"] for r in rows})]
             full = [sorted(part, key=lambda r: r["fold"]) for part in by_seed if len(part) == 5]
             if full:
-                acc, iou = (np.array([[r[k] for r in part] for part in full]) for k in ("accuracy", "mean_iou"))
+                acc, iou = (
+                    np.array([[r[prefix + k] for r in part] for part in full]) for k in ("accuracy", "mean_iou")
+                )
                 seconds = np.mean([r.get("seconds", np.nan) for r in rows])
                 lines.append(f"| {method} | {rows[0].get('weights', '')} | {acc.mean():.3f} | {iou.mean():.3f} "
                              f"| {iou.mean(1).std():.3f} | {iou.mean(0).std():.3f} | {len(full)} "
                              f"| {seconds:.0f} |")  # fmt: skip
         if lines:
-            print(f"\n{inputs}, {zones} classes\n")
+            print(f"\n{inputs}, {title}\n")
             print("| method | weights | accuracy | mean IoU | over seeds | over folds | seeds | seconds |")
             print("\n".join(["| --- " * 8 + "|", *lines]))
 
@@ -110,7 +126,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=list(INPUTS))
-    parser.add_argument("--zones", nargs="*", default=list(ZONES), choices=list(ZONES))
     parser.add_argument("--folds", nargs="*", type=int, default=range(5))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
     parser.add_argument("--steps", type=int, default=80)
@@ -127,17 +142,14 @@ def main() -> None:
         tables(results)
         return
     split, held = ("val", 0.2) if given.validation else ("test", 0.0)
-    runs = itertools.product(given.seeds, given.inputs, given.zones, given.only, given.folds)
-    for seed, inputs, zones, method, fold in runs:
-        key = {"inputs": inputs, "zones": zones, "method": method, "seed": seed, "fold": fold, "split": split}
+    for seed, inputs, method, fold in itertools.product(given.seeds, given.inputs, given.only, given.folds):
+        key = {"inputs": inputs, "method": method, "seed": seed, "fold": fold, "split": split}
         options = METHODS[method] | given.options
         if given.validation:
             key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin")}
         if not results.has(**key):
             levels = len(options.get("channels", [1]))
-            data = KoeppenClimate(
-                inputs=INPUTS[inputs], fold=fold, zones=ZONES[zones], val_fraction=held, num_levels=levels, seed=fold
-            )
+            data = KoeppenClimate(inputs=INPUTS[inputs], fold=fold, val_fraction=held, num_levels=levels, seed=fold)
             results.add(key | run(method, options, data, split, given, seed))
 
 

@@ -198,7 +198,7 @@ def test_variants_depend_on_content_and_number_alone(tmp_path: Path) -> None:
         assert a.x.shape != other.x.shape
 
 
-def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path) -> None:
+def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shapes(tmp_path / "shapes", train=2, test=1)
     options = {"cache": str(tmp_path / "cache"), "workers": 0, "max_faces": 900}
     data = MeshFolder(str(tmp_path / "shapes"), augment={"decimate": 0.4}, variants=3, **options)
@@ -209,6 +209,9 @@ def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path) -> No
     torch.manual_seed(0)
     sizes = [{len(s.x) for s in data.train_dataloader().dataset} for _ in range(2)]
     assert sizes[0] != sizes[1] and min(sizes[0]) < min(len(s.x) for s in plain.samples("train"))
+    monkeypatch.setattr("meshconv.datasets.mesh_data._MOST_PREPARED", 3 * len(plain.files["train"]))
+    fewer = MeshFolder(str(tmp_path / "shapes"), augment={"decimate": 0.4}, variants=3, **options)
+    assert {len(choice) for choice in fewer.train_dataloader().dataset.choices} == {3}
     for bad in ({"variants": 2}, {"augment": {"noise": 0.1}}, {"variants": -1, "augment": {"noise": 0.1}}):
         with pytest.raises(InputError, match="go together"):
             MeshFolder(str(tmp_path / "shapes"), **bad)  # type: ignore[arg-type]

@@ -225,6 +225,8 @@ def test_unknown_network_option(shapes, tmp_path, capsys):
 def test_checkpoints_that_cannot_be_used(trained, climate, shapes, tmp_path, capsys):
     mesh = str(next((sorted(shapes.iterdir())[0] / "test").iterdir()))
     assert "no such checkpoint" in error_of(capsys, ["predict", str(tmp_path / "x.ckpt"), mesh])
+    again = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", str(tmp_path / "x.ckpt")]
+    assert "x.ckpt: no such checkpoint" in error_of(capsys, again)
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     assert "text.ckpt: not a readable checkpoint" in error_of(capsys, ["predict", str(tmp_path / "text.ckpt"), mesh])
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")

@@ -28,6 +28,8 @@ from meshconv.io.meshes import mesh_formats
 
 log = logging.getLogger(__name__)
 
+# Of one split with its variants: large sets vary enough by themselves, and all are prepared and in memory.
+_MOST_PREPARED = 6000
 # Point clouds, drawings and names that are no suffix of a file on disk are left out.
 MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
 
@@ -76,7 +78,8 @@ class MeshData(lightning.LightningDataModule):
         What to vary in training, values of :class:`~meshconv.geometry.augmentation.Augmentation`:
         ``{noise: 0.02, decimate: 0.5}``.
     variants
-        How many varied versions of each training mesh are prepared; an epoch sees one of them or the mesh itself.
+        How many varied versions of each training mesh are prepared; an epoch sees one of them or the mesh itself. Sets
+        that would come to more than 6,000 with their variants get fewer of them, down to one.
     cache
         Folder of prepared meshes; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept. Entries
         hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
@@ -148,7 +151,11 @@ class MeshData(lightning.LightningDataModule):
     def _varied(self) -> Variants:
         """Training meshes with their variants."""
         if self._variants is None:
-            ways = list(enumerate(self._hows))[1:]
+            most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
+            ways = list(enumerate(self._hows))[1 : most + 1]
+            if len(ways) < len(self._hows) - 1:
+                log.info("%d training meshes: %d variants of each, not %d", len(self.files["train"]), len(ways),
+                         len(self._hows) - 1)  # fmt: skip
             changed = [self._prepare("train", how, f"variant {k} of {len(ways)}")[0] for k, how in ways]
             self._variants = Variants([self.samples("train"), *changed])
         return self._variants

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
+from meshconv.errors import InputError
 from meshconv.train.base import Task
 
 
@@ -40,6 +41,10 @@ class RunCLI(LightningCLI):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate", **convert)
 
     def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        checkpoint = config.get("ckpt_path")
+        if checkpoint not in (None, "best", "last") and "://" not in checkpoint and not Path(checkpoint).is_file():
+            raise InputError(f"{checkpoint}: no such checkpoint; meshconv fit writes runs/NAME/last.ckpt")
         if self._evaluates:
             self.save_config_callback = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from meshconv.io.meshes import read_mesh
 from meshconv.io.save import save_mesh
 from meshconv.train.base import Task
 from meshconv.train.correspondence import CorrespondenceTask, Maps, mesh_of
+from meshconv.train.predict_files import output_places
 
 _GREY = 160
 
@@ -68,14 +68,12 @@ def predict_correspondence(
     written = [output.with_name(f"{output.name}_template.ply")]
     save_mesh(_coloured(raw, colours), written[0])
     first = samples[0].origin
-    count = Counter(Path(s.name).stem for s in samples[1:])
-    for k, sample in enumerate(samples[1:], 1):
+    places = output_places(output, [Path(s.name) for s in samples[1:]])
+    for k, (sample, place) in enumerate(zip(samples[1:], places, strict=True), 1):
         assert first is not None and sample.origin is not None  # prepared from files
         matches = sample.origin.to_original_vertices(first.vertex_from[match(k, 0).numpy()])
         matches[~in_faces(path_mesh := read_mesh(sample.name))] = -1
-        stem = Path(sample.name).stem
-        stem = f"{output.name}_{stem}" + (f"_{k}" if count[stem] > 1 else "")
-        table, picture = output.with_name(f"{stem}.txt"), output.with_name(f"{stem}.ply")
+        table, picture = (place.with_name(place.name + suffix) for suffix in (".txt", ".ply"))
         with atomic_write(table) as part:
             np.savetxt(part, matches, fmt="%d")
         found = np.where(matches[:, None] >= 0, colours[matches], np.uint8(_GREY))
