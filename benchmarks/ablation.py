@@ -1,17 +1,18 @@
-"""What each part of ShapeClassifier brings, on generated meshes: accuracy against the number of training meshes.
+"""What each part of a network brings, on generated meshes: accuracy against the number of training meshes.
 
-    python benchmarks/ablation.py                 # about 15 minutes of one core
+    python benchmarks/ablation.py                 # about 25 minutes of one core
     python benchmarks/ablation.py --picture docs/images/ablation.png
 
 The eight families of meshconv.datasets.generated hold the same marks, arranged differently; two pairs are mirror
-images.
-All networks have the same inputs, schedule and number of steps; 64 test meshes of seeds of their own.
+images. A ShapeUNet scores each vertex, a mesh has the mean of its scores. All networks have the same inputs, schedule
+and number of steps; 64 test meshes of seeds of their own.
 
-full          orders 0 to 2, four blocks
-no transport  the same network; transporters are set to zero, so that neighbours' vectors come in in their own frames
+full          orders 0 to 2, three levels
+no transport  the same network; transporters are set to zero, so that others' vectors come in in their own frames
 isotropic     max_order 0: neighbours by distance alone (channels as many as the full network has components)
-one block     orders 0 to 2, one block: windows of three rings instead of nine
-no neighbours PointwiseClassifier
+no hierarchy  as many blocks, all on the finest level
+one level     the finest level with its own two blocks alone: windows of five rings
+no neighbours each vertex alone
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,23 +31,41 @@ from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.generated import FAMILIES, generate_shapes
 from meshconv.datasets.mesh_data import collate
 from meshconv.datasets.preparation import MeshSample, Preparation
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.models import PointwiseClassifier, ShapeClassifier
+from meshconv.fields import FieldType
+from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.models import PointwiseClassifier, ShapeUNet
+from meshconv.nn import GlobalPool
 
-CHANNELS = 8
-NETWORKS: dict[str, dict[str, int] | None] = {
-    "full": {"channels": CHANNELS, "max_order": 2, "blocks": 4},
-    "no transport": {"channels": CHANNELS, "max_order": 2, "blocks": 4},
-    "isotropic": {"channels": 5 * CHANNELS, "max_order": 0, "blocks": 4},
-    "one block": {"channels": CHANNELS, "max_order": 2, "blocks": 1},
+CHANNELS = (8, 12, 16)
+NETWORKS: dict[str, dict[str, Any] | None] = {
+    "full": {"channels": CHANNELS},
+    "no transport": {"channels": CHANNELS},
+    "isotropic": {"channels": [5 * c for c in CHANNELS], "max_order": 0},
+    "no hierarchy": {"channels": CHANNELS[:1], "blocks": len(CHANNELS)},
+    "one level": {"channels": CHANNELS[:1]},
     "no neighbours": None,
 }
-BATCH, RATE = 16, 5e-3
+BATCH, RATE = 8, 5e-3
+
+
+class Classifier(torch.nn.Module):
+    """The area mean over each mesh of a U-Net's scores of its vertices."""
+
+    def __init__(self, in_type: FieldType, num_classes: int, **options: Any):
+        super().__init__()
+        self.network = ShapeUNet(in_type, num_classes, context=0, **options)
+        self.pool = GlobalPool(self.network.out_type, "area")
+
+    def forward(self, x: torch.Tensor, surface: Hierarchy) -> torch.Tensor:
+        """Scores ``[G, num_classes]``; levels that the network does not have are left out."""
+        count = len(self.network.down)
+        used = Hierarchy(surface.levels[:count], surface.pools[: count - 1])
+        return self.pool(self.network(x, used), surface.levels[0])
 
 
 def samples(per_class: int, seed: int) -> list[MeshSample]:
     """Prepared meshes, the classes taking turns: the first 8 n of them are n of each class."""
-    how = Preparation()
+    how = Preparation(levels=len(CHANNELS))
     found = []
     for mesh, label in generate_shapes(per_class, seed):
         x, graph = how.inputs(mesh.repair())
@@ -54,18 +74,21 @@ def samples(per_class: int, seed: int) -> list[MeshSample]:
 
 
 def without_transport(sample: MeshSample) -> MeshSample:
-    """Components of neighbours' vectors taken as they stand in their own frames."""
-    assert isinstance(sample.surface, GaugeGraph)
-    return sample._replace(
-        surface=replace(sample.surface, transporter=torch.zeros_like(sample.surface.transporter))
-    )
+    """Components of others' vectors taken as they stand in their own frames."""
+    assert isinstance(sample.surface, Hierarchy)
+
+    def still(part: Any) -> Any:
+        return replace(part, transporter=torch.zeros_like(part.transporter))
+
+    levels, pools = map(still, sample.surface.levels), map(still, sample.surface.pools)
+    return sample._replace(surface=Hierarchy(list(levels), list(pools)))
 
 
 def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     options = NETWORKS[name]
     in_type, classes = Preparation().in_type, len(FAMILIES)
-    network = PointwiseClassifier(in_type, classes) if options is None else ShapeClassifier(in_type, classes, **options)
+    network = PointwiseClassifier(in_type, classes) if options is None else Classifier(in_type, classes, **options)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
@@ -75,15 +98,20 @@ def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn
             order += torch.randperm(len(given)).tolist()
         batch = collate([given[order.pop(0)] for _ in range(BATCH)])
         optimizer.zero_grad()
-        loss(network(batch.x, batch.surface), batch.target).backward()
+        loss(scores(network, batch), batch.target).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
 
 
+def scores(network: torch.nn.Module, batch: SurfaceBatch) -> torch.Tensor:
+    surface = batch.surface.levels[0] if isinstance(network, PointwiseClassifier) else batch.surface
+    return network(batch.x, surface)
+
+
 def accuracy(network: torch.nn.Module, test: list[SurfaceBatch]) -> float:
     with torch.no_grad():
-        right = sum(int((network(b.x, b.surface).argmax(-1) == b.target).sum()) for b in test)
+        right = sum(int((scores(network, b).argmax(-1) == b.target).sum()) for b in test)
     return 100 * right / sum(len(b.target) for b in test)
 
 
@@ -127,16 +155,17 @@ def main() -> None:
     for name in given.networks:
         off, line = name == "no transport", f"{name:14}"
         for count in given.per_class:
-            scores, start = [], time.process_time()
+            found, start = [], time.process_time()
             for seed, pool in enumerate(pools):
                 part = pool[: count * len(FAMILIES)]
                 part = [without_transport(s) for s in part] if off else part
-                scores.append(accuracy(train(name, part, given.steps, seed), test[off]))
-                rows.append({"network": name, "meshes": len(part), "seed": seed, "accuracy": scores[-1],
+                found.append(accuracy(train(name, part, given.steps, seed), test[off]))
+                rows.append({"network": name, "meshes": len(part), "seed": seed, "accuracy": found[-1],
                              "processor_seconds": time.process_time() - start})  # fmt: skip
                 given.output.write_text(json.dumps(rows, indent=1) + "\n")
-            line += f"{np.mean(scores):12.1f} +- {np.std(scores):4.1f}"
-        print(line, flush=True)
+            seconds = (time.process_time() - start) / len(pools)
+            line += f"{np.mean(found):12.1f} +- {np.std(found):4.1f}"
+        print(f"{line}   {seconds:.0f} s", flush=True)
     if given.picture:
         picture(rows, given.picture)
 
