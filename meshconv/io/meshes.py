@@ -19,13 +19,14 @@ from meshconv.io.ply import read_ply
 from meshconv.io.polygons import PolygonFile
 from meshconv.io.scenes import read_with_trimesh
 from meshconv.io.vtk import read_vtk
+from meshconv.io.vtp import read_vtp
 
 log = logging.getLogger(__name__)
 
 _ARCHIVES = {"zip", "bz2", "tar.bz2", "tar.gz"}
 # General readers of these renumber vertices, cut seams open, or forget polygons and labels.
 _READERS: dict[str, Callable[[Path], PolygonFile]] = {
-    "obj": read_obj, "off": read_off, "ply": read_ply, "vtk": read_vtk
+    "obj": read_obj, "off": read_off, "ply": read_ply, "vtk": read_vtk, "vtp": read_vtp
 }  # fmt: skip
 
 
