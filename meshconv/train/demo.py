@@ -154,7 +154,7 @@ def _climate(output: Path, path: Path, steps: int) -> ClimateResults:
         held_out=held_out.numpy(),
         model=scores[0],
         baseline=scores[1],
-        command="make demo; over all five folds: python benchmarks/climate_folds.py",
+        command="make demo; over all five folds: python benchmarks/koeppen.py --out koeppen.jsonl",
         note="ERA5 monthly climatology, topography and land fraction on HEALPix nside 64; Koeppen-Geiger zones of "
         "the land. One fold in five of blocks of about 15 degrees is held out and scored. The table of all five "
         "folds stands in the README.",
