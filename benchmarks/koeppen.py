@@ -5,8 +5,9 @@
     python benchmarks/koeppen.py --out koeppen.jsonl --print    # the tables of docs/climate.md
 
 Each is trained on 14 zones; the 5 main classes (A to E, the first letters of the zones) are scored with the same
-networks, by the summed probabilities of the zones of a class. All networks see the whole Earth. The forest needs
-scikit-learn. ``--validation`` holds a fifth of the training blocks back and scores there: what options are chosen with.
+networks, by the summed probabilities of the zones of a class. All networks see the land and ``--margin`` pixels around
+it, only the map of the planar one is whole. The forest needs scikit-learn. ``--validation`` holds a fifth of the
+training blocks back and scores there: what options are chosen with.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
+from meshconv import GaugeGraph
 from meshconv.datasets.climate import KoeppenClimate
 
 INPUTS = {
@@ -63,26 +65,38 @@ def scores(probability: Tensor, target: Tensor, zones: list[str]) -> dict[str, f
     return found | {f"main_{name}": value for name, value in merged.items()}
 
 
+def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
+    """Land and the points that are ``margin`` steps or fewer away."""
+    for _ in range(margin):
+        land = land.clone().index_fill_(0, graph.src[land[graph.dst]], True)
+    return land
+
+
 def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, given: Any, seed: int) -> dict:
     """One training: scores on the pixels of ``split``."""
     torch.manual_seed(seed)
     mask, names = data.masks[split], data.class_names
     if method == "forest":
         return scores(forest(data, split, seed), data.target[mask], names)
-    surface, kind, x = data.hierarchy, str(data.in_type), data.x
+    surface, kind = data.hierarchy, str(data.in_type)
+    near = torch.ones_like(mask)
+    if method != "PlanarUNet":
+        near = around(data.target >= 0, surface.levels[0], given.margin)
+        surface = surface.subset(near)
+    x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
     if method.endswith("+north"):
         north = torch.tensor([-1.0, 0.0]).expand(len(x), 2)  # frames are (south, east)
         x, kind = torch.cat([x, north], dim=-1), f"{kind} + 1x1"
     network = NETWORKS[method.removesuffix("+north").removesuffix("-deep")](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return itertools.repeat((x[None], data.target[None], data.masks["train"][None]))
+        return itertools.repeat((x[None], target[None], learnt[None]))
 
     loss = nn.CrossEntropyLoss()
     seconds = train(network, surface, batches, loss, given.steps, given.rate, given.decay, given.noise)
     with torch.no_grad():
         probability = network(x[None], surface)[0, mask].softmax(-1)
-    return scores(probability, data.target[mask], names) | {"seconds": seconds, "weights": count_weights(network)}
+    return scores(probability, target[mask], names) | {"seconds": seconds, "weights": count_weights(network)}
 
 
 def tables(results: Results) -> None:
@@ -118,6 +132,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--margin", type=int, default=3, help="pixels of sea around the land")
     parser.add_argument("--validation", action="store_true", help="score blocks of the training folds")
     parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
     parser.add_argument("--print", action="store_true", help="print tables of the results, run nothing")
@@ -131,7 +146,7 @@ def main() -> None:
         key = {"inputs": inputs, "method": method, "seed": seed, "fold": fold, "split": split}
         options = METHODS[method] | given.options
         if given.validation:
-            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise")}
+            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin")}
         if not results.has(**key):
             levels = len(options.get("channels", [1]))
             data = KoeppenClimate(inputs=INPUTS[inputs], fold=fold, val_fraction=held, num_levels=levels, seed=fold)
