@@ -24,7 +24,7 @@ import torch
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
-from meshconv import GaugeGraph
+from meshconv import FieldType, GaugeGraph
 from meshconv.datasets.climate import KoeppenClimate
 
 INPUTS = {
@@ -37,8 +37,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "IsotropicUNet": {"channels": [48, 72]},
     "PlanarUNet": {"channels": [28, 40]},
     "SphereUNet": {"channels": [16, 24]},
-    # The direction to the north as an input, which the map of the planar network implies.
-    "SphereUNet+north": {"channels": [16, 24]},
+    # The direction to the north as an input, which the map of the planar network implies; with it comes the latitude.
+    "SphereUNet+north": {"channels": [16, 24], "north": True},
+    "PixelwiseNetwork+latitude": {"width": 128},
+    "forest+latitude": {},
     "SphereUNet-deep": {"channels": [10, 12, 14, 16]},
 }
 
@@ -76,18 +78,18 @@ def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, 
     """One training: scores on the pixels of ``split``."""
     torch.manual_seed(seed)
     mask, names = data.masks[split], data.class_names
-    if method == "forest":
+    latitude = data.hierarchy.levels[0].positions[:, 2:]  # its sine
+    if method.endswith("+latitude"):
+        data.x = torch.cat([data.x, latitude], dim=-1)
+    if method.startswith("forest"):
         return scores(forest(data, split, seed), data.target[mask], names)
-    surface, kind = data.hierarchy, str(data.in_type)
+    surface, kind = data.hierarchy, str(FieldType.from_multiplicities([data.x.shape[1]]))
     near = torch.ones_like(mask)
     if method != "PlanarUNet":
         near = around(data.target >= 0, surface.levels[0], given.margin)
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
-    if method.endswith("+north"):
-        north = torch.tensor([-1.0, 0.0]).expand(len(x), 2)  # frames are (south, east)
-        x, kind = torch.cat([x, north], dim=-1), f"{kind} + 1x1"
-    network = NETWORKS[method.removesuffix("+north").removesuffix("-deep")](kind, len(names), **options)
+    network = NETWORKS[method.split("+")[0].split("-")[0]](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return itertools.repeat((x[None], target[None], learnt[None]))

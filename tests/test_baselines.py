@@ -16,7 +16,7 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.geometry.point_sphere import icosahedral_sphere
 from meshconv.models import IsotropicUNet, PixelwiseNetwork, PlanarUNet, SphereUNet
 from meshconv.models.planar_unet import _KNOWN, MapConv, map_resampling
-from meshconv.models.upright import upright_components
+from meshconv.models.upright import to_north, upright_components
 from meshconv.testing import gauge_equivariance_error
 
 IN = FieldType("2x0 + 1x1")
@@ -151,6 +151,44 @@ def test_upright_components_are_south_and_east():
     alpha = torch.rand(192, dtype=torch.float64) * 6
     other = graph.change_gauge(alpha)
     torch.testing.assert_close(upright_components(IN.change_gauge(x, alpha), IN, other), x)
+
+
+def test_the_north_is_a_field_of_unit_vectors():
+    graph = HealpixSphere(4).gauge_graph().change_gauge(torch.rand(192, dtype=torch.float64) * 6)
+    components = to_north(graph)
+    space = torch.einsum("vi,vix->vx", components, graph.frames[:, :2])
+    torch.testing.assert_close(components.norm(dim=-1), torch.ones(192, dtype=torch.float64))
+    latitude = torch.asin(graph.positions[:, 2])
+    torch.testing.assert_close(space[:, 2], latitude.cos())
+    torch.testing.assert_close((space * graph.positions).sum(-1), torch.zeros_like(latitude), atol=1e-12, rtol=0)
+    poles = icosahedral_sphere(4).gauge_graph()
+    at_pole = poles.positions[:, 2].abs() > 1 - 1e-9
+    assert at_pole.sum() == 2
+    assert (to_north(poles)[at_pole] == 0).all()
+
+
+def test_a_network_that_sees_the_north_tells_latitudes_apart_and_no_gauges(surface):
+    torch.manual_seed(0)
+    model = SphereUNet(IN, 3, channels=(4, 4, 4), width=16, north=True).double().eval()
+    assert model.in_type == IN
+    x = torch.randn(192, IN.dim, dtype=torch.float64)
+    assert gauge_equivariance_error(model, surface, x=x) < 1e-9
+    z = torch.as_tensor(HealpixSphere(4).xyz[:, 2])
+    target = (z > 0.5).long() + (z > -0.5).long()
+    optimiser = torch.optim.Adam(model.parameters(), 2e-2)
+    for _ in range(40):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(torch.zeros_like(x), surface), target).backward()
+        optimiser.step()
+    assert (model(torch.zeros_like(x), surface).argmax(-1) == target).double().mean() > 0.9
+    # A quarter turn about the axis keeps the north, a half turn about x does not.
+    for axis, angle, same in (("z", 90, True), ("x", 180, False)):
+        turn = Rotation.from_euler(axis, angle, degrees=True).as_matrix()
+        to, f = turned_pixels(4, turn), torch.randn(192, 2, dtype=torch.float64)
+        scalars = SphereUNet("2x0", 3, channels=(4, 4), width=16, north=True).double().eval()
+        there = scalars(torch.empty_like(f).index_copy_(0, torch.from_numpy(to), f), HealpixSphere(4).hierarchy(2))
+        unchanged = torch.allclose(there[torch.from_numpy(to)], scalars(f, HealpixSphere(4).hierarchy(2)), atol=1e-9)
+        assert unchanged == same
 
 
 def test_sizes_are_comparable():

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from meshconv.fields import FieldType
+from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
+from meshconv.models.upright import to_north
 from meshconv.nn.block import LayerName
 
 
@@ -34,6 +35,9 @@ class SphereUNet(UNet):
     layer
         What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
         :class:`~meshconv.nn.ResidualBlock`.
+    north
+        See the direction to the north as one more tangent vector, and with it the latitude: for what depends on the
+        axis of a planet. The network is as independent of the gauge as before, but sees when a sphere is turned.
     """
 
     def __init__(
@@ -48,12 +52,19 @@ class SphereUNet(UNet):
         layers: int = 2,
         dropout: float = 0.1,
         layer: LayerName = "conv",
+        north: bool = False,
     ):
-        super().__init__(in_type, channels, max_order, layer=layer, options={"rings": rings, "cutoff": cutoff})
+        in_type = FieldType(in_type)
+        given = in_type + in_type.like([0, 1]) if north else in_type
+        super().__init__(given, channels, max_order, layer=layer, options={"rings": rings, "cutoff": cutoff})
+        self.in_type, self.north = in_type, north
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        if self.north:
+            direction = to_north(surface.levels[0]).to(x.dtype).expand(*x.shape[:-1], 2)
+            x = concatenate_fields([self.in_type, self.in_type.like([0, 1])], [x, direction])
         return self.head(self.invariants(self.fields(x, surface)))

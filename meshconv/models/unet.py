@@ -52,7 +52,7 @@ class UNet(nn.Module):
         counts = [blocks] * len(channels) if isinstance(blocks, int) else list(blocks)
         if len(counts) != len(channels) or min(counts) < 1:
             raise ValueError(f"blocks {blocks} has to be a number from 1, or one for each of {len(channels)} levels")
-        self.in_type = FieldType(in_type)
+        self.in_type = self.given = FieldType(in_type)
         options = options or {}
         types = [self.in_type.like([c] * (max_order + 1)) for c in channels]
 
@@ -61,7 +61,7 @@ class UNet(nn.Module):
             more = [ResidualBlock(end, end, layer, **options) for _ in range(count - 1)]
             return SurfaceSequential(first, *more) if more else first
 
-        self.seen = types[0] + self.in_type
+        self.seen = types[0] + self.given
         self.stem = surface_layer(layer, self.in_type, types[0], **options)
         self.down = nn.ModuleList(map(level, [types[0], *types[:-1]], types, counts))
         below = types[:-1] if narrow else types[1:]
@@ -75,7 +75,7 @@ class UNet(nn.Module):
         self.inform = nn.ModuleList(Inform(t, *size) for t in types) if context else None
 
     def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
-        """Fields ``[..., V, seen.dim]`` for fields ``[..., V, in_type.dim]`` on the finest level: learnt and given."""
+        """Fields ``[..., V, seen.dim]`` for fields ``[..., V, given.dim]`` on the finest level: learnt and given."""
         if len(surface.levels) != len(self.down):
             raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
         given = x
@@ -94,7 +94,7 @@ class UNet(nn.Module):
             fine = self.unpools[k](x, surface.pools[k])
             x = self.up[k](concatenate_fields([self.types[k], self.below[k]], [skips[k], fine]), surface.levels[k])
             x = self._informed(x, surface, summary, k)
-        return concatenate_fields([self.types[0], self.in_type], [x, given])
+        return concatenate_fields([self.types[0], self.given], [x, given])
 
     def _informed(self, x: Tensor, surface: Hierarchy, summary: Any, level: int) -> Tensor:
         return x if self.inform is None else self.inform[level](x, surface.levels[level], summary)

@@ -20,7 +20,6 @@ def upright_components(x: Tensor, field_type: FieldType, sphere: GaugeGraph) -> 
     x : Tensor [..., V, field_type.dim]
     field_type : FieldType
     sphere : GaugeGraph
-        Positions on a sphere about the origin.
 
     Returns
     -------
@@ -28,10 +27,24 @@ def upright_components(x: Tensor, field_type: FieldType, sphere: GaugeGraph) -> 
     """
     if field_type.num_fields == field_type.scalars:
         return x
-    up, (e1, e2) = sphere.positions, sphere.frames[:, :2].unbind(1)
-    axis = up.new_tensor([0.0, 0.0, 1.0])
-    east = torch.linalg.cross(axis.expand_as(up), up)
-    south = torch.linalg.cross(east, up)
-    # At a pole both vanish, and the frame's own axes stand for them.
-    alpha = torch.atan2((south * e2).sum(-1), (south * e1).sum(-1))
-    return field_type.change_gauge(x, alpha)
+    along, across = (0 - to_north(sphere)).unbind(-1)  # at a pole 0: the frame's own axes stand for south and east
+    return field_type.change_gauge(x, torch.atan2(across, along))
+
+
+def to_north(sphere: GaugeGraph) -> Tensor:
+    r"""Unit tangent vectors to the north, in the frames of the points; 0 at the poles.
+
+    The gauge-invariant field :math:`(z - (z \cdot n) n) / \cos\phi`; its divergence is :math:`-\tan\phi`, so that a
+    network which sees it at neighbours knows the latitude :math:`\phi`.
+
+    Parameters
+    ----------
+    sphere : GaugeGraph
+
+    Returns
+    -------
+    Tensor [V, 2]
+    """
+    axis = sphere.frames[:, :2, 2]  # components of z
+    length = axis.norm(dim=-1, keepdim=True)
+    return torch.where(length > 1e-6, axis / length.clamp(min=1e-6), 0)
