@@ -179,13 +179,7 @@ def write_labels(
         "refinement_level": level,
         "indexing_scheme": scheme,
     }
-    index = {
-        "standard_name": "healpix_index",
-        "units": "1",
-        "grid_name": "healpix",
-        "level": level,
-        "indexing_scheme": scheme,
-    }
+    index = {"standard_name": "healpix_index", "units": "1"}
 
     def stored(values: np.ndarray) -> np.ndarray:
         return source.to_file_order(values)

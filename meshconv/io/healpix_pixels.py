@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -76,7 +75,7 @@ def _partial(pixels: NDArray, nside: int, order: str, name: str, path: Path) -> 
 def with_healpix_attributes(
     dataset: xr.Dataset, dimension: str, grid: HealpixSphere, positions: NDArray, order: PixelOrder
 ) -> xr.Dataset:
-    """The data set with a CF grid mapping and, for xdggs, the index of every pixel, where it lacks them."""
+    """The data set with a CF grid mapping and the index of every pixel, where it lacks them."""
     import healpy  # GPL-2 and slow to import: only where it is used
 
     scheme = "nested" if order == "nest" else "ring"
@@ -89,10 +88,7 @@ def with_healpix_attributes(
             indices = healpy.nest2ring(grid.nside, indices)
         pixels = np.empty(dataset.sizes[dimension], dtype=np.int64)
         pixels[positions[positions >= 0]] = indices[positions >= 0]
-        attributes: dict[str, Any] = {"standard_name": "healpix_index", "units": "1", "grid_name": "healpix"}
-        attributes["indexing_scheme"] = scheme
-        if "refinement_level" in level:
-            attributes["level"] = level["refinement_level"]
+        attributes = {"standard_name": "healpix_index", "units": "1"}
         dataset = dataset.assign_coords(cell_ids=(dimension, pixels, attributes))
     if not any("grid_mapping_name" in variable.attrs for variable in dataset.variables.values()):
         mapping = {"grid_mapping_name": "healpix", "indexing_scheme": scheme} | level

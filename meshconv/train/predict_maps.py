@@ -33,7 +33,7 @@ def predict_maps(
     """Write label and class probabilities for every step of a file, with its own grid, coordinates and attributes.
 
     One step at a time is in memory. The file appears as a whole or not at all. Where an input is missing there is no
-    label. HEALPix pixels are declared as CF (>= 1.13) and xdggs have it, also where the input leaves that out.
+    label. HEALPix pixels are declared as CF (>= 1.13) has it, also where the input leaves that out.
 
     Parameters
     ----------
