@@ -184,3 +184,30 @@ def test_predictions_for_the_vertices_of_the_files(run, tmp_path):
     colours = [load_mesh(out.parent / f"matches_{n}.ply").vertex_data["color"][:, :3] for n in ("template", "mesh1")]
     assert np.array_equal(colours[1][1:], colours[0][found[1:]])
     assert main(["predict", checkpoint, files[0], "--output", str(out)]) == 2  # nothing to match
+
+
+def test_formats_that_split_vertices(run, tmp_path):
+    """Matches are for each vertex of an STL file, thrice as many as it has faces; another mesh is called template."""
+    mesh = load_mesh(run / "data" / "body0.off")
+    for name in ("a.stl", "b.stl", "template.ply"):
+        save_mesh(mesh, tmp_path / name)
+    checkpoint, out = str(run / "correspond" / "last.ckpt"), str(tmp_path / "out" / "p")
+    files = [str(tmp_path / name) for name in ("a.stl", "b.stl", "template.ply")]
+    assert main(["predict", checkpoint, *files, "--output", out, "--cache", "false"]) == 0
+    found = np.loadtxt(f"{out}_b.txt", dtype=int)
+    assert len(found) == 3 * mesh.num_faces and found.min() >= 0 and found.max() < len(found)
+    same = found[np.unique(mesh.faces.ravel(), return_index=True)[1]][mesh.faces.ravel()]
+    assert np.array_equal(found, same)  # corners in one place are matched alike
+    other = np.loadtxt(tmp_path / "out" / f"p_{tmp_path.name}_template.txt", dtype=int)
+    assert len(other) == mesh.num_vertices and (tmp_path / "out" / "p_template.ply").is_file()
+
+
+def test_a_prediction_does_not_overwrite_a_mesh(run, tmp_path, capsys):
+    for name in ("1.ply", "scan_1.ply"):
+        save_mesh(load_mesh(run / "data" / "body0.off"), tmp_path / name)
+    before = (tmp_path / "scan_1.ply").read_bytes()
+    files = [str(tmp_path / "scan_1.ply"), str(tmp_path / "1.ply")]
+    checkpoint, out = str(run / "correspond" / "last.ckpt"), str(tmp_path / "scan")
+    assert main(["predict", checkpoint, *files, "--output", out, "--cache", "false"]) == 2
+    assert "scan_1.ply: a prediction would overwrite it; give another --output" in capsys.readouterr().err
+    assert (tmp_path / "scan_1.ply").read_bytes() == before

@@ -177,6 +177,33 @@ def test_listed_pairs_join_categories(folder):
         _data(folder)
 
 
+def test_no_listed_pair_is_of_test_meshes(folder, caplog):
+    caplog.set_level(logging.WARNING)
+    names = sorted(path.stem for path, _ in _data(folder).files["train"])
+    (folder / "test_pairs.txt").write_text(f"{names[0]} {names[1]}\n")
+    data = _data(folder)
+    data.test_dataloader()
+    assert data.pairs("test") == [(0, 1), (1, 0)]
+    assert "0 of 1 listed pairs are of two test meshes; all pairs of their categories are taken" in caplog.text
+
+
+def test_one_test_mesh_is_no_pair(folder):
+    (folder / "test").mkdir()
+    (folder / "body0.off").rename(folder / "test" / "body0.off")
+    data = _data(folder)
+    assert len(data.samples("train")) == 4
+    with pytest.raises(InputError, match="no two of 1 test meshes are of one category"):
+        data.test_dataloader()
+
+
+def test_lists_of_names_with_spaces(folder):
+    for suffix, place in ((".off", folder), (".vts", folder / "corres")):
+        (place / f"body0{suffix}").rename(place / f"my body 0{suffix}")
+    (folder / "train.txt").write_text("my body 0\nbody1.off\n\n")
+    (folder / "test.txt").write_text("body2\nbody3\n")
+    assert [p.stem for p, _ in _data(folder, categories="one").files["train"]] == ["my body 0", "body1"]
+
+
 def test_no_more_pairs_than_wanted(folder):
     data = _data(folder, test_fraction=0.6, max_pairs=4)
     assert len(data.pairs("test")) == 4 == len(set(data.pairs("test")))

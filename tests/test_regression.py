@@ -139,6 +139,18 @@ def test_fields_that_do_not_fit(tubes, tmp_path):
         module.samples("train")
 
 
+def test_a_mesh_without_the_field_is_left_out_wherever_it_stands(tmp_path, caplog):
+    mesh, _, shear = tube(np.random.default_rng(1))
+    for name in "abc":
+        save_mesh(mesh, tmp_path / f"{name}.ply")
+    for name in "bc":
+        np.save(tmp_path / f"{name}_wss.npy", shear)
+    module = MeshFields(str(tmp_path), ["wss"], test_fraction=0, cache=False, workers=0)
+    assert len(module.samples("train")) == 2 and "a.ply: no field 'wss'" in caplog.text
+    with pytest.raises(InputError, match=r"a\.ply: no field 'wss'"):
+        MeshFields(str(tmp_path), ["wss"], strict=True, cache=False)
+
+
 @pytest.mark.parametrize("out_type", ["2x0 + 1x1 + 1x2", "1x1", "3x0"])
 def test_the_network_is_equivariant(tubes, out_type):
     sample = data(tubes).samples("test")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
+from meshconv.datasets.mesh_data import files_below
 from meshconv.datasets.preparation import Labelling, PreparedMesh
 from meshconv.errors import InputError
 from meshconv.geometry.halfedges import IntArray
+from meshconv.io.labels import read_labels
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,9 @@ def find_sample_files(root: Path, meshes: Sequence[Path]) -> dict[Path, Path]:
     """
     stems = {path.stem for path in meshes}
     found: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
+    for path in files_below(root):
         mirrored = any("sym" in part.lower() for part in path.relative_to(root).parts[:-1])
-        if path.suffix.lower() in _SUFFIXES and path.stem in stems and not mirrored and path.is_file():
+        if path.suffix.lower() in _SUFFIXES and path.stem in stems and not mirrored:
             found.setdefault(path.stem, []).append(path)
 
     def distance(mesh: Path, path: Path) -> tuple[int, int]:
@@ -108,7 +109,7 @@ def read_sample_files(
         if strict:
             raise InputError(text)
         log.warning("%s; %d meshes left out", text, len(missing))
-    files = {mesh: _integers(path) for mesh, path in paths.items()}
+    files = {mesh: _vertex_numbers(path) for mesh, path in paths.items()}
     lengths = {name: {len(files[p]) for p in group if p in files} for name, group in categories.items()}
     found = reading if reading != "auto" else "labels" if any(len(k) > 1 for k in lengths.values()) else "samples"
     if found == "samples":
@@ -189,22 +190,12 @@ def _index_base(paths: Mapping[Path, Path], files: Mapping[Path, IntArray]) -> i
     return int(np.prod([1 - min(share, 0.99) for share in shares]) < 1e-3)
 
 
-def _integers(path: Path) -> IntArray:
+def _vertex_numbers(path: Path) -> IntArray:
     try:
-        if path.suffix.lower() == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix.lower() == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            lists = [v for v in content.values() if isinstance(v, list)] if isinstance(content, dict) else [content]
-            values = np.asarray(lists[0] if len(lists) == 1 else None)
-        else:
-            values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.float64)
-        numbers = np.asarray(values, dtype=np.float64).squeeze()
-        with np.errstate(invalid="ignore"):
-            whole = numbers.astype(np.int64)  # of what is no number comes a number that differs from it
-    except (OSError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0][:100]
+        values = read_labels(path)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: no list of vertex numbers ({reason}); give one whole number per line") from error
-    if numbers.ndim != 1 or not len(numbers) or (whole != numbers).any():
-        raise InputError(f"{path}: no list of vertex numbers (shape {numbers.shape}); give one whole number per line")
-    return whole
+    if values.dtype.kind != "i":
+        raise InputError(f"{path}: no list of vertex numbers (the first is {values[0]!r}); give one number per line")
+    return values

@@ -99,8 +99,8 @@ class ElementLabels:
 def wrong_length(source: str, length: int, counts: dict[ElementKind, int], kind: ElementKind | None = None) -> str:
     """One line that names the number of labels, and those of the elements they could be of."""
     mesh = ", ".join(f"{count} {name}" for name, count in counts.items())
-    expected = f"; {counts[kind]} labels of {kind} are expected" if kind else ""
-    return f"{source}: {length} labels, but the mesh has {mesh}{expected}"
+    expected = f"{counts[kind]} labels of {kind} are expected" if kind else "give one for each of one kind"
+    return f"{source}: {length} labels, but the mesh has {mesh}; {expected}, in the order of its file"
 
 
 def _edge_classes(edges: IntArray, in_file: IntArray, classes: IntArray, origin: Origin) -> IntArray:

@@ -20,14 +20,11 @@ from meshconv.datasets.common_samples import (
     read_sample_files,
     sample_labelling,
 )
-from meshconv.datasets.mesh_data import MeshData, check_fractions, is_mesh_file, warn_of_duplicates
+from meshconv.datasets.mesh_data import MeshData, Split, check_fractions, meshes_below, split_of, warn_of_duplicates
 from meshconv.datasets.preparation import MeshSample
 from meshconv.errors import InputError
 
 log = logging.getLogger(__name__)
-
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-           "test": "test", "testing": "test"}  # fmt: skip
 
 
 def collate_samples(samples: list[MeshSample]) -> SurfaceBatch:
@@ -106,7 +103,8 @@ class MeshCorrespondence(MeshData):
     ``root`` with names of meshes; or a seeded share of every category.
 
     **Pairs** of the test: ``test_pairs.txt`` or ``pairs.txt`` in ``root``, two names per line; pairs that join
-    categories make them one. Otherwise all pairs of a category, each in both directions.
+    categories make them one. Without it, and where no listed pair is of two test meshes, all pairs of a category, each
+    in both directions.
 
     Parameters
     ----------
@@ -191,14 +189,26 @@ class MeshCorrespondence(MeshData):
     def pairs(self, split: str) -> list[tuple[int, int]]:
         """Pairs of meshes of a split, by their place in :meth:`samples`, that a test is on."""
         place = {Path(sample.name): i for i, sample in enumerate(self.samples(split))}
-        if self._listed is not None:
-            pairs = [(place[a], place[b]) for a, b in self._listed if a in place and b in place]
-        else:
+        pairs = [(place[a], place[b]) for a, b in self._listed or () if a in place and b in place]
+        if not pairs:
             pairs = [(place[a], place[b]) for a, b in permutations(place, 2) if self.category[a] == self.category[b]]
         if len(pairs) > self.max_pairs:
             log.info("%s: %d of %d %s pairs are looked at", self.root, self.max_pairs, len(pairs), split)
             pairs = sorted(random.Random(self.seed).sample(pairs, self.max_pairs))
         return pairs
+
+    def test_dataloader(self) -> DataLoader:
+        loader, names = super().test_dataloader(), {Path(sample.name) for sample in self.samples("test")}
+        if not self.pairs("test"):
+            raise InputError(
+                f"{self.root}: no two of {len(names)} test meshes are of one category, so that there is no pair to "
+                "test; add some, or set test_fraction higher"
+            )
+        count = sum({*pair} <= names for pair in self._listed or ())
+        if self._listed and count < len(self._listed):
+            log.warning("%s: %d of %d listed pairs are of two test meshes%s", self.root, count, len(self._listed),
+                        "" if count else "; all pairs of their categories are taken instead")  # fmt: skip
+        return loader
 
     def _loader(self, samples: Any, shuffle: bool = False) -> DataLoader:
         if not shuffle:
@@ -233,7 +243,7 @@ def _find_meshes(root: Path) -> list[Path]:
     """Mesh files below ``root``; of those that differ in folder and ending alone, with one category, the first."""
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with meshes")
-    paths = [p for p in sorted(root.rglob("*")) if is_mesh_file(p)]
+    paths = meshes_below(root)
     once: dict[tuple[str, str, str], Path] = {}
     for path in paths:
         once.setdefault((category_of(path, root), _part(path, root) or "", path.stem), path)
@@ -245,9 +255,8 @@ def _find_meshes(root: Path) -> list[Path]:
     return sorted(once.values())
 
 
-def _part(path: Path, root: Path) -> str | None:
-    found = [_SPLITS[p.lower()] for p in path.relative_to(root).parts[:-1] if p.lower() in _SPLITS]
-    return found[0] if found else None
+def _part(path: Path, root: Path) -> Split | None:
+    return split_of(path.relative_to(root).parts[:-1])
 
 
 def _listed_pairs(root: Path, meshes: Sequence[Path]) -> list[tuple[Path, Path]] | None:
@@ -284,7 +293,8 @@ def _split(
     elif "train" in lists and "test" in lists:
         known = set(meshes)
         for part, file in lists.items():
-            split[part] = [p for p in _resolve(file, file.read_text(encoding="utf-8").split(), meshes) if p in known]
+            names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            split[part] = [p for p in _resolve(file, names, meshes) if p in known]
     else:
         for name, group in categories.items():
             rest = list(group)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -28,8 +29,15 @@ from meshconv.io.meshes import mesh_formats
 
 log = logging.getLogger(__name__)
 
+Split = Literal["train", "val", "test"]
+
 # Of one split with its variants: large sets vary enough by themselves, and all are prepared and in memory.
 _MOST_PREPARED = 6000
+# Folders, by their names in lower case, of what is for training, for validation and for testing.
+_SPLITS: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
 # Point clouds, drawings and names that are no suffix of a file on disk are left out.
 MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
 
@@ -138,7 +146,7 @@ class MeshData(lightning.LightningDataModule):
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
         if split not in self._samples:
             samples, problems = self._prepare(split, self.how, f"preparing {split} meshes")
-            if problems and not samples:
+            if problems and not samples and split != "val":  # training does without
                 raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")
             self._samples[split] = samples
         return self._samples[split]
@@ -172,11 +180,14 @@ class MeshData(lightning.LightningDataModule):
         return self._loader(self._varied(), shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list:
-        return self._loader(self.samples("val")) if self.files["val"] else []
+        samples = self.samples("val") if self.files["val"] else []
+        return self._loader(samples) if samples else []
 
     def test_dataloader(self) -> DataLoader:
         if not self.files["test"]:
-            raise InputError(f"{self.root}: there are no test meshes; set test_fraction above 0")
+            raise InputError(
+                f"{self.root}: there are no test meshes; add some, or of several meshes set test_fraction above 0"
+            )
         return self._loader(self.samples("test"))
 
 
@@ -195,6 +206,36 @@ def cut(files: Iterable, fraction: float, rng: random.Random) -> tuple[list, lis
     if fraction > 0 and len(shuffled) > 1:
         count = min(max(count, 1), len(shuffled) - 1)
     return sorted(shuffled[count:]), sorted(shuffled[:count])
+
+
+def split_of(folders: Iterable[str]) -> Split | None:
+    """What meshes in such a folder are for, by the names of the folders on the way to it.
+
+    Examples
+    --------
+    >>> split_of(["dogs", "Train"]), split_of(["dogs"])
+    ('train', None)
+    """
+    return next((_SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS), None)
+
+
+def files_below(root: Path) -> list[Path]:
+    """Files in a folder and below it, sorted; without hidden files and folders. Links to folders are followed."""
+    found: list[Path] = []
+    for name, folders, files in os.walk(root, followlinks=True):
+        folder = Path(name)
+        above = folder.parents[: len(folder.relative_to(root).parts)]
+        if folder.is_symlink() and any(folder.samefile(other) for other in above):
+            folders.clear()  # a link to where one comes from
+            continue
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        found += [folder / f for f in files if not f.startswith(".")]
+    return sorted(found)
+
+
+def meshes_below(root: Path) -> list[Path]:
+    """Mesh files in a folder and below it, as :func:`files_below` finds them."""
+    return [path for path in files_below(root) if is_mesh_file(path)]
 
 
 def meshes_in(folder: Path) -> list[Path]:

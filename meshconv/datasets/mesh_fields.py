@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meshconv.datasets.mesh_data import MeshData, check_fractions, is_mesh_file, warn_of_duplicates
+from meshconv.datasets.mesh_data import MeshData, check_fractions, meshes_below, warn_of_duplicates
 from meshconv.datasets.preparation import PreparedMesh
 from meshconv.datasets.segment_layouts import LabelledFile, split_files
 from meshconv.errors import InputError
@@ -66,10 +66,10 @@ class MeshFields(MeshData):
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: not a folder; give one with meshes and their fields")
-        meshes = sorted(p for p in self.root.rglob("*") if is_mesh_file(p))
+        meshes = meshes_below(self.root)
         if not meshes:
             raise InputError(f"{root}: no mesh files in it or below it")
-        vectors = [name for name in fields if read_field(meshes[0], name, self.root).ndim == 2]
+        vectors = [name for name, ndim in zip(fields, self._dimensions(meshes, fields), strict=True) if ndim == 2]
         scalars = [name for name in fields if name not in vectors]
         self.class_names = [*scalars, *vectors]
         self.out_type = FieldType.from_multiplicities([len(scalars), len(vectors)])
@@ -78,6 +78,19 @@ class MeshFields(MeshData):
             files = [(p.mesh, _FieldsOf(p.mesh, self.root, tuple(scalars), tuple(vectors))) for p in part]
             self.files[split] += files
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
+
+    def _dimensions(self, meshes: Sequence[Path], fields: Sequence[str]) -> list[int]:
+        """Of each field's array, by the first mesh that has all of them."""
+        first: InputError | None = None
+        for mesh in meshes:
+            try:
+                return [read_field(mesh, name, self.root).ndim for name in fields]
+            except InputError as error:
+                if self.strict:
+                    raise
+                first = first or error
+        assert first is not None  # there are meshes
+        raise first
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -127,7 +140,9 @@ class _FieldsOf:
     def _read(self, name: str, count: int, ndim: int) -> NDArray[np.float64]:
         values = read_field(self.path, name, self.root)
         if len(values) != count:
-            raise InputError(f"{self.path}: field {name!r} has {len(values)} values, the mesh {count} vertices")
+            raise InputError(
+                f"{self.path}: field {name!r} has {len(values)} values, the mesh {count} vertices; give one for each"
+            )
         if values.ndim != ndim:
             kinds = {1: "numbers", 2: "vectors"}
             raise InputError(f"{self.path}: field {name!r} has {kinds[values.ndim]}, elsewhere {kinds[ndim]}")

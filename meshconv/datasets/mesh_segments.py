@@ -87,6 +87,7 @@ class MeshSegments(MeshData):
         values: dict[Path, NDArray] = {}
         if pairs[0].labels is None:
             attribute, element = _find_attribute(self.root, pairs, attribute, element)
+        problem = ""
         for pair in [p for part in splits.values() for p in part]:
             try:
                 values[pair.mesh] = _labels_of(pair, attribute, element)
@@ -94,8 +95,9 @@ class MeshSegments(MeshData):
                 if self.strict:
                     raise
                 log.warning("skipped: %s", error)
+                problem = problem or str(error)
         if not values:
-            raise InputError(f"{self.root}: none of the labels of {len(pairs)} meshes can be read; --strict tells why")
+            raise InputError(f"{self.root}: none of the labels of {len(pairs)} meshes can be read: {problem}")
         self.element = element or _find_element(self.root, [(p, values[p.mesh]) for p in pairs if p.mesh in values])
         found = {split: [p for p in part if p.mesh in values] for split, part in splits.items()}
         self.class_values = self._classes(found, values, list(ignore))

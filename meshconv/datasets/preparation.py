@@ -295,7 +295,7 @@ def _report(what: str, count: int, problems: list[str], made: int, seconds: floa
     for problem in problems:
         log.warning("skipped: %s", problem)
     if problems:
-        log.warning("%s: %d of %d files skipped (--strict stops at the first)", what, len(problems), count)
+        log.warning("%s: %d of %d files skipped (strict stops at the first)", what, len(problems), count)
     if cache.folder and made > len(problems):
         entries, size = cache.size
         log.info("%s: %d computed, %d from the cache, %.0f s; %s has %d entries, %.0f MB", what, made, count - made,

@@ -8,20 +8,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from meshconv.datasets.mesh_data import MESH_SUFFIXES, cut, is_mesh_file, meshes_in
+from meshconv.datasets.mesh_data import MESH_SUFFIXES, Split, cut, files_below, is_mesh_file, meshes_in, split_of
 from meshconv.errors import InputError
 from meshconv.io.labels import LABEL_SUFFIXES
 
 log = logging.getLogger(__name__)
 
-Split = Literal["train", "val", "test"]
-_SPLITS: dict[Split, set[str]] = {
-    "train": {"train", "training"},
-    "val": {"val", "valid", "validation"},
-    "test": {"test", "testing"},
-}
 _LISTS: dict[Split, str] = {"train": "train.txt", "val": "val.txt", "test": "test.txt"}
 _NO_LABELS = {"train", "val", "test", "classes", "readme", "license", "source", "requirements"}
 # What sets append to the mesh's name: 7_labels.txt, 7_seg.txt, 7.off.seg
@@ -60,7 +54,7 @@ def pair_files(root: Path, pattern: str | None = None) -> list[LabelledFile]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with meshes and their labels")
-    files = [p for p in sorted(root.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    files = files_below(root)
     meshes = [p for p in files if is_mesh_file(p)]
     if not meshes:
         raise InputError(f"{root}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) in it or below it")
@@ -179,9 +173,7 @@ def _by_lists(root: Path, pairs: Sequence[LabelledFile]) -> dict[Split, list[Lab
 def _by_folders(root: Path, pairs: Sequence[LabelledFile]) -> dict[Split, list[LabelledFile]]:
     found: dict[Split, list[LabelledFile]] = {}
     for pair in pairs:
-        folders = {part.lower() for part in pair.mesh.relative_to(root).parts[:-1]}
-        for split, names in _SPLITS.items():
-            if folders & names:
-                found.setdefault(split, []).append(pair)
-                break
+        split = split_of(pair.mesh.relative_to(root).parts[:-1])
+        if split is not None:
+            found.setdefault(split, []).append(pair)
     return found

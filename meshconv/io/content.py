@@ -12,12 +12,14 @@ import torch
 from numpy.typing import ArrayLike
 
 from meshconv.errors import InputError
+from meshconv.io.tosca import triangles_beside
 
 
 def file_content(path: Path) -> str:
     """Hash of all that :func:`~meshconv.io.meshes.read_mesh` reads for a file.
 
-    That is its bytes and its extension, which chooses the reader; for glTF also the buffers it names.
+    That is its bytes and its extension, which chooses the reader; for glTF also the buffers it names, for ``.vert`` the
+    triangles beside it.
 
     Parameters
     ----------
@@ -41,11 +43,18 @@ def file_content(path: Path) -> str:
         raise InputError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     digest = hashlib.blake2b(f"{kind} {len(content)} ".encode(), digest_size=16)
     digest.update(content)
-    for side in _buffers(content, path.parent) if kind == ".gltf" else []:
+    for side in _beside(path, kind, content):
         part = side.read_bytes() if side.is_file() else b""
         digest.update(f"{len(part)} ".encode())
         digest.update(part)
     return digest.hexdigest()
+
+
+def _beside(path: Path, kind: str, content: bytes) -> list[Path]:
+    """Other files that belong to this one."""
+    if kind == ".vert":
+        return [triangles_beside(path)]
+    return _buffers(content, path.parent) if kind == ".gltf" else []
 
 
 def _buffers(content: bytes, folder: Path) -> list[Path]:

@@ -25,8 +25,9 @@ def read_labels(path: Path) -> NDArray:
     ----------
     path : Path
         ``.npy``: an array. ``.json``: a list, or an object with a list under ``labels`` or ``sub_labels``. All others
-        are text: one whole number or word a line (``.seg`` and ``.eseg`` too), numbers in one line, or alternating
-        lines of a name and the numbers of its elements, counted from 1 (the labelled Princeton benchmark).
+        are text: one whole number or word a line (``.seg`` and ``.eseg`` too), below a headline or not, numbers in one
+        line, or alternating lines of a name and the numbers of its elements, counted from 1 (the labelled Princeton
+        benchmark).
 
     Returns
     -------
@@ -95,15 +96,24 @@ def _from_text(path: Path, text: str) -> NDArray:
         pass
     lines = [line.split("#")[0].replace(",", " ").split() for line in plain]
     lines = [line for line in lines if line]
-    words = [word for line in lines for word in line]
-    try:
-        values = np.array(words, dtype=np.float64)
-    except ValueError:
+    values = _numbers(lines)
+    if values is None and len(lines) > 2 and all(_numbers([[word]]) is None for word in lines[0]):
+        values = _numbers(lines[1:])
+        lines = lines if values is None else lines[1:]  # without the headline
+    if values is None:
         return _from_names(path, lines)
-    if len(lines) > 1 and len(words) != len(lines):
+    if len(lines) > 1 and len(values) != len(lines):
         wide = next(k for k, line in enumerate(lines) if len(line) != 1)
         raise InputError(f"{path}: line {wide + 1} of the labels has {len(lines[wide])} values; give one a line")
     return values
+
+
+def _numbers(lines: list[list[str]]) -> NDArray[np.float64] | None:
+    """All words of some lines as numbers; None if one is no number."""
+    try:
+        return np.array([word for line in lines for word in line], dtype=np.float64)
+    except ValueError:
+        return None
 
 
 def _from_names(path: Path, lines: list[list[str]]) -> NDArray:

@@ -18,6 +18,7 @@ from meshconv.io.off import read_off
 from meshconv.io.ply import read_ply
 from meshconv.io.polygons import PolygonFile
 from meshconv.io.scenes import read_with_trimesh
+from meshconv.io.tosca import read_vert
 from meshconv.io.vtk import read_vtk
 from meshconv.io.vtp import read_vtp
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _ARCHIVES = {"zip", "bz2", "tar.bz2", "tar.gz"}
 # General readers of these renumber vertices, cut seams open, or forget polygons and labels.
 _READERS: dict[str, Callable[[Path], PolygonFile]] = {
-    "obj": read_obj, "off": read_off, "ply": read_ply, "vtk": read_vtk, "vtp": read_vtp
+    "obj": read_obj, "off": read_off, "ply": read_ply, "vert": read_vert, "vtk": read_vtk, "vtp": read_vtp
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from meshconv.datasets.climate import load_inputs
-from meshconv.datasets.mesh_data import MESH_SUFFIXES, collate
+from meshconv.datasets.mesh_data import MESH_SUFFIXES, collate, meshes_below
 from meshconv.errors import InputError
 from meshconv.geometry.healpix import HealpixSphere
 from meshconv.io.cache import Cache
@@ -72,7 +72,7 @@ def predict(
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
     output.parent.mkdir(parents=True, exist_ok=True)
     if kind in predict_kinds:
-        paths = [p for f in files for p in (_meshes_below(f) if f.is_dir() else [f])]
+        paths = [p for f in files for p in (meshes_below(f) if f.is_dir() else [f])]
         if not paths:
             raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
         return predict_kinds[kind](task, paths, output, strict, cache, workers)
@@ -125,7 +125,3 @@ def _predict_maps(
             scores = task.network(x, sphere.hierarchy(levels).to(torch.float32))
         write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
     return written
-
-
-def _meshes_below(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in MESH_SUFFIXES and p.is_file())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from meshconv.datasets.elements import file_origin
 from meshconv.datasets.mesh_correspondence import collate_samples
 from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
@@ -63,21 +64,23 @@ def predict_correspondence(
     maps = Maps([task.embed(collate_samples([s])) for s in samples], [mesh_of(s, how) for s in samples])
     match = maps.refined if task.refine else maps.match
 
+    *places, _ = output_places(output, [*(Path(s.name) for s in samples[1:]), template], taken=["template"])
     raw = read_mesh(template)
     colours = position_colours(raw)
     written = [output.with_name(f"{output.name}_template.ply")]
     save_mesh(_coloured(raw, colours), written[0])
-    first = samples[0].origin
-    places = output_places(output, [Path(s.name) for s in samples[1:]])
+    first, colours = samples[0].origin, colours[file_origin(raw).vertex_to]
     for k, (sample, place) in enumerate(zip(samples[1:], places, strict=True), 1):
         assert first is not None and sample.origin is not None  # prepared from files
         matches = sample.origin.to_original_vertices(first.vertex_from[match(k, 0).numpy()])
-        matches[~in_faces(path_mesh := read_mesh(sample.name))] = -1
+        raw = read_mesh(sample.name)
+        read = file_origin(raw)  # of formats that split vertices it has fewer than the file
+        matches[~in_faces(raw)[read.vertex_to]] = -1
         table, picture = (place.with_name(place.name + suffix) for suffix in (".txt", ".ply"))
         with atomic_write(table) as part:
             np.savetxt(part, matches, fmt="%d")
         found = np.where(matches[:, None] >= 0, colours[matches], np.uint8(_GREY))
-        save_mesh(_coloured(path_mesh, found), picture)
+        save_mesh(_coloured(raw, found[read.vertex_from]), picture)
         written += [table, picture]
     return written
 

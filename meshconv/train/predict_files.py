@@ -41,14 +41,25 @@ def prepare_files(
     return samples, problems
 
 
-def output_places(output: Path, paths: list[Path]) -> list[Path]:
-    """``output_<name>`` for each file; of those with one name, with their folder or a number too."""
+def output_places(output: Path, paths: list[Path], taken: Sequence[str] = ()) -> list[Path]:
+    """``output_<name>`` for each file; of those with one name, or one ``taken``, with their folder or a number too.
+
+    Raises
+    ------
+    InputError
+        One of the files would be overwritten.
+    """
     names = [path.stem for path in paths]
-    many = Counter(names)
+    many = Counter([*names, *taken, *taken])
     names = [f"{p.resolve().parent.name}_{n}" if many[n] > 1 else n for p, n in zip(paths, names, strict=True)]
     many = Counter(names)
     names = [f"{n}_{k}" if many[n] > 1 else n for k, n in enumerate(names)]
-    return [output.with_name(f"{output.name}_{name}") for name in names]
+    places = [output.with_name(f"{output.name}_{name}") for name in names]
+    files = {path.resolve().with_suffix(""): path for path in paths if path.suffix.lower() == ".ply"}
+    for place in places:
+        if place.resolve() in files:
+            raise InputError(f"{files[place.resolve()]}: a prediction would overwrite it; give another --output")
+    return places
 
 
 def write_tables(output: Path, rows: list[dict[str, Any]], columns: Sequence[str], problems: list[str]) -> list[Path]:
