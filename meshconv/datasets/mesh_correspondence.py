@@ -281,9 +281,7 @@ def _resolve(path: Path, names: Sequence[str], meshes: Sequence[Path]) -> list[P
     return [known[name] for name in names]
 
 
-def _split(
-    root: Path, categories: dict[str, list[Path]], test: float, val: float, seed: int
-) -> dict[str, list[Path]]:
+def _split(root: Path, categories: dict[str, list[Path]], test: float, val: float, seed: int) -> dict[str, list[Path]]:
     meshes = [path for group in categories.values() for path in group]
     split: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     lists = {part: root / f"{part}.txt" for part in split if (root / f"{part}.txt").is_file()}
