@@ -2,6 +2,7 @@
 
     python benchmarks/ablation.py                 # about 20 minutes of one core
     python benchmarks/ablation.py --picture docs/images/ablation.png
+    python benchmarks/ablation.py --vertices 2000 --per_class 8 --networks full "no hierarchy" "one level"
 
 The eight families of meshconv.datasets.generated hold the same marks, arranged differently; two pairs are mirror
 images. A ShapeUNet scores each vertex, a mesh has the mean of its scores. All networks have the same inputs, schedule
@@ -63,11 +64,11 @@ class Classifier(torch.nn.Module):
         return self.pool(self.network(x, used), surface.levels[0])
 
 
-def samples(per_class: int, seed: int) -> list[MeshSample]:
+def samples(per_class: int, seed: int, vertices: int | None) -> list[MeshSample]:
     """Prepared meshes, the classes taking turns: the first 8 n of them are n of each class."""
     how = Preparation(levels=len(CHANNELS))
     found = []
-    for mesh, label in generate_shapes(per_class, seed):
+    for mesh, label in generate_shapes(per_class, seed, vertices):
         x, graph = how.inputs(mesh.repair())
         found.append(MeshSample(x, graph, torch.tensor(label), mesh.name))
     return [found[c * per_class + i] for i in range(per_class) for c in range(len(FAMILIES))]
@@ -141,17 +142,18 @@ def main() -> None:
     parser.add_argument("--per_class", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--vertices", type=int, help="of each mesh; default: 420 to 580")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--output", type=Path, default=Path("runs/ablation.json"))
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
-    held_out = samples(8, seed=1000)
+    held_out = samples(8, 1000, given.vertices)
     cut = {False: held_out, True: [without_transport(s) for s in held_out]}
     test = {off: [collate(part[i : i + 32]) for i in range(0, len(part), 32)] for off, part in cut.items()}
     rows: list[dict] = []
     given.output.parent.mkdir(parents=True, exist_ok=True)
     print(f"{'network':14}" + "".join(f"{n * len(FAMILIES):>14} meshes" for n in given.per_class))
-    pools = [samples(max(given.per_class), seed) for seed in range(given.seeds)]
+    pools = [samples(max(given.per_class), seed, given.vertices) for seed in range(given.seeds)]
     for name in given.networks:
         off, line = name == "no transport", f"{name:14}"
         for count in given.per_class:

@@ -6,8 +6,10 @@
 The file holds ``sst_degC [months, 12288]`` (NaN on land), ``tc_mask4deg [months, 12288]`` and ``time`` ("2010-01", ...)
 on nested HEALPix nside 32. Score: IoU of the cyclones' pixels over the ocean, all test months together.
 ``--validation`` trains on 2010-2015 and scores 2016-2017 at several thresholds: what options and thresholds are chosen
-with. Inputs "sst" are temperature, its anomaly, ocean, season and place; "sst+past" also how often the other training
-years had a cyclone there in that month, smoothed: the climatology that the networks are compared with.
+with. Inputs "sst" are temperature, its anomaly, ocean, season and place. With "sst+past" networks learn a correction to
+the log-odds of the smoothed climatology (how often the other training years had a cyclone there in that month), from
+those, temperature, anomaly and ocean; without place and season, which the climatology implies. "together" are the mean
+probabilities of the networks of all seeds of one call.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +29,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from meshconv import HealpixSphere
+from meshconv import HealpixSphere, Hierarchy
 
 METHODS: dict[str, dict[str, Any]] = {
     "PixelwiseNetwork": {"width": 64},
@@ -37,6 +40,20 @@ METHODS: dict[str, dict[str, Any]] = {
 INPUTS = ("sst+past", "sst")
 SMOOTH_DEG = 3.0
 THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35)
+
+
+class Correction(nn.Module):
+    """What a network adds, nothing at first, to the log-odds of a cyclone that stand in the last field of the input."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
+        return self.network(x, surface) + nn.functional.pad(x[..., -1:], (1, 0))
 
 
 class Months(NamedTuple):
@@ -80,30 +97,41 @@ def read(path: Path, first_test_year: int, inputs: str) -> Months:
     wet = sst[past][:, ocean]
     fields = [(sst - wet.mean()) / wet.std(), anomaly / anomaly[past][:, ocean].std()]
     fields += [np.broadcast_to(ocean, sst.shape)]
-    angle = 2 * np.pi * (month - 0.5) / 12
-    fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
-    fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
-    if inputs == "sst+past":
+    if inputs == "sst":
+        angle = 2 * np.pi * (month - 0.5) / 12
+        fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
+        fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
+    else:
         storms, near = data["tc_mask4deg"], nearby(HealpixSphere.from_pixel_count(len(ocean)).xyz, ocean, SMOOTH_DEG)
+        nearby_months = np.empty((3, *sst.shape))
         before = np.empty(sst.shape)
         for y in np.unique(year):  # without the year itself
-            before[year == y] = frequency(storms, month, past & (year != y), near)[month[year == y] - 1]
-        fields += [4 * before, np.sqrt(before)]
+            others, at = past & (year != y), month[year == y] - 1
+            often = frequency(storms, month, others, None)
+            nearby_months[:, year == y] = [often[(at + k) % 12] for k in (-1, 0, 1)]
+            before[year == y] = frequency(storms, month, others, near)[at]
+        fields += [*nearby_months, np.log((before + 0.01) / (1.01 - before))]
     x = torch.from_numpy(np.where(ocean, np.stack(fields), 0.0)).float().movedim(0, -1)
     return Months(x, torch.from_numpy(data["tc_mask4deg"]), year, month, torch.from_numpy(ocean))
 
 
-def iou(found: Tensor, true: Tensor, ocean: Tensor) -> float:
-    found, true = found[:, ocean], true[:, ocean]
-    return float((found & true).sum() / (found | true).sum())
+def scores(chance: Tensor, data: Months, scored: np.ndarray) -> dict[str, dict[str, float]]:
+    """IoU over the ocean in the months ``scored`` of what is likelier than each threshold."""
+    chance, true = chance[:, data.ocean], data.storms[torch.from_numpy(scored)][:, data.ocean]
+    found = {f"{t:g}": chance > t for t in THRESHOLDS}
+    return {"iou": {t: float((f & true).sum() / (f | true).sum()) for t, f in found.items()}}
 
 
-def run(method: str, options: dict, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int) -> dict:
-    """One training on the months ``past``; IoU at every threshold on the months ``scored``."""
+def run(
+    method: str, inputs: str, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int
+) -> tuple[Tensor, dict]:
+    """One training on the months ``past``: probabilities in the months ``scored`` ``[months, V]``, and what it took."""
+    options = METHODS[method] | given.options
     torch.manual_seed(seed)
     levels = len(options.get("channels", [1]))
     surface = HealpixSphere.from_pixel_count(data.x.shape[1]).hierarchy(levels).to(torch.float32)
     network = NETWORKS[method](f"{data.x.shape[-1]}x0", 2, **options)
+    network = Correction(network) if inputs == "sst+past" else network
     rows = torch.from_numpy(np.flatnonzero(past))
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -115,9 +143,7 @@ def run(method: str, options: dict, data: Months, past: np.ndarray, scored: np.n
     with torch.no_grad():
         parts = data.x[torch.from_numpy(scored)].split(4)
         storm = torch.cat([network(x, surface).softmax(-1)[..., 1] for x in parts])
-    true = data.storms[torch.from_numpy(scored)]
-    scores = {f"{t:g}": iou(storm > t, true, data.ocean) for t in THRESHOLDS}
-    return {"iou": scores, "seconds": seconds, "weights": count_weights(network)}
+    return storm, {"seconds": seconds, "weights": count_weights(network)}
 
 
 def climatology(data: Months, past: np.ndarray, scored: np.ndarray, smooth: bool) -> dict:
@@ -125,8 +151,7 @@ def climatology(data: Months, past: np.ndarray, scored: np.ndarray, smooth: bool
     xyz, ocean = HealpixSphere.from_pixel_count(len(data.ocean)).xyz, data.ocean.numpy()
     near = nearby(xyz, ocean, SMOOTH_DEG) if smooth else None
     chance = torch.from_numpy(frequency(data.storms.numpy(), data.month, past, near)[data.month[scored] - 1])
-    true = data.storms[torch.from_numpy(scored)]
-    return {"iou": {f"{t:g}": iou(chance > t, true, data.ocean) for t in THRESHOLDS}}
+    return scores(chance, data, scored)
 
 
 def table(results: Results, threshold: str) -> None:
@@ -171,12 +196,19 @@ def main() -> None:
         if not results.has(method=name, split=split):
             found = climatology(maps[given.inputs[0]], past, scored, smooth)
             results.add({"method": name, "split": split} | found)
+    together: dict[tuple[str, str], list[Tensor]] = defaultdict(list)  # probabilities of this call's networks
     for seed, inputs, method in itertools.product(given.seeds, given.inputs, given.only):
-        options = METHODS[method] | given.options
-        key = {"method": method, "inputs": inputs, "seed": seed, "split": split, "options": options}
-        key |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
+        how = {"split": split, "options": METHODS[method] | given.options}
+        how |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
+        key = {"method": method, "inputs": inputs, "seed": seed} | how
         if not results.has(**key):
-            results.add(key | run(method, options, maps[inputs], past, scored, given, seed))
+            storm, cost = run(method, inputs, maps[inputs], past, scored, given, seed)
+            together[method, inputs].append(storm)
+            results.add(key | scores(storm, maps[inputs], scored) | cost)
+    for (method, inputs), found in together.items():
+        if len(found) > 1:
+            key = {"method": f"{method}, {len(found)} together", "inputs": inputs, "split": split}
+            results.add(key | scores(torch.stack(found).mean(0), maps[inputs], scored))
 
 
 if __name__ == "__main__":

@@ -191,7 +191,9 @@ def generate_shape(
     return TriangleMesh(vertices, faces, name=family)
 
 
-def generate_shapes(per_class: int, seed: int = 0) -> list[tuple[TriangleMesh, int]]:
+def generate_shapes(
+    per_class: int, seed: int = 0, num_vertices: int | None = None
+) -> list[tuple[TriangleMesh, int]]:
     """Draw ``per_class`` shapes of every family, with labels.
 
     Shape i of a family depends on (seed, family, i) alone, so more shapes per class only append.
@@ -202,6 +204,8 @@ def generate_shapes(per_class: int, seed: int = 0) -> list[tuple[TriangleMesh, i
         Shapes of each family.
     seed : int
         Not negative.
+    num_vertices : int, optional
+        Of each shape, as in :func:`generate_shape`.
 
     Returns
     -------
@@ -214,7 +218,7 @@ def generate_shapes(per_class: int, seed: int = 0) -> list[tuple[TriangleMesh, i
     True
     """
     return [
-        (generate_shape(family, np.random.default_rng([seed, label, i])), label)
+        (generate_shape(family, np.random.default_rng([seed, label, i]), num_vertices), label)
         for label, family in enumerate(FAMILIES)
         for i in range(per_class)
     ]
