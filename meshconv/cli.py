@@ -29,7 +29,10 @@ meshconv COMMAND --help tells more; --debug shows tracebacks."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 with one line on bad input (``check`` has 1 for a mesh that needs repair)."""
+    """Run one command; 0 on success, 2 with one line on bad input, 130 on Ctrl-C.
+
+    ``check`` has 1 for a mesh that needs repair.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if not args or args[0] in ("-h", "--help"):
@@ -46,8 +49,13 @@ def main(argv: list[str] | None = None) -> int:
         bad_input = _bad_input(error)
         if bad_input is None or "--debug" in args:
             raise
-        print(f"meshconv: error: {bad_input}", file=sys.stderr)
+        # Of a loader's worker process the message is a traceback that ends with ours.
+        line = str(bad_input).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
+        print(f"meshconv: error: {line}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("meshconv: interrupted", file=sys.stderr)
+        return 130
     return status or 0
 
 

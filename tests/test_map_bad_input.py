@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 
 from meshconv import HealpixSphere, InputError
+from meshconv.cli import main
 from meshconv.datasets.sphere_maps import SphereMaps
 from meshconv.geometry.latlon import LatLonGrid
 from meshconv.io.sphere_fields import open_fields
@@ -189,6 +190,7 @@ OPTIONS = {
         {"splits": {"train": ["2020", "2021"]}},
         "time has no values .* give positions from 0 to 5, or a file with times",
     ),
+    "no steps": (lambda: weather().isel(time=slice(0)), {}, "no steps along time; give a file that has some"),
     "too few steps": (
         lambda: weather().isel(time=slice(2)),
         {},
@@ -318,6 +320,82 @@ def test_prediction_of_missing_steps(task, tmp_path, caplog):
     assert {p.name for p in tmp_path.iterdir()} == {"a.nc", "b.nc"}
 
 
+def test_prediction_without_steps(task, tmp_path):
+    with pytest.raises(InputError, match="no steps along time, there is nothing to predict"):
+        predict_maps(task, save(weather().isel(time=slice(0)), tmp_path / "a.nc"), tmp_path / "out.nc")
+
+
+def test_prediction_of_a_store_with_attributes_that_netcdf_has_not(task, tmp_path):
+    data = weather().assign_attrs(origin={"model": ["a", 1]}, final=True, parts=["a", "b"])
+    data["lat"].attrs["note"] = None
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    predict_maps(task, tmp_path / "a.zarr", tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        kept = [found.attrs["origin"], found.attrs["final"], found.attrs["parts"], found["lat"].attrs["note"]]
+        assert kept == ['{"model": ["a", 1]}', "true", ["a", "b"], "null"]
+
+
+def test_coordinates_named_as_the_results(task, tmp_path):
+    data = weather().assign_coords(label=("time", np.arange(6)), probability=2.0, place="here")
+    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        assert found["label"].dims == DIMS and found["probability"].ndim == 4 and found["place"] == "here"
+
+
+def test_prediction_to_a_full_disk(task, tmp_path):
+    """A limit on the size of files is what stops the writing here."""
+    resource = pytest.importorskip("resource")
+    path, before = save(weather(), tmp_path / "a.nc"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
+        with pytest.raises(InputError, match=r"out\.nc: cannot be written .*; see to space and permissions") as error:
+            predict_maps(task, path, tmp_path / "out.nc")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    one_line(error)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_dimensions_of_one(tmp_path):
+    """Members, versions and heights of which a file has one are not chosen from."""
+    data = weather().expand_dims(number=[0], expver=["0001"])
+    assert maps(save(data, tmp_path / "a.nc")).sample(0, "train")[2].all()
+
+
+def test_a_level_that_was_selected_before(tmp_path):
+    data = weather().assign(t=weather()["t"].expand_dims(level=[500.0, 850.0])).sel(level=850.0)
+    fields = open_fields(save(data, tmp_path / "a.nc"))
+    assert fields.values("t", {"level": 850}).shape == (6, LAT.size * LON.size)
+    with pytest.raises(InputError, match=r"level has no 500; it runs from 850\.0 \.\. 850\.0"):
+        fields.values("t", {"level": 500})
+
+
+def test_a_folder_of_files(tmp_path):
+    save(weather(), tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"not a Zarr store; for the files in it, write '.*/.*nc'"):
+        open_fields(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
+def test_errors_of_a_training(tmp_path, capsys):
+    """Levels that do not agree; a value that only a loader's process comes upon, whose traceback is not shown."""
+    data = xr.concat([weather()] * 25, "time").assign_coords(time=np.arange(150)).compute()
+    data["event"][1] = 7  # neither among the steps that are looked at for classes nor among those for statistics
+    words = ["fit", "--config", "configs/sphere_maps.yaml", "--runs", str(tmp_path), "--trainer.accelerator", "cpu"]
+    words += ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
+    given = {"inputs": str(save(data, tmp_path / "a.nc")), "label": "event", "scalars": "[t]", "nside": "4"}
+    given |= {"num_levels": "2", "num_workers": "1", "splits": "{train: [0, 140]}"}
+    words += [word for key, value in given.items() for word in (f"--data.init_args.{key}", value)]
+    capsys.readouterr()
+    for channels, wanted in (
+        ("[2, 2, 2]", "the network has 3 levels, the data 2; give options.channels an entry for each of"),
+        ("[2, 2]", f"{tmp_path}/a.nc: label event holds 7, which is none of the classes [0, 1]; add it to classes or"),
+    ):
+        assert main([*words, "--model.init_args.options", f"{{channels: {channels}, width: 4}}"]) == 2
+        found = [line for line in capsys.readouterr().err.splitlines() if "rror" in line]
+        assert len(found) == 1 and found[0].startswith(f"meshconv: error: {wanted}")
+
+
 @pytest.mark.parametrize("order", ["nested", "ring"])
 def test_healpix_output_is_declared(task, tmp_path, order):
     """Re-read by CF alone: grid mapping and index; also where the input has no attributes."""
@@ -361,14 +439,16 @@ def test_latitude_longitude_grids_say_nothing_different(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path):
-    """SIGKILL while the file is being written."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path, how):
+    """While the file is being written; Ctrl-C is answered in a line, and leaves nothing under any name."""
     import torch
 
     save(xr.concat([weather()] * 200, "time").assign_coords(time=np.arange(1200)), tmp_path / "a.nc")
     torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}, tmp_path / "last.ckpt")
     words = [sys.executable, "-m", "meshconv.cli", "predict", "last.ckpt", "a.nc", "--maps", "false"]
-    process = subprocess.Popen(words, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     before = {"a.nc", "last.ckpt"}
     try:
         for _ in range(4000):
@@ -378,6 +458,9 @@ def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path):
             time.sleep(0.05)
         assert process.poll() is None and begun, "the prediction was over, or never began to write"
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(how)
+        said = process.communicate()[1]
     assert not (tmp_path / "predictions.nc").exists()
+    if how == signal.SIGINT:
+        assert process.returncode == 130 and said.splitlines()[-1] == "meshconv: interrupted"
+        assert "Traceback" not in said and {p.name for p in tmp_path.iterdir()} == before

@@ -127,6 +127,25 @@ def test_curvilinear_with_points_without_coordinates(tmp_path):
     np.testing.assert_array_equal(back[:, ~np.isnan(la)], values[:, ~np.isnan(la)])
 
 
+def test_seams_of_an_ocean_grid(tmp_path, caplog):
+    """Columns that repeat where the grid closes, in single precision and with longitudes to 180 both ways."""
+    la, lo = np.meshgrid(np.arange(-80, 81, 4.0), np.arange(-180, 188, 4.0), indexing="ij")
+    la = la + 2 * np.sin(np.radians(lo))
+    data = xr.Dataset(
+        {
+            "t": (("time", "y", "x"), on(la, lo) + np.arange(3)[:, None, None]),
+            "nav_lat": (("y", "x"), la.astype(np.float32)),
+            "nav_lon": (("y", "x"), ((lo + 180) % 360 - 180 + 360 * (lo == 180)).astype(np.float32)),
+        },
+        {"time": TIMES},
+    )
+    with caplog.at_level("INFO"):
+        fields = open_fields(write(data, tmp_path / "orca.nc"))
+    assert fields.grid.num_points == la[:, :-2].size and "82 of 3772 points lie where another one does" in caplog.text
+    np.testing.assert_allclose(fields.values("t")[0], smooth(fields.grid.xyz), atol=1e-6)
+    np.testing.assert_allclose(fields.to_file_grid(fields.values("t")), data["t"], atol=1e-12)
+
+
 @pytest.mark.parametrize("order", ["nested", "ring"])
 def test_healpix(tmp_path, order):
     xyz = np.stack(healpy.pix2vec(4, np.arange(192), nest=order == "nested"), -1)

@@ -18,6 +18,7 @@ from meshconv.datasets.sphere_maps import SphereMaps
 from meshconv.io.sphere_fields import open_fields
 from meshconv.train.checkpoint import load_task
 from meshconv.train.predict import predict
+from meshconv.train.predict_maps import predict_maps
 from meshconv.train.tasks import SegmentationTask
 
 LAT, LON = np.arange(88, -90, -4.0), np.arange(-180, 180, 4.0)
@@ -117,6 +118,62 @@ def test_vectors_are_fields_in_the_frame(path):
     centre /= np.linalg.norm(centre)
     wanted = np.cross(centre, sphere.xyz) * np.exp(8 * (sphere.xyz @ centre - 1))[:, None]
     assert np.abs(ambient - wanted).max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["netcdf4", "classic", "zarr"])
+def test_worker_processes(path, tmp_path, kind):
+    """They read what the main process reads: no thread of it is waited for, no place in a file is shared."""
+    given = {"netcdf4": path, "classic": tmp_path / "a.nc", "zarr": tmp_path / "a.zarr"}[kind]
+    if kind == "classic":
+        weather().to_netcdf(given, engine="netcdf4", format="NETCDF3_64BIT")
+    if kind == "zarr":
+        weather().to_zarr(given, zarr_format=2)
+    wanted = {b.names[0]: b.x for b in module(given, batch_size=1).train_dataloader()}
+    loader = module(given, batch_size=1, num_workers=2).train_dataloader()
+    loader.timeout = 60
+    found = {b.names[0]: b.x for b in loader}
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_any_whole_number_is_a_class(path, tmp_path):
+    """-1 as well, and what is no int16; a prediction keeps them and marks missing points otherwise."""
+    data = weather()
+    data["event"] = (("time", "lat", "lon"), data["event"].values.astype(np.int32) * 70000 - (data["t"].values < 275))
+    data["t"][:, :10] = np.nan
+    data.to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    maps = module(tmp_path / "a.nc", scalars=["t"])
+    assert maps.class_names == ["-1", "0", "69999", "70000"]
+    assert module(tmp_path / "a.nc", scalars=["t"], ignore=[-1]).class_names == ["0", "69999", "70000"]
+    options = {"channels": [2, 2], "width": 4}
+    task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, options).eval()
+    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        assert set(np.unique(found["label"][:, 15:])) <= {-1, 0, 69999, 70000}
+        assert np.isnan(found["label"][:, :8]).all() and not np.isnan(found["label"][:, 15:]).any()
+
+
+def test_a_fill_value_that_is_a_class(path, tmp_path, caplog):
+    """Zarr's default of 0: a class where it is named as one, else missing, and that is said."""
+    weather().to_netcdf(tmp_path / "a.nc", engine="netcdf4", encoding={"event": {"_FillValue": 0}})
+    wanted, found = module(path), module(tmp_path / "a.nc")
+    assert found.class_names == wanted.class_names
+    assert torch.equal(wanted.sample(0, "train")[1], found.sample(0, "train")[1])
+    bare = weather()
+    bare["event"] = bare["event"].drop_attrs() + 2 * (bare["t"] < 270).astype(np.int16)
+    bare.to_netcdf(tmp_path / "b.nc", engine="netcdf4", encoding={"event": {"_FillValue": 0, "dtype": "int16"}})
+    assert "0" not in module(tmp_path / "b.nc").class_names
+    assert "0 is the fill value of label event and does not count; if it is a class, name all" in caplog.text
+
+
+def test_a_network_of_one_map_predicts_series(path, tmp_path):
+    weather(1).isel(time=0, drop=True).to_netcdf(tmp_path / "one.nc", engine="netcdf4")
+    maps = module(tmp_path / "one.nc")
+    options = {"channels": [2, 2], "width": 4}
+    task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, options).eval()
+    predict_maps(task, path, tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        assert found["label"].dims == ("time", "lat", "lon") and found.sizes["time"] == 12
 
 
 def test_splits_by_time(path):

@@ -201,10 +201,11 @@ def _vector(entry: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
 
 def _one_map(fields: SphereFields, name: str, select: Mapping[str, Any], at: Mapping[str, int]) -> NDArray:
     values = fields.values(name, select, at, allow_missing=True)
-    if values.ndim != 1:
-        left = [str(d) for d in fields.dataset[name].dims if d not in (*fields.dims, *at, *select)]
+    if values.size != values.shape[-1]:
+        known = {*fields.dims, *at, *select}
+        left = [str(d) for d, n in fields.dataset[name].sizes.items() if d not in known and n > 1]
         raise InputError(
             f"{fields.path}: variable {name} has also dimension {', '.join(left)}; select one value of it: "
             f"{{name: {name}, select: {{{left[0] if left else 'level'}: ...}}}}"
         )
-    return values
+    return values.ravel()

@@ -104,7 +104,8 @@ def check_same_steps(fields: SphereFields, dimension: str, labels: SphereFields,
     if differ.any():
         k = int(differ.argmax())
         raise InputError(
-            f"{labels.path}: step {k} of {label_dimension} is {two[k]}, in {fields.path} {one[k]}; cut both to the same"
+            f"{labels.path}: step {k} of {label_dimension} is {two[k]}, in {fields.path} {one[k]}; cut both to the "
+            "same steps in the same order"
         )
 
 

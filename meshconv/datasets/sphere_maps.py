@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
+import dask
 import lightning
 import numpy as np
 import torch
@@ -24,9 +26,13 @@ from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.io.cache import Cache
 from meshconv.io.sphere_fields import SphereFields, open_fields
 
+log = logging.getLogger(__name__)
+
 Split = Literal["train", "val", "test"]
 
 _MISSING = -1
+# No label of a file: -1 may be a class.
+_NO_LABEL = int(np.iinfo(np.int64).min)
 _KEPT_BYTES = 1 << 30
 
 
@@ -102,6 +108,7 @@ class SphereMaps(lightning.LightningDataModule):
         self.fields = open_fields(inputs)
         self.label_fields = self.fields if labels is None else open_fields(labels)
         self.label, self.num_levels = label, num_levels
+        self._wanted_dimension = dimension
         self.dimension = step_dimension(self.fields.dataset, dimension)
         self.label_dimension = step_dimension(self.label_fields.dataset, dimension)
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -138,7 +145,8 @@ class SphereMaps(lightning.LightningDataModule):
             "kind": "maps",
             "class_names": list(self.class_names),
             "class_values": [int(v) for v in self.values],
-            "dimension": self.dimension,
+            # A network of a single map predicts series as well.
+            "dimension": self.dimension or self._wanted_dimension,
             "inputs": self.inputs.spec,
         }
 
@@ -146,7 +154,10 @@ class SphereMaps(lightning.LightningDataModule):
         self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]
     ) -> tuple[list[int], list[str]]:
         array = self.label_fields._variable(self.label)
-        attributes = array.attrs
+        attributes, fill = array.attrs, array.encoding.get("_FillValue")
+        self._ignored, self._filled = ignore, _NO_LABEL
+        if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension) == 0:
+            raise InputError(f"{self.fields.path}: no steps along {self.dimension}; give a file that has some")
         if classes is not None:
             named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
         elif "flag_values" in attributes and "flag_meanings" in attributes:
@@ -164,35 +175,42 @@ class SphereMaps(lightning.LightningDataModule):
             found: set[int] = set()
             for step in some:
                 found |= set(np.unique(self._raw_label(int(step))).tolist())
-            named = {value: str(value) for value in sorted(found)}
-        named = {int(v): str(n) for v, n in named.items() if int(v) not in [*ignore, _MISSING]}
+            named = {value: str(value) for value in sorted(found - {_NO_LABEL})}
+            if fill == 0:
+                log.warning(
+                    "%s: 0 is the fill value of label %s and does not count; if it is a class, name all in 'classes'",
+                    self.label_fields.path, self.label,
+                )  # fmt: skip
+        named = {int(v): str(n) for v, n in named.items() if int(v) not in ignore}
+        if fill in named:
+            self._filled = int(fill)
         if len(named) < 2:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two: name them in "
                 "'classes', or choose another label"
             )
-        self._ignored = ignore
         return list(named), list(named.values())
 
     def _raw_label(self, step: int) -> NDArray:
-        """Labels as in the file, int64; -1 where there is none."""
+        """Labels as in the file, int64; ``_NO_LABEL`` where there is none."""
         at = {} if self.label_dimension is None else {self.label_dimension: step}
         values = self.label_fields.values(self.label, {}, at, allow_missing=True)
-        if values.ndim != 1:
+        if values.size != values.shape[-1]:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has dimensions "
                 f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood: "
                 "select one value of the others in the file, or name 'dimension'"
             )
+        values = values.ravel()
         known = np.isfinite(values)
-        rounded = np.where(known, np.round(np.where(known, values, 0)), _MISSING)
+        rounded = np.round(np.where(known, values, 0))
         if np.abs(rounded - values)[known].max(initial=0) > 1e-6:
             worst = float(values[known][np.abs(rounded - values)[known].argmax()])
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} holds {worst:g}, classes are whole numbers: round it, "
                 "or choose another label"
             )
-        return rounded.astype(np.int64)
+        return np.where(known, rounded.astype(np.int64), self._filled)
 
     def _split(
         self, splits: Mapping[str, Sequence[Any]] | None
@@ -228,7 +246,7 @@ class SphereMaps(lightning.LightningDataModule):
     def _target(self, step: int) -> NDArray[np.int64]:
         """Class of each point, -1 where unknown."""
         label = self._raw_label(step)
-        strange = np.setdiff1d(label, [*self.values, *self._ignored, _MISSING])
+        strange = np.setdiff1d(label, [*self.values, *self._ignored, _NO_LABEL])
         if len(strange):
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} holds {strange[0]}, which is none of the classes "
@@ -269,7 +287,14 @@ class SphereMaps(lightning.LightningDataModule):
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=self._start_worker,
         )
+
+    def _start_worker(self, _: int) -> None:
+        """A forked process has none of its parent's threads, and would share the place where it reads in a file."""
+        dask.config.set(scheduler="synchronous")
+        for fields in (self.fields, self.label_fields):
+            fields.dataset.close()  # opens again when it is read
 
     @cached_property
     def _hierarchy(self) -> Hierarchy:

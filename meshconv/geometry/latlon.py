@@ -39,7 +39,7 @@ class LatLonGrid:
             if values.ndim != 1 or len(values) < 2:
                 raise InputError(f"{name} have shape {values.shape}; give at least two in a row")
             if not np.isfinite(values).all():
-                raise InputError(f"{int((~np.isfinite(values)).sum())} {name} are not finite")
+                raise InputError(f"{int((~np.isfinite(values)).sum())} {name} are not finite; complete the coordinate")
         if np.abs(self.lat_deg).max() > 90 + 1e-6:
             raise InputError(f"latitude {self.lat_deg[np.abs(self.lat_deg).argmax()]:g} is out of -90..90 degrees")
         steps = np.diff(self.lat_deg)

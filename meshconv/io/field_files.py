@@ -49,6 +49,17 @@ def open_files(files: Sequence[Path]) -> xr.Dataset:
     parts = [_open_one(file) for file in files]
     if len(parts) == 1:
         return parts[0]
+
+    def close() -> None:
+        for part in parts:
+            part.close()
+
+    joined = _join(files, parts)
+    joined.set_close(close)
+    return joined
+
+
+def _join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
     _check_units(files, parts)
     _check_calendars(files, parts)
     dimension = _step_dimension(parts)
@@ -106,7 +117,8 @@ def _check_kind(path: Path) -> None:
     """By what is there: the libraries say of anything else only that they have failed."""
     if path.is_dir():
         if not any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata")):
-            raise ValueError("a directory, but not a Zarr store")
+            inside = "; for the files in it, write '.../*.nc'" if any(path.glob("*.nc")) else ""
+            raise ValueError(f"a directory, but not a Zarr store{inside}")
         return
     check_signature(path)
     _check_length(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from meshconv.geometry.regrid import SphereGrid
 from meshconv.io.field_files import find_files, open_files
 from meshconv.io.healpix_netcdf import cell_dimension, declarations
 from meshconv.io.healpix_pixels import healpix_grid
+
+log = logging.getLogger(__name__)
 
 _LATITUDE = ("lat", "latitude", "nav_lat", "clat", "latcell", "tlat", "xlat", "grid_center_lat")
 _LONGITUDE = ("lon", "longitude", "nav_lon", "clon", "loncell", "tlong", "xlong", "grid_center_lon")
@@ -40,6 +43,8 @@ class SphereFields:
         Where the file keeps each point of the grid, -1 where it does not; None where it keeps all of them in order.
     coordinates : tuple of str
         Names of latitude and longitude; empty for HEALPix.
+    copies : int64 [2, n], optional
+        Where the file has a point of the grid once more, as at the seams of ocean models, and that point.
     """
 
     dataset: xr.Dataset
@@ -48,6 +53,7 @@ class SphereFields:
     path: Path
     positions: NDArray | None = None
     coordinates: tuple[str, ...] = ()
+    copies: NDArray | None = None
 
     @property
     def variables(self) -> list[str]:
@@ -119,6 +125,8 @@ class SphereFields:
         if not whole:
             stored[...] = np.nan
         stored[..., self.positions[kept]] = values[..., kept]
+        if self.copies is not None:
+            stored[..., self.copies[0]] = values[..., self.copies[1]]
         return stored.reshape(*values.shape[:-1], *shape)
 
     def _variable(self, name: str) -> xr.DataArray:
@@ -133,6 +141,8 @@ class SphereFields:
 
     def _select(self, array: xr.DataArray, name: str, select: Mapping[str, Any]) -> xr.DataArray:
         for key, value in select.items():
+            if key not in array.dims and key in array.coords and not array[key].ndim:
+                array = array.expand_dims(key)  # the one value that was selected before
             if key not in array.dims:
                 known = ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
                 raise InputError(f"{self.path}: variable {name} has no dimension {key} to select from, but {known}")
@@ -192,12 +202,30 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
                 "them, and name them alike"
             )
         degrees = [v.ravel() for v in _degrees(lat, lon)]
-        known = np.flatnonzero(np.isfinite(degrees[0]) & np.isfinite(degrees[1]))
+        known, copies = _distinct(*degrees, path)
         grid = PointSphere.from_lat_lon(degrees[0][known], degrees[1][known])
         kept = None if len(known) == lat.size else known
-        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names)
+        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names, copies)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray | None]:
+    """Places of the points that have coordinates, each once, and of their copies as :attr:`SphereFields.copies`.
+
+    Ocean models repeat columns where the grid closes, and a row where it folds at the north.
+    """
+    known = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
+    la, lo = np.radians(lat[known]), np.radians(lon[known])
+    xyz = np.stack([np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)], axis=-1).round(8) + 0.0
+    _, first, point = np.unique(xyz, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(known):
+        return known, None
+    order = np.argsort(first)
+    rank = np.argsort(order)[point.ravel()]
+    again = np.setdiff1d(np.arange(len(known)), first)
+    log.info("%s: %d of %d points lie where another one does; the first counts", path, len(again), len(known))
+    return known[first[order]], np.stack([known[again], rank[again]])
 
 
 def _is_healpix(dataset: xr.Dataset) -> bool:

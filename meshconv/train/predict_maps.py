@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -66,24 +68,28 @@ def _write(task: Task, fields: SphereFields, target: Path, pixel_order: str | No
     dimension = step_dimension(fields.dataset, spec["dimension"])
     leading = () if dimension is None else (dimension,)
     shape = (len(spec["class_names"]), *(fields.dataset.sizes[d] for d in fields.dims))
+    if dimension is not None and not fields.dataset.sizes[dimension]:
+        raise InputError(f"{path}: no steps along {dimension}, there is nothing to predict")
     steps = [{}] if dimension is None else [{dimension: k} for k in range(fields.dataset.sizes[dimension])]
     # The first step at once: what is wrong with the input shows before a file is begun.
     first = predict(steps[0])
     later = [dask_array.from_delayed(dask.delayed(predict)(at), shape, np.float32) for at in steps[1:]]
     probability = dask_array.stack([dask_array.from_array(first, chunks=shape), *later])
-    labels = np.asarray(spec["class_values"], dtype=np.int16)
-    missing = np.int16(np.setdiff1d(np.arange(-1, -len(labels) - 2, -1), labels)[-1])
-    label = probability.map_blocks(_label, labels, missing, drop_axis=1, dtype=np.int16)
+    labels = np.asarray(spec["class_values"])
+    labels = labels.astype(np.result_type(np.int16, *map(np.min_scalar_type, labels)))
+    missing = np.setdiff1d(np.arange(-1, -len(labels) - 2, -1, dtype=labels.dtype), labels)[-1]
+    label = probability.map_blocks(_label, labels, missing, drop_axis=1, dtype=labels.dtype)
     if dimension is None:
         probability, label = probability[0], label[0]
     names = ["_".join(name.split()) for name in spec["class_names"]]
     source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
     if isinstance(fields.grid, HealpixSphere) and fields.positions is not None and order is not None:
         source = with_healpix_attributes(source, fields.dims[0], fields.grid, fields.positions, order)
-    crs = {n: source[n] for n in source.variables if "grid_mapping_name" in source[n].attrs}
+    crs = {n: source[n].variable for n in source.variables if "grid_mapping_name" in source[n].attrs}
     on_map = {"grid_mapping": str(next(iter(crs)))} if crs else {}
     flags = {"flag_values": labels, "flag_meanings": " ".join(names)}
-    kept = [n for n in source.coords if set(source[n].dims) <= {*fields.dims, *leading}]
+    own = {"label", "probability", "class"}
+    kept = [n for n in source.coords if n not in own and set(source[n].dims) <= {*fields.dims, *leading}]
     for name in kept:
         source[name].attrs.pop("bounds", None)  # corners of cells are not written
     titles = {"Conventions": "CF-1.13", "title": "classes predicted by meshconv"}
@@ -98,20 +104,32 @@ def _write(task: Task, fields: SphereFields, target: Path, pixel_order: str | No
             ),
             **crs,
         },
-        {**{n: source[n] for n in kept if n not in crs}, "class": ("class", np.asarray(names, dtype=object))},
+        {**{n: source[n].variable for n in kept if n not in crs}, "class": ("class", np.asarray(names, dtype=object))},
         {**source.attrs, **titles},
     )
+    for attributes in (result.attrs, *(variable.attrs for variable in result.variables.values())):
+        attributes.update({key: _storable(value) for key, value in attributes.items()})
     packed = {"zlib": True, "complevel": 4}
     encoding = {"label": {**packed, "_FillValue": missing}, "probability": {**packed, "_FillValue": np.float32(np.nan)}}
     try:
         with atomic_write(target) as part, dask.config.set(scheduler="synchronous"):
             result.to_netcdf(part, engine="netcdf4", encoding=encoding)
             predict.report(len(steps))
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("NetCDF"):
+            raise  # of a full disk the library says "NetCDF: HDF error"
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{target}: cannot be written ({reason}); see to space and permissions there") from error
 
 
-def _label(probability: NDArray, labels: NDArray[np.int16], missing: np.int16) -> NDArray[np.int16]:
+def _storable(value: Any) -> Any:
+    """Zarr stores have attributes that NetCDF has not, such as objects and truth values: their text."""
+    values = value if isinstance(value, list | tuple) and len(value) else [value]
+    plain = all(isinstance(v, str | int | float | np.generic | np.ndarray) and not isinstance(v, bool) for v in values)
+    return value if plain else json.dumps(value, default=str)
+
+
+def _label(probability: NDArray, labels: NDArray, missing: np.signedinteger) -> NDArray:
     """Value of the most probable class, ``[steps, classes, ...]`` to ``[steps, ...]``."""
     known = np.isfinite(probability).all(axis=1)
     return np.where(known, labels[np.nan_to_num(probability).argmax(axis=1)], missing)
