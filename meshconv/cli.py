@@ -81,6 +81,7 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
     parser.add_argument("--template", type=Path | None, help="mesh that others are matched to; default: the first")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
+    parser.add_argument("--join", action="store_true", help="map files together are one input (a variable in each)")
     parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
     parser.add_argument("--probability", help="class whose probability is drawn too")
@@ -94,7 +95,7 @@ def _predict(args: list[str]) -> None:
     cache = Cache.choose(given.cache)
     for path in predict(
         given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers,
-        given.template, given.maps, given.step, given.probability,
+        given.template, given.maps, given.step, given.probability, given.join,
     ):
         print(path)
 

@@ -295,7 +295,7 @@ def test_train_and_predict(path, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_prediction_of_an_unfit_file(path, tmp_path):
+def test_prediction_of_an_unfit_file_and_of_files_that_belong_together(path, tmp_path):
     maps = module(path, scalars=["t"])
     task = SegmentationTask(
         "SphereUNet", str(maps.in_type), maps.class_names, maps.spec, {"channels": [4, 4], "width": 8}
@@ -314,6 +314,15 @@ def test_prediction_of_an_unfit_file(path, tmp_path):
     with pytest.raises(InputError, match=r"new\.nc: no variable u"):
         predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+    weather(2)[["u"]].to_netcdf(tmp_path / "u.nc", engine="netcdf4")
+    apart = [tmp_path / "new.nc", tmp_path / "u.nc"]
+    predict(tmp_path / "last.ckpt", apart, tmp_path / "joined", join=True)
+    weather(2).to_netcdf(tmp_path / "all.nc", engine="netcdf4")
+    predict(tmp_path / "last.ckpt", [tmp_path / "all.nc"], tmp_path / "whole")
+    with xr.open_dataset(tmp_path / "joined.nc") as one, xr.open_dataset(tmp_path / "whole.nc") as other:
+        xr.testing.assert_identical(one["probability"], other["probability"])
+    with pytest.raises(InputError, match=r"new\.nc: no folder to write to \(.*; give another --output"):
+        predict(tmp_path / "last.ckpt", [tmp_path / "all.nc"], tmp_path / "new.nc" / "out")
 
 
 @pytest.mark.filterwarnings("ignore")

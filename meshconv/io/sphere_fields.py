@@ -201,9 +201,9 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
                 f"{lat.name} has dimensions {lat.dims}, {lon.name} {lon.dims}; a grid has one or two: keep one time of "
                 "them, and name them alike"
             )
-        degrees = [v.ravel() for v in _degrees(lat, lon)]
-        known, copies = _distinct(*degrees, path)
-        grid = PointSphere.from_lat_lon(degrees[0][known], degrees[1][known])
+        lat_deg, lon_deg = (v.ravel() for v in _degrees(lat, lon))
+        known, copies = _distinct(lat_deg, lon_deg, path)
+        grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
         kept = None if len(known) == lat.size else known
         return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names, copies)
     except InputError as error:

@@ -36,6 +36,7 @@ def predict(
     maps: bool = False,
     steps: list[int] | None = None,
     probability: str | None = None,
+    join: bool = False,
 ) -> list[Path]:
     """Predict files with a checkpoint's own kind of task; returns the files written.
 
@@ -46,8 +47,8 @@ def predict(
     Correspondence: matches of each mesh to ``template`` or the first file, see
     :func:`~meshconv.train.predict_correspondence.predict_correspondence`.
     Maps of the sphere: labels and class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there
-    are several), and with ``maps`` pictures beside it of ``steps`` (the first and the last), with the
-    ``probability`` of a class too (:func:`~meshconv.viz.predicted_maps.write_maps`).
+    are several; ``join`` takes the files for one input), and with ``maps`` pictures beside it of ``steps`` (the first
+    and the last), with the ``probability`` of a class too (:func:`~meshconv.viz.predicted_maps.write_maps`).
 
     Raises
     ------
@@ -70,7 +71,12 @@ def predict(
         is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
         if is_map if kind in predict_kinds else is_mesh:
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if join and kind != "maps":
+        raise InputError(f"join: {checkpoint} was trained on {kind}, whose files are predicted one by one")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output.parent}: no folder to write to ({error.strerror}); give another --output") from error
     if kind in predict_kinds:
         paths = [p for f in files for p in (meshes_below(f) if f.is_dir() else [f])]
         if not paths:
@@ -79,7 +85,8 @@ def predict(
     names = ["_".join(name.split()) for name in task.hparams["class_names"]]
     if probability is not None and probability not in names:
         raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
-    written = _predict_maps(task, kind, files, output, pixel_order, cache)
+    inputs = [files] if join else [[path] for path in files]
+    written = _predict_maps(task, kind, inputs, output, pixel_order, cache)
     return [p for file in written for p in (file, *(write_maps(file, steps, probability) if maps else ()))]
 
 
@@ -100,25 +107,26 @@ def _predict_meshes(
 
 
 def _predict_maps(
-    task: Task, kind: str, files: list[Path], output: Path, pixel_order: str | None, cache: Cache | None
+    task: Task, kind: str, inputs: list[list[Path]], output: Path, pixel_order: str | None, cache: Cache | None
 ) -> list[Path]:
+    """One prediction for the files of each of ``inputs``."""
     spec, written = task.hparams["spec"], []
     one = output.with_suffix(".nc")
-    targets = [one if len(files) == 1 else one.with_name(f"{one.stem}_{path.stem}.nc") for path in files]
-    for k, (path, target) in enumerate(zip(files, targets, strict=True)):
+    targets = [one if len(inputs) == 1 else one.with_name(f"{one.stem}_{paths[0].stem}.nc") for paths in inputs]
+    for k, (paths, target) in enumerate(zip(inputs, targets, strict=True)):
         if target in targets[:k]:
-            other = files[targets.index(target)]
+            first, other = paths[0], inputs[targets.index(target)][0]
             raise InputError(
-                f"{path}: its prediction would overwrite that of {other}, {target}; give each an --output of its own"
+                f"{first}: its prediction would overwrite that of {other}, {target}; give each an --output of its own"
             )
-        if target.resolve() == path.resolve():
-            raise InputError(f"{path}: its prediction would overwrite it; give another --output")
-    for path, target in zip(files, targets, strict=True):
+        if target.resolve() in [path.resolve() for path in paths]:
+            raise InputError(f"{target}: the prediction would overwrite its input; give another --output")
+    for paths, target in zip(inputs, targets, strict=True):
         written.append(target)
         if kind == "maps":
-            predict_maps(task, path, target, pixel_order, cache)
+            predict_maps(task, paths, target, pixel_order, cache)
             continue
-        x, source = load_inputs(path, spec, pixel_order)
+        x, source = load_inputs(paths[0], spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
         levels = len(getattr(task.network, "down", [None]))
         with torch.no_grad():

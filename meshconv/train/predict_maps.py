@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ log = logging.getLogger(__name__)
 
 
 def predict_maps(
-    task: Task, path: Path, target: Path, pixel_order: str | None = None, cache: Cache | None = None
+    task: Task, paths: Path | Sequence[Path], target: Path, pixel_order: str | None = None, cache: Cache | None = None
 ) -> None:
-    """Write label and class probabilities for every step of a file, with its own grid, coordinates and attributes.
+    """Write label and class probabilities for every step of the input, with its own grid, coordinates and attributes.
 
     One step at a time is in memory. The file appears as a whole or not at all. Where an input is missing there is no
     label. HEALPix pixels are declared as CF (>= 1.13) has it, also where the input leaves that out.
@@ -41,8 +42,8 @@ def predict_maps(
     ----------
     task
         Trained on :class:`~meshconv.datasets.sphere_maps.SphereMaps`.
-    path, target
-        Input (NetCDF or Zarr) and output (NetCDF).
+    paths, target
+        Input (NetCDF or Zarr; several files are joined as in training) and output (NetCDF).
     pixel_order
         As of :func:`~meshconv.io.sphere_fields.open_fields`.
     cache
@@ -54,7 +55,7 @@ def predict_maps(
         The input lacks a variable or a selected value, has other units than the training, or nowhere all inputs; or
         the output cannot be written.
     """
-    fields = open_fields(path, pixel_order)
+    fields = open_fields(paths, pixel_order)
     try:
         _write(task, fields, target, pixel_order, cache)
     finally:
