@@ -33,9 +33,9 @@ from meshconv import HealpixSphere, Hierarchy
 
 METHODS: dict[str, dict[str, Any]] = {
     "PixelwiseNetwork": {"width": 64},
-    "IsotropicUNet": {"channels": [24, 36, 48, 60], "width": 64},
-    "PlanarUNet": {"channels": [16, 20, 28, 32], "width": 64},
-    "SphereUNet": {"channels": [8, 12, 16, 20], "width": 64},
+    "IsotropicUNet": {"channels": [24, 36, 48], "width": 64, "dropout": 0.2},
+    "PlanarUNet": {"channels": [16, 20, 28], "width": 64, "dropout": 0.2},
+    "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2},
 }
 INPUTS = ("sst+past", "sst")
 SMOOTH_DEG = 3.0
@@ -174,9 +174,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=INPUTS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4, help="months at a time")
-    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=5e-2)
     parser.add_argument("--noise", type=float, default=0.1)
     parser.add_argument("--threshold", default="0.25", help="of the table; chosen with --validation")

@@ -41,7 +41,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "SphereUNet+north": {"channels": [16, 24], "north": True},
     "PixelwiseNetwork+latitude": {"width": 128},
     "forest+latitude": {},
-    "SphereUNet-deep": {"channels": [10, 12, 14, 16]},
 }
 
 
@@ -89,7 +88,7 @@ def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, 
         near = around(data.target >= 0, surface.levels[0], given.margin)
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
-    network = NETWORKS[method.split("+")[0].split("-")[0]](kind, len(names), **options)
+    network = NETWORKS[method.split("+")[0]](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return itertools.repeat((x[None], target[None], learnt[None]))

@@ -26,8 +26,8 @@ from scipy.spatial.transform import Rotation
 
 from meshconv import TriangleMesh
 from meshconv.cli import main as meshconv
+from meshconv.datasets.class_layouts import find_mesh_files
 from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.mesh_folder import find_mesh_files
 from meshconv.datasets.preparation import Preparation, prepare_meshes
 from meshconv.geometry.simplification import simplify
 from meshconv.io.meshes import load_mesh
