@@ -48,9 +48,8 @@ class Correction(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for last in list(network.parameters())[-2:]:  # weights and bias of the scores
+            nn.init.zeros_(last)
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         return self.network(x, surface) + nn.functional.pad(x[..., -1:], (1, 0))
