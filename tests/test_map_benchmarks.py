@@ -86,11 +86,22 @@ def test_region_is_the_land_and_a_margin():
 
 
 def test_cyclones_are_scored_over_the_ocean():
-    from cyclones import iou
+    from cyclones import Months, scores
 
-    found = torch.tensor([[True, True, False, True]])
-    true = torch.tensor([[True, False, True, True]])
-    assert iou(found, true, torch.tensor([True, True, True, False])) == pytest.approx(1 / 3)
+    true, ocean = torch.tensor([[True] * 4, [True, False, True, True]]), torch.tensor([True, True, True, False])
+    data = Months(torch.zeros(2, 4, 1), true, np.array([2017, 2018]), np.array([1, 1]), ocean)
+    found = scores(torch.tensor([[0.9, 0.22, 0.1, 0.9]]), data, np.array([False, True]))["iou"]
+    assert found["0.2"] == pytest.approx(1 / 3) and found["0.25"] == pytest.approx(1 / 2)
+
+
+def test_a_correction_starts_at_the_climatology():
+    from cyclones import METHODS, NETWORKS, Correction
+
+    surface, x = HealpixSphere(4).hierarchy(3).to(torch.float32), torch.randn(2, 192, 7)
+    for method, options in METHODS.items():
+        network = Correction(NETWORKS[method]("7x0", 2, **options))
+        chance = network(x, surface).softmax(-1)[..., 1]
+        torch.testing.assert_close(chance, torch.sigmoid(x[..., -1]))
 
 
 def test_what_past_years_tell_leaves_the_year_out(tmp_path):
