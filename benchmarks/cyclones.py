@@ -122,10 +122,9 @@ def scores(chance: Tensor, data: Months, scored: np.ndarray) -> dict[str, dict[s
 
 
 def run(
-    method: str, inputs: str, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int
+    method: str, options: dict, inputs: str, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int
 ) -> tuple[Tensor, dict]:
     """One training on the months ``past``: probabilities in the months ``scored`` ``[months, V]``, and what it took."""
-    options = METHODS[method] | given.options
     torch.manual_seed(seed)
     levels = len(options.get("channels", [1]))
     surface = HealpixSphere.from_pixel_count(data.x.shape[1]).hierarchy(levels).to(torch.float32)
@@ -197,11 +196,11 @@ def main() -> None:
             results.add({"method": name, "split": split} | found)
     together: dict[tuple[str, str], list[Tensor]] = defaultdict(list)  # probabilities of this call's networks
     for seed, inputs, method in itertools.product(given.seeds, given.inputs, given.only):
-        how = {"split": split, "options": METHODS[method] | given.options}
-        how |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
-        key = {"method": method, "inputs": inputs, "seed": seed} | how
+        options = METHODS[method] | given.options
+        key = {"method": method, "inputs": inputs, "seed": seed, "split": split, "options": options}
+        key |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
         if not results.has(**key):
-            storm, cost = run(method, inputs, maps[inputs], past, scored, given, seed)
+            storm, cost = run(method, options, inputs, maps[inputs], past, scored, given, seed)
             together[method, inputs].append(storm)
             results.add(key | scores(storm, maps[inputs], scored) | cost)
     for (method, inputs), found in together.items():

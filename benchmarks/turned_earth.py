@@ -119,20 +119,23 @@ def run(method: str, inputs: str, data: KoeppenClimate, given: Any, seed: int, m
 
 
 def table(results: Results) -> None:
-    """Scores upright, and the points that are lost turned; means over folds and seeds, and the worst random turn."""
+    """Accuracy and mean IoU upright, and their points lost turned: means over runs, the mean and worst random turn."""
     names = list(turns())
-    for inputs in INPUTS:
-        print(f"\n{inputs}\n\n| network | score | runs | upright | {' | '.join(names)} | worst random |")
-        print("| --- " * (len(names) + 5) + "|")
-        for method, measure in itertools.product(METHODS, ("accuracy", "mean_iou")):
-            rows = results.select(method=method, inputs=inputs)
-            if not rows:
-                continue
-            at = {k: np.array([r["scores"][k][measure] for r in rows]) for k in ("upright", *names)}
-            lost = {k: 100 * (at["upright"] - at[k]) for k in names}
-            worst = max(v.max() for k, v in lost.items() if k.startswith("random"))
-            print(f"| {method} | {measure} | {len(rows)} | {at['upright'].mean():.3f} "
-                  f"| {' | '.join(f'{v.mean():.2f}' for v in lost.values())} | {worst:.2f} |")  # fmt: skip
+    exact = [k for k in names if not k.startswith("random")]
+    print(f"| inputs, network | runs | upright: accuracy, mean IoU | {' | '.join(exact)} | random turns | worst |")
+    print("| --- " * (len(exact) + 5) + "|")
+    for inputs, method in itertools.product(INPUTS, METHODS):
+        rows = results.select(method=method, inputs=inputs)
+        if not rows:
+            continue
+        pairs = {k: np.array([[r["scores"][k][m] for m in ("accuracy", "mean_iou")] for r in rows])
+                 for k in ("upright", *names)}  # fmt: skip
+        lost = {k: 100 * (pairs["upright"] - pairs[k]) for k in names}
+        drawn = np.concatenate([lost[k] for k in names if k not in exact])
+        cells = [*(lost[k].mean(0) for k in exact), drawn.mean(0), drawn.max(0)]
+        upright = ", ".join(f"{v:.3f}" for v in pairs["upright"].mean(0))
+        print(f"| {inputs}, `{method}` | {len(rows)} | {upright} | "
+              f"{' | '.join(f'{a:.1f}, {b:.1f}' for a, b in cells)} |")  # fmt: skip
 
 
 def picture(maps: Path, file: Path, names: list[str], turn: str = "random 0", inputs: str = "scalars") -> None:
