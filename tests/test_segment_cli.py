@@ -129,3 +129,16 @@ def test_balanced_weights_and_labels_of_the_mesh_file(tmp_path: Path) -> None:
         save_mesh(TriangleMesh(mesh.vertices, mesh.faces, face_data=data), tmp_path / f"{k}.ply")
     run = fit(tmp_path, tmp_path / "runs", "--trainer.max_epochs", "1", "--model.init_args.class_weights", "balanced")
     assert (run / "last.ckpt").is_file()
+
+
+def test_levels_that_do_not_agree_are_said_before_meshes_are_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for k in range(4):
+        mesh = body(k)
+        data = {"label": halves(mesh, "faces").astype(np.int32)}
+        save_mesh(TriangleMesh(mesh.vertices, mesh.faces, face_data=data), tmp_path / f"{k}.ply")
+    words = ["--config", "configs/segment.yaml", "--data.init_args.root", str(tmp_path), "--data.init_args.levels", "2"]
+    assert main(["fit", *words, "--data.init_args.cache", str(tmp_path / "kept"), "--runs", str(tmp_path)]) == 2
+    assert "the network has 4 levels, the data 2; give options.channels" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("kept/*"))

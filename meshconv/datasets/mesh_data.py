@@ -139,6 +139,11 @@ class MeshData(lightning.LightningDataModule):
         self._variants: Variants | None = None
 
     @property
+    def num_levels(self) -> int:
+        """Levels of the surfaces that the loaders give; 1: graphs."""
+        return self.how.levels
+
+    @property
     def in_type(self) -> FieldType:
         return self.how.in_type
 

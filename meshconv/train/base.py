@@ -15,6 +15,7 @@ from meshconv import models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.io.atomic import atomic_write
+from meshconv.models.unet import UNet
 
 
 class Task(lightning.LightningModule):
@@ -59,6 +60,15 @@ class Task(lightning.LightningModule):
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """What the network says of each surface, point or element."""
         return self.network(batch.x, batch.surface, *([] if batch.elements is None else [batch.elements]))
+
+    def setup(self, stage: str) -> None:
+        """Before any training: the hierarchy that the data prepare has to be the network's."""
+        levels = getattr(getattr(self.trainer, "datamodule", None), "num_levels", None)
+        if isinstance(self.network, UNet) and levels not in (None, len(self.network.down)):
+            raise InputError(
+                f"the network has {len(self.network.down)} levels, the data {levels}; give options.channels an entry "
+                "for each of them"
+            )
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
         """Add a batch to the metrics of ``"val"`` or ``"test"``."""

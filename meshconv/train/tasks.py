@@ -11,7 +11,6 @@ from torch import Tensor
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.io.atomic import atomic_write
-from meshconv.models.unet import UNet
 from meshconv.train.base import Task
 from meshconv.train.losses import ClassLoss, LossName
 from meshconv.train.metrics import Confusion
@@ -64,14 +63,6 @@ class _ClassTask(Task):
             raise InputError("area_weights is for points, faces and edges; whole surfaces count the same")
         self.weigh = spec.get("kind") in ("healpix", "maps") if area_weights is None else area_weights
         self.val_confusion, self.test_confusion = (Confusion(len(class_names)) for _ in range(2))
-
-    def setup(self, stage: str) -> None:
-        levels = getattr(getattr(self.trainer, "datamodule", None), "num_levels", None)
-        if isinstance(self.network, UNet) and levels not in (None, len(self.network.down)):
-            raise InputError(
-                f"the network has {len(self.network.down)} levels, the data {levels}; give options.channels an entry "
-                "for each of data.init_args.num_levels"
-            )
 
     def on_fit_start(self) -> None:
         if self.loss.balanced:
