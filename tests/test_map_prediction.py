@@ -145,3 +145,36 @@ def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path, how):
     if how == signal.SIGINT:
         assert process.returncode == 130 and said.splitlines()[-1] == "meshconv: interrupted"
         assert "Traceback" not in said and {p.name for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("network", ["SphereUNet", "IsotropicUNet", "PlanarUNet", "PixelwiseNetwork"])
+def test_every_point_with_all_inputs_has_a_label_and_no_other(task, tmp_path, network):
+    # Of a box at nside 4 (pixels of 15 degrees) whole rows lie beyond the centres of the outermost pixels.
+    box = weather().sel(lat=slice(50, -10), lon=slice(20, 100))
+    box["u"][0, 2, 3] = np.nan
+    box["t"][0, 4:, :3] = np.nan
+    data = maps(save(box, tmp_path / "a.nc"))
+    assert data.surface.domain is not None and data.surface.domain.sum() < 40
+    options = {} if network == "PixelwiseNetwork" else {"channels": [2, 2]}
+    task = SegmentationTask(network, str(data.in_type), data.class_names, data.spec, {**options, "width": 4}).eval()
+    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        known = np.isfinite(found["label"].values)
+        assert (known == (np.isfinite(box["t"]) & np.isfinite(box["u"])).values).all()
+        assert np.isfinite(found["probability"]).all("class").equals(np.isfinite(found["label"]))
+
+
+def test_labels_end_where_the_domain_ends(tmp_path):
+    data = maps(save(weather(), tmp_path / "a.nc"), domain={"lat": [-30, 40]})
+    task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
+    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        known = np.isfinite(found["label"].values)
+    assert (known == ((LAT >= -30) & (LAT <= 40))[:, None]).all()
+
+
+def test_file_between_the_pixels(tmp_path):
+    tiny = weather().sel(lat=slice(80, 70), lon=slice(40, 50))
+    with pytest.raises(InputError, match="at nside 1 no pixel lies in what the file covers; raise nside") as error:
+        maps(save(tiny, tmp_path / "a.nc"), nside=1, num_levels=1)
+    one_line(error)

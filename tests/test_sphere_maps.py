@@ -107,7 +107,7 @@ def test_vectors_are_fields_in_the_frame(path):
     """Components along south and east, whose vectors in space turn about the vortex's centre."""
     fields = open_fields(path)
     inputs = MapInputs([], [["u", "v"]], 16)
-    raw = MapSurface(inputs, fields).raw({"time": 3})
+    raw = MapSurface(inputs, fields).raw({"time": 3})[0]
     sphere = HealpixSphere(16)
     ambient = np.einsum("vk,vki->vi", raw, sphere.frames[:, :2])
     rng = np.random.default_rng(0)

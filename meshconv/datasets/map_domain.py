@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.geometry.healpix import HealpixSphere
-from meshconv.geometry.point_sphere import PointSphere
-from meshconv.geometry.regrid import Regridder
+from meshconv.geometry.regrid import Regridder, SphereGrid
 from meshconv.io.sphere_fields import SphereFields
+
+_ROUNDING = 1e-9  # degrees: points on the edge of a box lie in it
 
 
 def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -36,7 +36,7 @@ def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def find_domain(
-    domain: Mapping[str, Any], fields: SphereFields, grid: HealpixSphere | PointSphere, regridder: Regridder | None
+    domain: Mapping[str, Any], fields: SphereFields, grid: SphereGrid, regridder: Regridder | None
 ) -> NDArray[np.bool_]:
     """Points of ``grid`` that lie in a domain of :func:`parse_domain`, bool ``[V]``.
 
@@ -54,11 +54,11 @@ def find_domain(
     inside = np.ones(grid.num_points, dtype=bool)
     if "lat" in domain:
         lat = 90 - np.degrees(grid.theta)
-        inside &= (lat >= min(domain["lat"])) & (lat <= max(domain["lat"]))
+        inside &= (lat >= min(domain["lat"]) - _ROUNDING) & (lat <= max(domain["lat"]) + _ROUNDING)
     if "lon" in domain:
         west, east = domain["lon"]
         span = 360.0 if east - west >= 360 else (east - west) % 360
-        inside &= (np.degrees(grid.phi) - west) % 360 <= span
+        inside &= (np.degrees(grid.phi) - west + _ROUNDING) % 360 <= span + 2 * _ROUNDING
     if "variable" in domain:
         inside &= _domain_of_variable(domain, fields, regridder)
     if not inside.any():

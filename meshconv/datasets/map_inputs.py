@@ -84,18 +84,23 @@ class MapInputs:
             "radius": self.radius,
         }
 
-    def raw(self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]) -> NDArray:
-        """Fields in their own units, float64 ``[V, in_type.dim]``; NaN where missing."""
+    def raw(
+        self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Fields in their own units ``[V, in_type.dim]``, NaN where missing; points of the file that have all of them."""
         columns, vectors = [], []
+        known = np.ones(fields.grid.num_points, dtype=bool)
         for entry in self.scalars:
             values = _one_map(fields, entry["name"], entry["select"], at)
+            known &= np.isfinite(values)
             columns.append(values if regridder is None else regridder(values))
         for entry in self.vectors:
             east, north = (_one_map(fields, name, entry["select"], at) for name in entry["names"])
             values = np.stack([-north, east], axis=-1)
+            known &= np.isfinite(values).all(axis=1)
             vectors.append(values if regridder is None else regridder.vectors(values))
         parts = columns + [v[:, 0] for v in vectors] + [v[:, 1] for v in vectors]
-        return np.stack(parts, axis=-1)
+        return np.stack(parts, axis=-1), known
 
     def fit(self, samples: Iterable[tuple[NDArray, NDArray]], fields: SphereFields | None = None) -> None:
         """Take the statistics of training samples: raw fields ``[V, dim]`` and the points that count ``[V]``.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from meshconv.datasets.map_domain import find_domain
 from meshconv.datasets.map_inputs import MapInputs
@@ -37,19 +38,26 @@ class MapSurface:
     grid : HealpixSphere or PointSphere
         The network's points.
     domain : bool [V] or None
-        Those of them that it works on; None: all.
+        Those of them that it works on: where the file reaches, inside the inputs' domain; None: all.
 
     Raises
     ------
     InputError
-        ``nside: native`` for a latitude-longitude grid, or a domain without points.
+        ``nside: native`` for a latitude-longitude grid; a domain or a file that no point of the network lies in.
     """
 
     def __init__(self, inputs: MapInputs, fields: SphereFields, cache: Cache | None = None):
         self.inputs, self.fields, self._cache = inputs, fields, cache
         self.grid = _network_grid(inputs, fields)
         self._inward = self._regridder(fields)
-        self.domain = None if inputs.domain is None else find_domain(inputs.domain, fields, self.grid, self._inward)
+        inside = self._reached()
+        if inputs.domain is not None:
+            inside &= find_domain(inputs.domain, fields, self.grid, self._inward)
+        if not inside.any():
+            raise InputError(
+                f"{fields.path}: at nside {inputs.nside} no pixel lies in what the file covers; raise nside"
+            )
+        self.domain = None if inside.all() else inside
 
     @property
     def points(self) -> NDArray[np.float64]:
@@ -66,9 +74,10 @@ class MapSurface:
             hierarchy = hierarchy.subset(torch.from_numpy(self.domain))
         return hierarchy.to(torch.float32)
 
-    def raw(self, at: Mapping[str, int]) -> NDArray[np.float64]:
-        """Input fields in their own units, ``[n, in_type.dim]``; NaN where missing."""
-        return self.inside(self.inputs.raw(self.fields, self._inward, at))
+    def raw(self, at: Mapping[str, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Input fields in their own units, ``[n, in_type.dim]``, NaN where missing; and the file's points with all."""
+        raw, known = self.inputs.raw(self.fields, self._inward, at)
+        return self.inside(raw), known
 
     def label_regridder(self, fields: SphereFields) -> Regridder | None:
         """What brings the labels of a file to :attr:`grid`, by majority; None where they are there."""
@@ -78,13 +87,44 @@ class MapSurface:
         """Of values on all points of :attr:`grid`, first axis, those the network works on."""
         return values if self.domain is None else values[self.domain]
 
-    def to_file(self, values: NDArray) -> NDArray:
-        """Values on the network's points, ``[..., n]``, on the grid of the file; NaN outside of the domain."""
+    def to_file(self, values: NDArray, known: NDArray[np.bool_]) -> NDArray:
+        """Values on the network's points, ``[C, n]``, on the grid of the file, where it is ``known`` and in the domain.
+
+        Interpolated between the points that have values; beyond the last of them that of the nearest, as far as a
+        cell of the network is wide. NaN elsewhere.
+        """
         if self.domain is not None:
-            whole = np.full((*values.shape[:-1], len(self.domain)), np.nan, values.dtype)
-            whole[..., self.domain] = values
+            whole = np.full((len(values), len(self.domain)), np.nan, values.dtype)
+            whole[:, self.domain] = values
             values = whole
-        return self.fields.to_file_grid(values if self._outward is None else self._outward(values))
+        known = known & self._file_domain
+        if self._outward is not None:
+            values = self._spread(values, self._outward(values, least=1e-6), known)
+        return self.fields.to_file_grid(np.where(known, values, np.nan))
+
+    def _spread(self, values: NDArray, there: NDArray, known: NDArray[np.bool_]) -> NDArray:
+        """What has been interpolated, ``there``, with the nearest of ``values`` where it is missing but ``known``."""
+        present = np.flatnonzero(np.isfinite(values).all(axis=0))
+        left = np.flatnonzero(known & ~np.isfinite(there).all(axis=0))
+        if len(present) and len(left):
+            cell = float(np.sqrt(self.grid.areas.mean()))
+            distance, near = cKDTree(self.grid.xyz[present]).query(self.fields.grid.xyz[left])
+            close = distance <= cell
+            there[:, left[close]] = values[:, present[near[close]]]
+        return there
+
+    @functools.cached_property
+    def _file_domain(self) -> NDArray[np.bool_]:
+        """Points of the file in the inputs' domain."""
+        if self.inputs.domain is None:
+            return np.ones(self.fields.grid.num_points, dtype=bool)
+        return find_domain(self.inputs.domain, self.fields, self.fields.grid, None)
+
+    def _reached(self) -> NDArray[np.bool_]:
+        """Points of the network with half of what they average or interpolate in the file, ``[V]``."""
+        positions = self.fields.positions
+        stored = np.ones(self.fields.grid.num_points) if positions is None else (positions >= 0).astype(np.float64)
+        return (stored if self._inward is None else self._inward.weights @ stored) >= 0.5 - 1e-9
 
     @functools.cached_property
     def _outward(self) -> Regridder | None:

@@ -237,7 +237,7 @@ class SphereMaps(lightning.LightningDataModule):
         if step in self._kept:
             return self._kept[step]
         at = {} if self.dimension is None else {self.dimension: step}
-        raw, target = self.surface.raw(at).astype(np.float32), self._target(step)
+        raw, target = self.surface.raw(at)[0].astype(np.float32), self._target(step)
         # Every worker keeps its own.
         if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) * max(self.num_workers, 1) < _KEPT_BYTES:
             self._kept[step] = raw, target

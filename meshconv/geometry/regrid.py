@@ -25,6 +25,12 @@ class SphereGrid(Protocol):
     def num_points(self) -> int: ...
 
     @property
+    def theta(self) -> Array: ...
+
+    @property
+    def phi(self) -> Array: ...
+
+    @property
     def xyz(self) -> Array: ...
 
     @property
@@ -105,10 +111,11 @@ class Regridder:
         else:
             raise InputError(f"regridding method {method!r} is not known; use 'bilinear', 'nearest' or 'conservative'")
 
-    def __call__(self, values: NDArray) -> NDArray:
+    def __call__(self, values: NDArray, least: float = 0.5) -> NDArray:
         """Regrid ``[..., V_source]`` to float64 ``[..., V_target]``.
 
-        NaN marks what is missing; a target point is missing where more than half of its weight is.
+        NaN marks what is missing; a target point has a value where at least the share ``least`` (above 0) of its weight
+        has one.
         """
         flat = self._flat(values).astype(np.float64)
         present = np.isfinite(flat)
@@ -117,7 +124,7 @@ class Regridder:
         total = self.weights @ np.where(present, flat, 0.0)
         share = self.weights @ present.astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            regridded = np.where(share >= 0.5 - 1e-9, total / share, np.nan)
+            regridded = np.where(share >= least - 1e-9, total / share, np.nan)
         return regridded.T.reshape(*values.shape[:-1], -1)
 
     @functools.cached_property

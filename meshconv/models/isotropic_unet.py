@@ -59,6 +59,11 @@ class IsotropicUNet(nn.Module):
         self.body = SphereUNet(scalars, num_classes, channels, 0, rings, cutoff, width, layers, dropout)
         self.out_type = self.body.out_type
 
+    @property
+    def num_levels(self) -> int:
+        """Levels of the hierarchies that it works on."""
+        return self.body.num_levels
+
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         self.in_type.check(x)

@@ -74,10 +74,15 @@ class UNet(nn.Module):
         self.summarise = Summarise(types[-1], *size) if context else None
         self.inform = nn.ModuleList(Inform(t, *size) for t in types) if context else None
 
+    @property
+    def num_levels(self) -> int:
+        """Levels of the hierarchies that it works on."""
+        return len(self.down)
+
     def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Fields ``[..., V, seen.dim]`` for fields ``[..., V, given.dim]`` on the finest level: learnt and given."""
-        if len(surface.levels) != len(self.down):
-            raise ValueError(f"the network has {len(self.down)} levels, the hierarchy {len(surface.levels)}")
+        if len(surface.levels) != self.num_levels:
+            raise ValueError(f"the network has {self.num_levels} levels, the hierarchy {len(surface.levels)}")
         given = x
         x = self.stem(x, surface.levels[0])
         skips = []

@@ -15,7 +15,6 @@ from meshconv import models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.io.atomic import atomic_write
-from meshconv.models.unet import UNet
 
 
 class Task(lightning.LightningModule):
@@ -64,9 +63,9 @@ class Task(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Before any training: the hierarchy that the data prepare has to be the network's."""
         levels = getattr(getattr(self.trainer, "datamodule", None), "num_levels", None)
-        if isinstance(self.network, UNet) and levels not in (None, len(self.network.down)):
+        if levels is not None and getattr(self.network, "num_levels", levels) != levels:
             raise InputError(
-                f"the network has {len(self.network.down)} levels, the data {levels}; give options.channels an entry "
+                f"the network has {self.network.num_levels} levels, the data {levels}; give options.channels an entry "
                 "for each of them"
             )
 

@@ -128,8 +128,8 @@ def _predict_maps(
             continue
         x, source = load_inputs(paths[0], spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
-        levels = len(getattr(task.network, "down", [None]))
+        surface = sphere.hierarchy(getattr(task.network, "num_levels", 1)).to(torch.float32)
         with torch.no_grad():
-            scores = task.network(x, sphere.hierarchy(levels).to(torch.float32))
+            scores = task.network(x, surface)
         write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
     return written

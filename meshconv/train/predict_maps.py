@@ -145,10 +145,10 @@ class _StepPredictor:
         self.inputs.check_units(fields)
         self.empty = 0
         self.surface = MapSurface(self.inputs, fields, cache)
-        self.hierarchy = self.surface.hierarchy(len(getattr(task.network, "down", [None])))
+        self.hierarchy = self.surface.hierarchy(getattr(task.network, "num_levels", 1))
 
     def __call__(self, at: dict[str, int]) -> NDArray[np.float32]:
-        raw = self.surface.raw(at)
+        raw, known = self.surface.raw(at)
         x, present = self.inputs.normalise(raw)
         self.empty += not present.any()
         if not any(at.values()):
@@ -157,7 +157,7 @@ class _StepPredictor:
         with torch.no_grad():
             scores = self.task.network(torch.from_numpy(x)[None], self.hierarchy)[0]
         probability = np.where(present, scores.softmax(-1).T.numpy(), np.nan)
-        return self.surface.to_file(probability).astype(np.float32)
+        return self.surface.to_file(probability, known).astype(np.float32)
 
     def report(self, steps: int) -> None:
         """Say how many steps were missing; an :class:`InputError` if all were."""
