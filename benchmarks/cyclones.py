@@ -2,9 +2,11 @@
 
     python benchmarks/cyclones.py ersst_ibtracs_hp32_nested.npz --out cyclones.jsonl
     python benchmarks/cyclones.py ersst_ibtracs_hp32_nested.npz --out cyclones.jsonl --print
+    python benchmarks/cyclones.py ersst_ibtracs_hp32_nested.npz --smoothing   # what widths are chosen with
 
 The file holds ``sst_degC [months, 12288]`` (NaN on land), ``tc_mask4deg [months, 12288]`` and ``time`` ("2010-01", ...)
 on nested HEALPix nside 32. Score: IoU of the cyclones' pixels over the ocean, all test months together.
+``--smoothing`` scores smoothed climatologies of the training years, each year by what the other years say.
 ``--validation`` trains on 2010-2015 and scores 2016-2017 at several thresholds: what options and thresholds are chosen
 with. Inputs "sst" are temperature, its anomaly, ocean, season and place. With "sst+past" networks learn a correction to
 the log-odds of the smoothed climatology (how often the other training years had a cyclone there in that month), from
@@ -38,8 +40,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2},
 }
 INPUTS = ("sst+past", "sst")
-SMOOTH_DEG = 3.0
-THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35)
+SMOOTHING = (7.0, 1.75, 0.75)  # degrees along the latitude and across it, weight of the months before and after
+WIDTHS, BESIDE = ((3, 3), (4, 2), (5, 1.75), (6, 2), (7, 1.75), (7, 2.5), (9, 1.75)), (0.0, 0.5, 0.75, 1.0)  # compared
+THRESHOLDS = (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3)
 
 
 class Correction(nn.Module):
@@ -65,24 +68,34 @@ class Months(NamedTuple):
     ocean: Tensor
 
 
-def nearby(xyz: np.ndarray, ocean: np.ndarray, width_deg: float) -> csr_array:
-    """Gaussian weights of the ocean's points around each point, rows sum to 1."""
-    tree, width = cKDTree(xyz), np.radians(width_deg)
-    near = csr_array(tree.sparse_distance_matrix(tree, 3 * width, output_type="coo_matrix"))
-    near.setdiag(0)  # kept as explicit zeros: the point itself
-    near.data = np.exp(-0.5 * (near.data / width) ** 2)
-    near = near * ocean
-    total = np.asarray(near.sum(axis=1)).ravel()
-    return csr_array(near / np.where(total > 0, total, 1)[:, None])
+def nearby(ocean: np.ndarray, along_deg: float, across_deg: float) -> csr_array:
+    """Gaussian weights of the ocean's points around each point, rows sum to 1: storms move along the latitudes."""
+    sphere = HealpixSphere.from_pixel_count(len(ocean))
+    tree = cKDTree(sphere.xyz)
+    reach = 2 * np.sin(np.radians(3 * max(along_deg, across_deg)) / 2)
+    pairs = tree.query_pairs(reach, output_type="ndarray")
+    i, j = np.concatenate([pairs, pairs[:, ::-1], np.arange(len(ocean))[:, None].repeat(2, axis=1)]).T
+    lat, lon = 90 - np.degrees(sphere.theta), np.degrees(sphere.phi)
+    east = ((lon[j] - lon[i] + 180) % 360 - 180) * np.cos(np.radians((lat[i] + lat[j]) / 2))
+    weight = np.exp(-0.5 * ((east / along_deg) ** 2 + ((lat[j] - lat[i]) / across_deg) ** 2)) * ocean[j]
+    total = np.bincount(i, weight)
+    return csr_array((weight / np.where(total > 0, total, 1)[i], (i, j)), shape=(len(ocean), len(ocean)))
 
 
-def frequency(storms: np.ndarray, month: np.ndarray, years: np.ndarray, near: csr_array | None) -> np.ndarray:
-    """Share of the months chosen by ``years`` that had a cyclone, ``[12, V]``; smoothed over places and months."""
-    often = np.stack([storms[years & (month == k)].mean(axis=0) for k in range(1, 13)])
-    if near is None:
-        return often
-    often = (near @ often.T).T
-    return (often + (np.roll(often, 1, axis=0) + np.roll(often, -1, axis=0)) / 2) / 2
+class Climatology:
+    """Share of the months of some years that had a cyclone, ``[12, V]``, raw or smoothed over places and months."""
+
+    def __init__(self, storms: np.ndarray, month: np.ndarray, ocean: np.ndarray, smoothing: tuple[float, float, float]):
+        self.month, self.beside = month, smoothing[2]
+        self.storms, self.smooth = storms, (nearby(ocean, *smoothing[:2]) @ storms.T.astype(float)).T
+
+    def raw(self, years: np.ndarray) -> np.ndarray:
+        return np.stack([self.storms[years & (self.month == k)].mean(axis=0) for k in range(1, 13)])
+
+    def smoothed(self, years: np.ndarray) -> np.ndarray:
+        often = np.stack([self.smooth[years & (self.month == k)].mean(axis=0) for k in range(1, 13)])
+        beside = np.roll(often, 1, axis=0) + np.roll(often, -1, axis=0)
+        return (often + self.beside * beside) / (1 + 2 * self.beside)
 
 
 def read(path: Path, first_test_year: int, inputs: str) -> Months:
@@ -101,14 +114,14 @@ def read(path: Path, first_test_year: int, inputs: str) -> Months:
         fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
         fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
     else:
-        storms, near = data["tc_mask4deg"], nearby(HealpixSphere.from_pixel_count(len(ocean)).xyz, ocean, SMOOTH_DEG)
+        past_storms = Climatology(data["tc_mask4deg"], month, ocean, SMOOTHING)
         nearby_months = np.empty((3, *sst.shape))
         before = np.empty(sst.shape)
         for y in np.unique(year):  # without the year itself
             others, at = past & (year != y), month[year == y] - 1
-            often = frequency(storms, month, others, None)
+            often = past_storms.raw(others)
             nearby_months[:, year == y] = [often[(at + k) % 12] for k in (-1, 0, 1)]
-            before[year == y] = frequency(storms, month, others, near)[at]
+            before[year == y] = past_storms.smoothed(others)[at]
         fields += [*nearby_months, np.log((before + 0.01) / (1.01 - before))]
     x = torch.from_numpy(np.where(ocean, np.stack(fields), 0.0)).float().movedim(0, -1)
     return Months(x, torch.from_numpy(data["tc_mask4deg"]), year, month, torch.from_numpy(ocean))
@@ -144,12 +157,21 @@ def run(
     return storm, {"seconds": seconds, "weights": count_weights(network)}
 
 
-def climatology(data: Months, past: np.ndarray, scored: np.ndarray, smooth: bool) -> dict:
-    """How often the training years had a cyclone there in that month."""
-    xyz, ocean = HealpixSphere.from_pixel_count(len(data.ocean)).xyz, data.ocean.numpy()
-    near = nearby(xyz, ocean, SMOOTH_DEG) if smooth else None
-    chance = torch.from_numpy(frequency(data.storms.numpy(), data.month, past, near)[data.month[scored] - 1])
-    return scores(chance, data, scored)
+def compare_smoothing(data: Months, first_test_year: int) -> None:
+    """Best IoU, and its threshold, of the training years, each by the climatology of the others."""
+    storms, ocean, past = data.storms.numpy(), data.ocean.numpy(), data.year < first_test_year
+    print("| along, across (degrees) | " + " | ".join(f"months beside: {w:g}" for w in BESIDE) + " |")
+    print("| --- " * (len(BESIDE) + 1) + "|")
+    for along, across in WIDTHS:
+        cells = []
+        for beside in BESIDE:
+            often = Climatology(storms, data.month, ocean, (along, across, beside))
+            parts = [often.smoothed(past & (data.year != y))[data.month[data.year == y] - 1]
+                     for y in np.unique(data.year[past])]  # fmt: skip
+            iou = scores(torch.from_numpy(np.concatenate(parts)), data, past)["iou"]
+            best = max(iou, key=lambda t: iou[t])
+            cells.append(f"{iou[best]:.4f} at {best}")
+        print(f"| {along:g}, {across:g} | {' | '.join(cells)} |", flush=True)
 
 
 def table(results: Results, threshold: str) -> None:
@@ -168,7 +190,8 @@ def table(results: Results, threshold: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+    parser.add_argument("--out", type=Path, help="file of results, one line of JSON each")
+    parser.add_argument("--smoothing", action="store_true", help="compare smoothed climatologies of the training years")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=INPUTS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
@@ -177,22 +200,29 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=5e-2)
     parser.add_argument("--noise", type=float, default=0.1)
-    parser.add_argument("--threshold", default="0.25", help="of the table; chosen with --validation")
+    parser.add_argument("--threshold", default="0.24", help="of the table; chosen with --smoothing")
     parser.add_argument("--validation", action="store_true", help="train on 2010-2015, score 2016-2017")
     parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
     given = parser.parse_args()
+    if given.smoothing:
+        compare_smoothing(read(given.data, 2018, "sst"), 2018)
+        return
+    if given.out is None:
+        parser.error("--out is required")
     results = Results(given.out)
     if given.print:
         table(results, given.threshold)
         return
     split, first, last = ("val", 2016, 2017) if given.validation else ("test", 2018, 2020)
     maps = {inputs: read(given.data, first, inputs) for inputs in given.inputs}
-    year = maps[given.inputs[0]].year
+    any_maps = maps[given.inputs[0]]
+    year, month = any_maps.year, any_maps.month
     past, scored = year < first, (year >= first) & (year <= last)
-    for name, smooth in (("climatology", False), ("climatology, smoothed", True)):
+    often = Climatology(any_maps.storms.numpy(), month, any_maps.ocean.numpy(), SMOOTHING)
+    for name, chance in (("climatology", often.raw), ("climatology, smoothed", often.smoothed)):
         if not results.has(method=name, split=split):
-            found = climatology(maps[given.inputs[0]], past, scored, smooth)
+            found = scores(torch.from_numpy(chance(past)[month[scored] - 1]), any_maps, scored)
             results.add({"method": name, "split": split} | found)
     together: dict[tuple[str, str], list[Tensor]] = defaultdict(list)  # probabilities of this call's networks
     for seed, inputs, method in itertools.product(given.seeds, given.inputs, given.only):

@@ -161,3 +161,28 @@ def test_without_coastlines(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "cartopy", None)
     monkeypatch.setitem(sys.modules, "cartopy.io", None)
     assert module.coastlines() == () and not caplog.text
+
+
+def test_a_region_is_drawn_from_its_middle(tmp_path):
+    lat, lon = np.arange(-40, -9, 1.0), np.arange(160, 221, 1.0)  # across the date line
+    label = np.tile((lon > 190).astype(float), (len(lat), 1))
+    flags = {"flag_values": np.array([0, 1], np.int16), "flag_meanings": " ".join(NAMES)}
+    xr.Dataset({"label": (("lat", "lon"), label, flags)}, {"lat": lat, "lon": lon}).to_netcdf(tmp_path / "a.nc")
+    image = imread(write_maps(tmp_path / "a.nc")[0])[..., :3]
+    half = image[: int(0.78 * image.shape[0]), : int(0.42 * image.shape[1])]  # without legend and overview
+    west, east = (np.abs(half - np.array(to_rgb(c))).max(axis=-1) < 0.02 for c in zone_colors(NAMES))
+    assert min(west.mean(), east.mean()) > 0.06  # of the sphere itself the region is a twenty-fifth
+    assert np.nonzero(west)[1].max() <= np.nonzero(east)[1].min() + 2
+    np.testing.assert_allclose(west.sum(), east.sum(), rtol=0.05)
+
+
+def test_parallels_and_meridians_of_a_region_have_names():
+    grid = LatLonGrid(np.arange(20, 60, 2.0), np.arange(-30, 31, 2.0))
+    ax = Figure().add_subplot()
+    view = {"projection": "orthographic", "center": (40.0, 0.0), "reach": 25.0, "columns": 100}
+    image = draw_field(ax, grid, np.arange(grid.num_points), **view)
+    assert {t.get_text() for t in ax.texts} >= {"30°N", "40°N", "0°"}
+    for text in ax.texts:  # on the frame, where the line of that name meets it
+        x, y = np.array(text.get_position()) / np.sin(np.radians(25))
+        assert min(x, y) == pytest.approx(-1, abs=0.03) and max(np.abs([x, y])) <= 1
+    np.testing.assert_allclose(image.get_extent(), np.sin(np.radians(25)) * np.array([-1, 1, -1, 1]))

@@ -87,7 +87,7 @@ class MapInputs:
     def raw(
         self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Fields in their own units ``[V, in_type.dim]``, NaN where missing; points of the file that have all of them."""
+        """Fields in their own units ``[V, in_type.dim]``, NaN where missing; and the points of the file with all."""
         columns, vectors = [], []
         known = np.ones(fields.grid.num_points, dtype=bool)
         for entry in self.scalars:

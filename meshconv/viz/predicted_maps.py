@@ -1,8 +1,9 @@
-"""Pictures of predicted classes: the whole sphere and both hemispheres."""
+"""Pictures of predicted classes: the whole sphere and both hemispheres, or the region that a file covers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,15 +14,15 @@ from meshconv.errors import InputError
 from meshconv.io.atomic import atomic_write
 from meshconv.io.sphere_fields import SphereFields, open_fields
 from meshconv.viz.coastlines import coastlines
-from meshconv.viz.sphere import draw_field, zone_colors
+from meshconv.viz.sphere import draw_field, view, zone_colors
 
-# Mollweide shows areas; the poles, where it squeezes shapes, are the middles of the hemispheres.
-_VIEWS = (("orthographic", (90.0, 0.0)), ("orthographic", (-90.0, 0.0)))
+_REGION_DEG = 60.0  # what lies within so many degrees of its centre is drawn as a region
 
 
 def write_maps(path: Path, steps: list[int] | None = None, probability: str | None = None) -> list[Path]:
     """Draw what ``meshconv predict`` wrote: a PNG beside it for each step, with a legend of the classes.
 
+    Of a region alone, what lies within 60 degrees of its centre, there is a map of it, and where it is on the sphere.
     Grey is missing; coastlines are drawn where cartopy is installed.
 
     Parameters
@@ -89,27 +90,44 @@ def _time(fields: SphereFields, dimension: str | None, step: int) -> str:
 def _draw(
     target: Path, fields: SphereFields, values: NDArray, title: str, names: list[str] | None, unit: str | None = None
 ) -> Path:
-    figure = Figure(figsize=(9, 9.2), dpi=110, layout="compressed")
-    grid = figure.add_gridspec(2, 2, height_ratios=[1, 1])
-    coast = coastlines()
+    region, coast = _region(fields), coastlines()
+    figure = Figure(figsize=(9, 9.2) if region is None else (11, 5.2), dpi=110, layout="compressed")
 
-    def panel(place: SubplotSpec, projection: str, center: tuple[float, float], first: bool) -> None:
+    def panel(place: SubplotSpec, first: bool, center: tuple[float, float] | None = None, reach: float = 90.0) -> None:
         ax = figure.add_subplot(place)
+        options: dict[str, Any] = {"coast": coast}
+        if center is not None:
+            options |= {"projection": "orthographic", "center": center, "reach": reach}
         if names is None:
-            draw_field(
-                ax, fields.grid, values, projection=projection, center=center, cmap="cividis", limits=(0, 1),  # type: ignore[arg-type]
-                unit=unit if first else None, coast=coast,
-            )  # fmt: skip
+            options |= {"cmap": "cividis", "limits": (0, 1), "unit": unit if first else None}
         else:
-            draw_field(
-                ax, fields.grid, values, projection=projection, center=center, kind="categorical",  # type: ignore[arg-type]
-                colors=zone_colors(names), names=names if first else None, legend_missing=True, coast=coast,
-            )  # fmt: skip
+            options |= {"kind": "categorical", "colors": zone_colors(names), "legend_missing": True}
+            options |= {"names": names if first else None}
+        draw_field(ax, fields.grid, values, **options)
 
     figure.suptitle(title, fontsize=10)
-    panel(grid[0, :], "mollweide", (0.0, 0.0), True)
-    for k, (projection, center) in enumerate(_VIEWS):
-        panel(grid[1, k], projection, center, False)
+    if region is None:
+        grid = figure.add_gridspec(2, 2)
+        panel(grid[0, :], True)
+        # Mollweide shows areas; the poles, where it squeezes shapes, are the middles of the hemispheres.
+        panel(grid[1, 0], False, (90.0, 0.0))
+        panel(grid[1, 1], False, (-90.0, 0.0))
+    else:
+        grid = figure.add_gridspec(1, 2, width_ratios=[0.9, 1.1])
+        panel(grid[0, 0], True, *region)
+        panel(grid[0, 1], False)
     with atomic_write(target) as part:
         figure.savefig(part, format="png")
     return target
+
+
+def _region(fields: SphereFields) -> tuple[tuple[float, float], float] | None:
+    """Centre (latitude, longitude) and reach, degrees, of what the file covers; None for more than a region."""
+    xyz = fields.grid.xyz if fields.positions is None else fields.grid.xyz[fields.positions >= 0]
+    x, y, z = xyz.mean(axis=0)
+    center = float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
+    east, north, depth = (xyz @ view(center).T).T
+    if depth.min() < np.cos(np.radians(_REGION_DEG)):
+        return None
+    half = float(np.maximum(np.abs(east), np.abs(north)).max())
+    return center, 1.05 * max(float(np.degrees(np.arcsin(half))), 1.0)

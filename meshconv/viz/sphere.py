@@ -22,7 +22,7 @@ from meshconv.geometry.healpix import HealpixSphere
 from meshconv.geometry.regrid import SphereGrid
 from meshconv.viz.coastlines import Line
 
-__all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_field", "draw_healpix", "zone_colors"]
+__all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_field", "draw_healpix", "view", "zone_colors"]
 
 #: Customary colours of the two-letter Koeppen-Geiger zones: after Peel et al. 2007, made darker or
 #: lighter where two of them would be hard to tell apart.
@@ -96,22 +96,24 @@ def _unit(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
-def _view(center: tuple[float, float]) -> np.ndarray:
-    """Rows: east, north and outward at the centre (latitude, longitude in degrees)."""
+def view(center: tuple[float, float]) -> np.ndarray:
+    """Rows: east, north and outward at a point (latitude, longitude in degrees), ``[3, 3]``."""
     lat, lon = np.deg2rad(center)
     outward = _unit(lat, lon)
     east = np.array([-np.sin(lon), np.cos(lon), 0.0])
     return np.stack([east, np.cross(outward, east), outward])
 
 
-def _orthographic(columns: int, center: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
-    x = (np.arange(columns) + 0.5) / columns * 2 - 1
+def _orthographic(
+    columns: int, center: tuple[float, float], half: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+    x = half * ((np.arange(columns) + 0.5) / columns * 2 - 1)
     x, y = np.meshgrid(x, -x)
     inside = x**2 + y**2 < 1
     depth = np.sqrt(np.maximum(1 - x**2 - y**2, 0))
-    points = np.stack([x, y, depth], axis=-1) @ _view(center)
+    points = np.stack([x, y, depth], axis=-1) @ view(center)
     lat = np.arctan2(points[..., 2], np.hypot(points[..., 0], points[..., 1]))
-    return lat, np.arctan2(points[..., 1], points[..., 0]), inside, (-1, 1, -1, 1)
+    return lat, np.arctan2(points[..., 1], points[..., 0]), inside, (-half, half, -half, half)
 
 
 def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
@@ -122,12 +124,39 @@ def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
         if projection == "mollweide":
             x, y = _mollweide_forward(lat, lon)
         else:
-            x, y, depth = (_unit(lat, lon) @ _view(center).T).T
+            x, y, depth = (_unit(lat, lon) @ view(center).T).T
             x = np.where(depth > 0, x, np.nan)
         ax.plot(x, y, color=_GRID, linewidth=0.35, alpha=0.55)
     turn = np.linspace(0, 2 * np.pi, 361)
     half_width = 2.0 if projection == "mollweide" else 1.0
     ax.plot(half_width * np.cos(turn), np.sin(turn), color=_GRID, linewidth=0.8)
+
+
+def _local_graticule(ax: Axes, center: tuple[float, float], reach: float) -> None:
+    """Parallels and meridians of a part of a hemisphere, named inside its frame at the left and at the bottom."""
+    half = np.sin(np.deg2rad(reach))
+
+    def step(width: float) -> int:
+        return next((s for s in (1, 2, 5, 10, 15, 30) if 2 * width / s <= 5), 45)
+
+    span = np.linspace(-1, 1, 1441)
+    across = step(reach)
+    along = step(min(reach / max(np.cos(np.deg2rad(center[0])), 0.1), 180))
+    lines = [(np.full(1441, float(p)), 180 * span, 0) for p in range(-90 + across, 90, across)]
+    lines += [(90 * span, np.full(1441, float(m)), 1) for m in range(-180, 180, along)]
+    for lat, lon, axis in lines:
+        x, y, depth = (_unit(np.deg2rad(lat), np.deg2rad(lon)) @ view(center).T).T
+        seen = (depth > 0) & (np.maximum(np.abs(x), np.abs(y)) < half)
+        ax.plot(np.where(seen, x, np.nan), np.where(seen, y, np.nan), color=_GRID, linewidth=0.35, alpha=0.55)
+        edge = (x, y)[axis]
+        first = int(np.argmin(np.where(seen, edge, np.inf)))
+        if seen[first] and edge[first] < -0.97 * half:
+            value, sides = ((lat[0], "SN"), (lon[0], "WE"))[axis]
+            name = f"{abs(value):g}\N{DEGREE SIGN}{sides[int(value > 0)] if value else ''}"
+            place = {"ha": "left", "va": "center"} if axis == 0 else {"ha": "center", "va": "bottom"}
+            box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
+            ax.text(x[first], y[first], name, fontsize=7, color="#333333", bbox=box, **place)  # type: ignore[arg-type]
+    ax.plot(half * np.array([-1, 1, 1, -1, -1]), half * np.array([-1, -1, 1, 1, -1]), color=_GRID, linewidth=0.8)
 
 
 def _coast(ax: Axes, lines: Sequence[Line], projection: str, center: tuple[float, float]) -> None:
@@ -138,7 +167,7 @@ def _coast(ax: Axes, lines: Sequence[Line], projection: str, center: tuple[float
             x, y = _mollweide_forward(lat, lon)
             x[1:][np.abs(np.diff(lon)) > np.pi] = np.nan  # from one edge of the map to the other
         else:
-            x, y, depth = (_unit(lat, lon) @ _view(center).T).T
+            x, y, depth = (_unit(lat, lon) @ view(center).T).T
             x = np.where(depth > 0, x, np.nan)
         ax.plot(x, y, color="#333333", linewidth=0.5)
 
@@ -211,6 +240,7 @@ def draw_field(
     projection: Literal["mollweide", "orthographic"] = "mollweide",
     kind: Literal["continuous", "categorical"] = "continuous",
     center: tuple[float, float] = (0.0, 0.0),
+    reach: float = 90.0,
     colors: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     cmap: str = "viridis",
@@ -238,6 +268,9 @@ def draw_field(
         How numbers become colours.
     center : (float, float)
         Latitude and longitude in degrees; Mollweide uses the longitude alone.
+    reach : float
+        Degrees from the centre of an orthographic map to its edges; below 90 it is a square with named parallels and
+        meridians.
     colors : sequence of str, optional
         A colour per category, needed for ``categorical``.
     names : sequence of str, optional
@@ -271,7 +304,7 @@ def draw_field(
         lat, lon, inside, extent = _mollweide(columns)
         lon = lon + np.deg2rad(center[1])
     else:
-        lat, lon, inside, extent = _orthographic(columns, center)
+        lat, lon, inside, extent = _orthographic(columns, center, float(np.sin(np.deg2rad(reach))))
     pixel = np.full(inside.shape, -1)
     pixel[inside] = grid.locate(_unit(lat, lon)[inside])
 
@@ -308,8 +341,11 @@ def draw_field(
     ax.set_aspect("equal")
     image = ax.imshow(picture, extent=extent, interpolation="antialiased")
     _coast(ax, coast, projection, center)
-    _graticule(ax, projection, center if projection == "orthographic" else (0.0, 0.0))
-    ax.set(xlim=(extent[0] * 1.01, extent[1] * 1.01), ylim=(-1.02, 1.02))
+    if projection == "orthographic" and reach < 90:
+        _local_graticule(ax, center, reach)
+    else:
+        _graticule(ax, projection, center if projection == "orthographic" else (0.0, 0.0))
+    ax.set(xlim=(extent[0] * 1.01, extent[1] * 1.01), ylim=(extent[2] * 1.02, extent[3] * 1.02))
     if kind == "continuous" and unit is not None:
         bar = cast(Figure, ax.get_figure(root=True)).colorbar(
             ScalarMappable(norm, scale),
