@@ -9,9 +9,9 @@ on nested HEALPix nside 32. Score: IoU of the cyclones' pixels over the ocean, a
 ``--smoothing`` scores smoothed climatologies of the training years, each year by what the other years say.
 ``--validation`` trains on 2010-2015 and scores 2016-2017 at several thresholds: what options and thresholds are chosen
 with. Inputs "sst" are temperature, its anomaly, ocean, season and place. With "sst+past" networks learn a correction to
-the log-odds of the smoothed climatology (how often the other training years had a cyclone there in that month), from
-those, temperature, anomaly and ocean; without place and season, which the climatology implies. "together" are the mean
-probabilities of the networks of all seeds of one call.
+the log-odds of the smoothed climatology (how often other training years had a cyclone there in that month), from those,
+the raw one of three months, temperature, anomaly and ocean; each time they see a training month, with other years of
+the past. "together" are the mean probabilities of the networks of all seeds of one call.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "PixelwiseNetwork": {"width": 64},
     "IsotropicUNet": {"channels": [24, 36, 48], "width": 64, "dropout": 0.2},
     "PlanarUNet": {"channels": [16, 20, 28], "width": 64, "dropout": 0.2},
-    "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2},
+    "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2, "north": True},
 }
 INPUTS = ("sst+past", "sst")
 SMOOTHING = (7.0, 1.75, 0.75)  # degrees along the latitude and across it, weight of the months before and after
 WIDTHS, BESIDE = ((3, 3), (4, 2), (5, 1.75), (6, 2), (7, 1.75), (7, 2.5), (9, 1.75)), (0.0, 0.5, 0.75, 1.0)  # compared
-THRESHOLDS = (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3)
+THRESHOLDS = (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32, 0.34)
 
 
 class Correction(nn.Module):
@@ -56,16 +56,6 @@ class Correction(nn.Module):
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         return self.network(x, surface) + nn.functional.pad(x[..., -1:], (1, 0))
-
-
-class Months(NamedTuple):
-    """Features ``[months, V, dim]``, cyclones bool ``[months, V]``, year and month ``[months]``, ocean bool ``[V]``."""
-
-    x: Tensor
-    storms: Tensor
-    year: np.ndarray
-    month: np.ndarray
-    ocean: Tensor
 
 
 def nearby(ocean: np.ndarray, along_deg: float, across_deg: float) -> csr_array:
@@ -98,8 +88,29 @@ class Climatology:
         return (often + self.beside * beside) / (1 + 2 * self.beside)
 
 
-def read(path: Path, first_test_year: int, inputs: str) -> Months:
-    """Features as the head of this file has them; means and deviations are those of the training years."""
+class Months(NamedTuple):
+    """Fields ``[months, V, n]``, cyclones bool ``[months, V]``, year and month ``[months]``, ocean bool ``[V]``."""
+
+    fields: Tensor
+    storms: Tensor
+    year: np.ndarray
+    month: np.ndarray
+    ocean: Tensor
+    often: Climatology
+
+    def seen(self, row: int, inputs: str, years: np.ndarray) -> Tensor:
+        """What networks see of a month ``[V, dim]``, with the climatology of the months ``years``."""
+        if inputs == "sst":
+            return self.fields[row]
+        at, raw = self.month[row] - 1, self.often.raw(years)
+        chance = self.often.smoothed(years)[at]
+        past = [raw[at - 1], raw[at], raw[(at + 1) % 12], np.log((chance + 0.01) / (1.01 - chance))]
+        past_fields = torch.from_numpy(np.where(self.ocean, np.stack(past), 0.0)).float().T
+        return torch.cat([self.fields[row, :, :3], past_fields], dim=-1)
+
+
+def read(path: Path, first_test_year: int) -> Months:
+    """Temperature, anomaly, ocean, season and place; means and deviations are those of the training years."""
     data = np.load(path, allow_pickle=True)
     year, month = np.array([[int(part) for part in str(t).split("-")[:2]] for t in data["time"]]).T
     sst, ocean = data["sst_degC"].astype(np.float64), np.isfinite(data["sst_degC"]).all(axis=0)
@@ -108,23 +119,13 @@ def read(path: Path, first_test_year: int, inputs: str) -> Months:
     anomaly = sst - normal[month - 1]
     wet = sst[past][:, ocean]
     fields = [(sst - wet.mean()) / wet.std(), anomaly / anomaly[past][:, ocean].std()]
+    angle = 2 * np.pi * (month - 0.5) / 12
     fields += [np.broadcast_to(ocean, sst.shape)]
-    if inputs == "sst":
-        angle = 2 * np.pi * (month - 0.5) / 12
-        fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
-        fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
-    else:
-        past_storms = Climatology(data["tc_mask4deg"], month, ocean, SMOOTHING)
-        nearby_months = np.empty((3, *sst.shape))
-        before = np.empty(sst.shape)
-        for y in np.unique(year):  # without the year itself
-            others, at = past & (year != y), month[year == y] - 1
-            often = past_storms.raw(others)
-            nearby_months[:, year == y] = [often[(at + k) % 12] for k in (-1, 0, 1)]
-            before[year == y] = past_storms.smoothed(others)[at]
-        fields += [*nearby_months, np.log((before + 0.01) / (1.01 - before))]
-    x = torch.from_numpy(np.where(ocean, np.stack(fields), 0.0)).float().movedim(0, -1)
-    return Months(x, torch.from_numpy(data["tc_mask4deg"]), year, month, torch.from_numpy(ocean))
+    fields += [np.broadcast_to(f(angle)[:, None], sst.shape) for f in (np.cos, np.sin)]
+    fields += [np.broadcast_to(c, sst.shape) for c in HealpixSphere.from_pixel_count(sst.shape[1]).xyz.T]
+    x, storms = torch.from_numpy(np.where(ocean, np.stack(fields), 0.0)).float().movedim(0, -1), data["tc_mask4deg"]
+    often = Climatology(storms, month, ocean, SMOOTHING)
+    return Months(x, torch.from_numpy(storms), year, month, torch.from_numpy(ocean), often)
 
 
 def scores(chance: Tensor, data: Months, scored: np.ndarray) -> dict[str, dict[str, float]]:
@@ -134,26 +135,39 @@ def scores(chance: Tensor, data: Months, scored: np.ndarray) -> dict[str, dict[s
     return {"iou": {t: float((f & true).sum() / (f | true).sum()) for t, f in found.items()}}
 
 
+def others(data: Months, past: np.ndarray, row: int, drop: int, drawn: np.random.Generator) -> np.ndarray:
+    """Months of the past years, bool, without the year of ``row`` and up to ``drop`` others."""
+    years = np.unique(data.year[past & (data.year != data.year[row])])
+    return np.isin(data.year, drawn.choice(years, len(years) - drawn.integers(drop + 1), replace=False))
+
+
 def run(
     method: str, options: dict, inputs: str, data: Months, past: np.ndarray, scored: np.ndarray, given: Any, seed: int
 ) -> tuple[Tensor, dict]:
-    """One training on the months ``past``: probabilities in the months ``scored`` ``[months, V]``, and what it took."""
+    """One training on the months ``past``: probabilities in the months ``scored`` ``[months, V]``, and what it took.
+
+    A training month is seen with the climatology of the other years, without up to ``given.drop`` of them.
+    """
     torch.manual_seed(seed)
+    drawn = np.random.default_rng(seed)
     levels = len(options.get("channels", [1]))
-    surface = HealpixSphere.from_pixel_count(data.x.shape[1]).hierarchy(levels).to(torch.float32)
-    network = NETWORKS[method](f"{data.x.shape[-1]}x0", 2, **options)
+    surface = HealpixSphere.from_pixel_count(len(data.ocean)).hierarchy(levels).to(torch.float32)
+    in_type = f"{data.seen(0, inputs, past).shape[-1]}x0"
+    network = NETWORKS[method](in_type, 2, **options)
     network = Correction(network) if inputs == "sst+past" else network
     rows = torch.from_numpy(np.flatnonzero(past))
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         while True:
             for some in rows[torch.randperm(len(rows))].split(given.batch):
-                yield data.x[some], data.storms[some].long(), data.ocean.expand(len(some), -1)
+                known = ((row, others(data, past, row, given.drop, drawn)) for row in some.tolist())
+                x = torch.stack([data.seen(row, inputs, years) for row, years in known])
+                yield x, data.storms[some].long(), data.ocean.expand(len(some), -1)
 
     seconds = train(network, surface, batches, nn.CrossEntropyLoss(), given.steps, given.rate, given.decay, given.noise)
     with torch.no_grad():
-        parts = data.x[torch.from_numpy(scored)].split(4)
-        storm = torch.cat([network(x, surface).softmax(-1)[..., 1] for x in parts])
+        months = (data.seen(row, inputs, past)[None] for row in np.flatnonzero(scored))
+        storm = torch.cat([network(x, surface).softmax(-1)[..., 1] for x in months])
     return storm, {"seconds": seconds, "weights": count_weights(network)}
 
 
@@ -200,13 +214,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=5e-2)
     parser.add_argument("--noise", type=float, default=0.1)
+    parser.add_argument("--drop", type=int, default=2, help="years at most that a climatology lacks in training")
     parser.add_argument("--threshold", default="0.24", help="of the table; chosen with --smoothing")
     parser.add_argument("--validation", action="store_true", help="train on 2010-2015, score 2016-2017")
     parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
     given = parser.parse_args()
     if given.smoothing:
-        compare_smoothing(read(given.data, 2018, "sst"), 2018)
+        compare_smoothing(read(given.data, 2018), 2018)
         return
     if given.out is None:
         parser.error("--out is required")
@@ -215,28 +230,25 @@ def main() -> None:
         table(results, given.threshold)
         return
     split, first, last = ("val", 2016, 2017) if given.validation else ("test", 2018, 2020)
-    maps = {inputs: read(given.data, first, inputs) for inputs in given.inputs}
-    any_maps = maps[given.inputs[0]]
-    year, month = any_maps.year, any_maps.month
-    past, scored = year < first, (year >= first) & (year <= last)
-    often = Climatology(any_maps.storms.numpy(), month, any_maps.ocean.numpy(), SMOOTHING)
-    for name, chance in (("climatology", often.raw), ("climatology, smoothed", often.smoothed)):
+    maps = read(given.data, first)
+    past, scored = maps.year < first, (maps.year >= first) & (maps.year <= last)
+    for name, often in (("climatology", maps.often.raw), ("climatology, smoothed", maps.often.smoothed)):
         if not results.has(method=name, split=split):
-            found = scores(torch.from_numpy(chance(past)[month[scored] - 1]), any_maps, scored)
-            results.add({"method": name, "split": split} | found)
+            chance = torch.from_numpy(often(past)[maps.month[scored] - 1])
+            results.add({"method": name, "split": split} | scores(chance, maps, scored))
     together: dict[tuple[str, str], list[Tensor]] = defaultdict(list)  # probabilities of this call's networks
     for seed, inputs, method in itertools.product(given.seeds, given.inputs, given.only):
         options = METHODS[method] | given.options
         key = {"method": method, "inputs": inputs, "seed": seed, "split": split, "options": options}
-        key |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise")}
+        key |= {k: getattr(given, k) for k in ("steps", "batch", "rate", "decay", "noise", "drop")}
         if not results.has(**key):
-            storm, cost = run(method, options, inputs, maps[inputs], past, scored, given, seed)
+            storm, cost = run(method, options, inputs, maps, past, scored, given, seed)
             together[method, inputs].append(storm)
-            results.add(key | scores(storm, maps[inputs], scored) | cost)
+            results.add(key | scores(storm, maps, scored) | cost)
     for (method, inputs), found in together.items():
         if len(found) > 1:
             key = {"method": f"{method}, {len(found)} together", "inputs": inputs, "split": split}
-            results.add(key | scores(torch.stack(found).mean(0), maps[inputs], scored))
+            results.add(key | scores(torch.stack(found).mean(0), maps, scored))
 
 
 if __name__ == "__main__":

@@ -89,9 +89,9 @@ def test_cyclones_are_scored_over_the_ocean():
     from cyclones import Months, scores
 
     true, ocean = torch.tensor([[True] * 4, [True, False, True, True]]), torch.tensor([True, True, True, False])
-    data = Months(torch.zeros(2, 4, 1), true, np.array([2017, 2018]), np.array([1, 1]), ocean)
+    data = Months(torch.zeros(2, 4, 1), true, np.array([2017, 2018]), np.array([1, 1]), ocean, None)
     found = scores(torch.tensor([[0.9, 0.22, 0.1, 0.9]]), data, np.array([False, True]))["iou"]
-    assert found["0.2"] == pytest.approx(1 / 3) and found["0.25"] == pytest.approx(1 / 2)
+    assert found["0.2"] == pytest.approx(1 / 3) and found["0.24"] == pytest.approx(1 / 2)
 
 
 def test_a_correction_starts_at_the_climatology():
@@ -104,12 +104,27 @@ def test_a_correction_starts_at_the_climatology():
         torch.testing.assert_close(chance, torch.sigmoid(x[..., -1]))
 
 
-def test_what_past_years_tell_leaves_the_year_out(tmp_path):
-    """Cyclones of a training year do not reach that year's inputs, those of a test year reach none."""
-    from cyclones import read
+def test_smoothing_keeps_to_the_ocean_and_is_wider_along_the_latitudes():
+    from cyclones import nearby
 
-    rng, months, pixels = np.random.default_rng(0), 36, 192
-    time = np.array([f"{y}-{m:02d}" for y in (2016, 2017, 2018) for m in range(1, 13)], dtype=object)
+    sphere = HealpixSphere(16)
+    ocean = np.abs(np.degrees(sphere.phi) - 90) > 20
+    near = nearby(ocean, 12.0, 4.0)
+    np.testing.assert_allclose(near.sum(axis=1)[ocean], 1)
+    assert not near.toarray()[:, ~ocean].any()
+    here = int(sphere.locate(np.array([[-1.0, 0, 0.02]]))[0])
+    weight, offset = near.toarray()[here], sphere.xyz - sphere.xyz[here]
+    along, across = (np.degrees(np.sqrt(weight @ offset[:, k] ** 2)) for k in (1, 2))
+    assert along == pytest.approx(12, rel=0.1) and across == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize("drop", [0, 1])
+def test_what_past_years_tell_leaves_the_year_out(tmp_path, drop):
+    """Cyclones of a training year do not reach that year's inputs, those of a test year reach none."""
+    from cyclones import others, read
+
+    rng, months, pixels = np.random.default_rng(0), 48, 192
+    time = np.array([f"{y}-{m:02d}" for y in (2015, 2016, 2017, 2018) for m in range(1, 13)], dtype=object)
     sst = rng.normal(20, 5, (months, pixels)).astype(np.float32)
     sst[:, :40] = np.nan
     inputs = []
@@ -119,9 +134,13 @@ def test_what_past_years_tell_leaves_the_year_out(tmp_path):
             rows = [t.startswith(str(changed)) for t in time]
             storms[rows] = ~storms[rows]
         np.savez(tmp_path / "maps.npz", sst_degC=sst, tc_mask4deg=storms, time=time)
-        inputs.append(read(tmp_path / "maps.npz", 2018, "sst+past").x.unflatten(0, (3, 12)))
+        data, drawn = read(tmp_path / "maps.npz", 2018), np.random.default_rng(2)
+        past = data.year < 2018
+        given = [others(data, past, k, drop, drawn) if past[k] else past for k in range(months)]
+        assert {int(g.sum()) for g in given} == {36, 24, 24 - 12 * drop}
+        inputs.append(torch.stack([data.seen(k, "sst+past", g) for k, g in enumerate(given)]).unflatten(0, (4, 12)))
     before, other_2017, other_2018 = inputs
     assert torch.isfinite(before).all() and not before[..., :40, :].any()
     assert torch.equal(before, other_2018)
-    same = [bool(torch.equal(before[k], other_2017[k])) for k in range(3)]
-    assert same == [False, True, False]
+    same = [bool(torch.equal(before[k], other_2017[k])) for k in range(4)]
+    assert same == [False, False, True, False]
