@@ -119,11 +119,13 @@ def run(method: str, inputs: str, data: KoeppenClimate, given: Any, seed: int, m
 
 
 def table(results: Results) -> None:
-    """Accuracy and mean IoU upright, and their points lost turned: means over runs, the mean and worst random turn."""
+    """Accuracy and mean IoU upright, and their points lost turned: means over runs; of random turns the mean, the worst
+    of them, and the worst single run."""
     names = list(turns())
     exact = [k for k in names if not k.startswith("random")]
-    print(f"| inputs, network | runs | upright: accuracy, mean IoU | {' | '.join(exact)} | random turns | worst |")
-    print("| --- " * (len(exact) + 5) + "|")
+    random = "random turns | worst turn | worst run"
+    print(f"| inputs, network | runs | upright: accuracy, mean IoU | {' | '.join(exact)} | {random} |")
+    print("| --- " * (len(exact) + 6) + "|")
     for inputs, method in itertools.product(INPUTS, METHODS):
         rows = results.select(method=method, inputs=inputs)
         if not rows:
@@ -131,8 +133,8 @@ def table(results: Results) -> None:
         pairs = {k: np.array([[r["scores"][k][m] for m in ("accuracy", "mean_iou")] for r in rows])
                  for k in ("upright", *names)}  # fmt: skip
         lost = {k: 100 * (pairs["upright"] - pairs[k]) for k in names}
-        drawn = np.concatenate([lost[k] for k in names if k not in exact])
-        cells = [*(lost[k].mean(0) for k in exact), drawn.mean(0), drawn.max(0)]
+        drawn = np.stack([lost[k] for k in names if k not in exact])  # [turns, runs, 2]
+        cells = [*(lost[k].mean(0) for k in exact), drawn.mean((0, 1)), drawn.mean(1).max(0), drawn.max((0, 1))]
         upright = ", ".join(f"{v:.3f}" for v in pairs["upright"].mean(0))
         print(f"| {inputs}, `{method}` | {len(rows)} | {upright} | "
               f"{' | '.join(f'{a:.1f}, {b:.1f}' for a, b in cells)} |")  # fmt: skip

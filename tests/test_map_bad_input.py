@@ -269,11 +269,16 @@ def test_errors_of_a_training(tmp_path, capsys):
     given |= {"num_levels": "2", "num_workers": "1", "splits": "{train: [0, 140]}"}
     words += [word for key, value in given.items() for word in (f"--data.init_args.{key}", value)]
     capsys.readouterr()
-    for channels, wanted in (
-        ("[2, 2, 2]", "the network has 3 levels, the data 2; give options.channels an entry for each of"),
-        ("[2, 2]", f"{tmp_path}/a.nc: label event holds 7, which is none of the classes [0, 1]; add it to classes or"),
+    strange = f"{tmp_path}/a.nc: label event holds 7, which is none of the classes [0, 1]; add it to classes or"
+    levels = "the network has 3 levels, the data 2; give options.channels an entry for each of"
+    for network, channels, wanted in (
+        ("SphereUNet", "[2, 2, 2]", levels),
+        ("IsotropicUNet", "[2, 2, 2]", levels),
+        ("SphereUNet", "[2, 2]", strange),
     ):
-        assert main([*words, "--model.init_args.options", f"{{channels: {channels}, width: 4}}"]) == 2
+        chosen = ["--model.init_args.network", network]
+        chosen += ["--model.init_args.options", f"{{channels: {channels}, width: 4}}"]
+        assert main([*words, *chosen]) == 2
         found = [line for line in capsys.readouterr().err.splitlines() if "rror" in line]
         assert len(found) == 1 and found[0].startswith(f"meshconv: error: {wanted}")
 
