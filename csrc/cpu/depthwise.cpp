@@ -40,7 +40,7 @@ struct RowScratch {
 constexpr int64_t kRows = 64;  // rows a task
 
 template <typename T>
-Tensor depthwise(const ConvArguments& a, const Tensor& weight) {
+Tensor conv(const ConvArguments& a, const Tensor& weight) {
   const DepthwiseKernels<T>& kernels = best_kernels<T>().depthwise;
   const ConvShape shape = uniform_shape(a.types, a.radial.size(1), kernels.lanes);
   const ConvRows<T> graph = a.view<T>();
@@ -58,7 +58,8 @@ Tensor depthwise(const ConvArguments& a, const Tensor& weight) {
 }
 
 template <typename T>
-Tensor weight_gradient(const ConvArguments& a, const Tensor& grad) {
+Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
+  check_channels("depthwise_conv_weight", a.types);
   const DepthwiseKernels<T>& kernels = best_kernels<T>().depthwise;
   const ConvShape shape = uniform_shape(a.types, a.radial.size(1), kernels.lanes);
   const ConvRows<T> graph = a.view<T>();
@@ -82,7 +83,7 @@ Tensor weight_gradient(const ConvArguments& a, const Tensor& grad) {
 }
 
 template <typename T>
-Tensor edge_gradient(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
+Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
   const DepthwiseKernels<T>& kernels = best_kernels<T>().depthwise;
   const ConvShape shape = uniform_shape(a.types, weight.size(0), kernels.lanes);
   const ConvRows<T> graph = a.view<T>();
@@ -102,7 +103,9 @@ Tensor edge_gradient(const ConvArguments& a, const Tensor& weight, const Tensor&
 
 }  // namespace
 
-#define MESHCONV_DEVICE(name) name##_cpu
-#include "../depthwise_entries.h"
+#define MESHCONV_ENTRY(suffix) depthwise_conv##suffix##_cpu
+#define MESHCONV_NAME "depthwise_conv"
+#define MESHCONV_CHECK_WEIGHT check_depthwise_weight
+#include "../conv_entries.h"
 
 }  // namespace meshconv

@@ -232,39 +232,11 @@ Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& gra
   return radial_grad;
 }
 
-#define MESHCONV_DISPATCH(a, call)                                           \
-  (a).x.scalar_type() == torch::headeronly::ScalarType::Float ? call<float> : call<double>
-
 }  // namespace
 
-Tensor gauge_conv_cpu(Tensor x, Tensor weight, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
-                      Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
-                      std::vector<int64_t> out_type, bool transpose) {
-  const ConvArguments a = check_arguments("gauge_conv", x, radial, angle, transporter, dst_ptr, src, dst, src_ptr,
-                                          src_edge, in_type, out_type, transpose);
-  const Tensor w = check_weight("gauge_conv", a, weight, a.radial.size(1));
-  return (MESHCONV_DISPATCH(a, conv))(a, w);
-}
-
-Tensor gauge_conv_weight_cpu(Tensor x, Tensor grad, Tensor radial, Tensor angle, Tensor transporter, Tensor dst_ptr,
-                             Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
-                             std::vector<int64_t> out_type, bool transpose) {
-  const ConvArguments a = check_arguments("gauge_conv_weight", x, radial, angle, transporter, dst_ptr, src, dst,
-                                          src_ptr, src_edge, in_type, out_type, transpose);
-  const Tensor g = check_gradient("gauge_conv_weight", a, grad);
-  return (MESHCONV_DISPATCH(a, conv_weight))(a, g);
-}
-
-Tensor gauge_conv_edge_cpu(Tensor x, Tensor grad, Tensor weight, Tensor angle, Tensor transporter, Tensor dst_ptr,
-                           Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, std::vector<int64_t> in_type,
-                           std::vector<int64_t> out_type, bool transpose) {
-  // The radial functions' values do not enter their own gradient; an empty column keeps the arguments uniform.
-  const Tensor none = torch::stable::new_empty(x, {src.size(0), 0});
-  const ConvArguments a = check_arguments("gauge_conv_edge", x, none, angle, transporter, dst_ptr, src, dst, src_ptr,
-                                          src_edge, in_type, out_type, transpose);
-  const Tensor w = check_weight("gauge_conv_edge", a, weight, weight.size(0));
-  const Tensor g = check_gradient("gauge_conv_edge", a, grad);
-  return (MESHCONV_DISPATCH(a, conv_edge))(a, w, g);
-}
+#define MESHCONV_ENTRY(suffix) gauge_conv##suffix##_cpu
+#define MESHCONV_NAME "gauge_conv"
+#define MESHCONV_CHECK_WEIGHT check_weight
+#include "../conv_entries.h"
 
 }  // namespace meshconv

@@ -130,7 +130,7 @@ unsigned int blocks_for(int64_t threads) {
 }
 
 template <typename T>
-Tensor depthwise(const ConvArguments& a, const Tensor& weight) {
+Tensor conv(const ConvArguments& a, const Tensor& weight) {
   const OnDevice device(a.x, "depthwise_conv");
   const Sizes s = sizes_of(a, a.radial.size(1));
   const ConvRows<T> graph = a.view<T>();
@@ -144,7 +144,8 @@ Tensor depthwise(const ConvArguments& a, const Tensor& weight) {
 }
 
 template <typename T>
-Tensor weight_gradient(const ConvArguments& a, const Tensor& grad) {
+Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
+  check_channels("depthwise_conv_weight", a.types);
   const OnDevice device(a.x, "depthwise_conv_weight");
   const Sizes s = sizes_of(a, a.radial.size(1));
   const ConvRows<T> graph = a.view<T>();
@@ -164,7 +165,7 @@ Tensor weight_gradient(const ConvArguments& a, const Tensor& grad) {
 }
 
 template <typename T>
-Tensor edge_gradient(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
+Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& grad) {
   const OnDevice device(a.x, "depthwise_conv_edge");
   const Sizes s = sizes_of(a, weight.size(0));
   const ConvRows<T> graph = a.view<T>();
@@ -179,7 +180,9 @@ Tensor edge_gradient(const ConvArguments& a, const Tensor& weight, const Tensor&
 
 }  // namespace
 
-#define MESHCONV_DEVICE(name) name##_cuda
-#include "../depthwise_entries.h"
+#define MESHCONV_ENTRY(suffix) depthwise_conv##suffix##_cuda
+#define MESHCONV_NAME "depthwise_conv"
+#define MESHCONV_CHECK_WEIGHT check_depthwise_weight
+#include "../conv_entries.h"
 
 }  // namespace meshconv
