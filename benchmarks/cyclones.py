@@ -20,7 +20,7 @@ import argparse
 import ast
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2, "north": True},
 }
 INPUTS = ("sst+past", "sst")
-SMOOTHING = (7.0, 1.75, 0.75)  # degrees along the latitude and across it, weight of the months before and after
+SMOOTHING = (6.0, 2.0, 0.75)  # degrees along the latitude and across it, weight of the months before and after
 WIDTHS, BESIDE = ((3, 3), (4, 2), (5, 1.75), (6, 2), (7, 1.75), (7, 2.5), (9, 1.75)), (0.0, 0.5, 0.75, 1.0)  # compared
 THRESHOLDS = (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32, 0.34)
 
@@ -128,10 +128,12 @@ def read(path: Path, first_test_year: int) -> Months:
     return Months(x, torch.from_numpy(storms), year, month, torch.from_numpy(ocean), often)
 
 
-def scores(chance: Tensor, data: Months, scored: np.ndarray) -> dict[str, dict[str, float]]:
+def scores(
+    chance: Tensor, data: Months, scored: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
+) -> dict[str, dict[str, float]]:
     """IoU over the ocean in the months ``scored`` of what is likelier than each threshold."""
     chance, true = chance[:, data.ocean], data.storms[torch.from_numpy(scored)][:, data.ocean]
-    found = {f"{t:g}": chance > t for t in THRESHOLDS}
+    found = {f"{t:g}": chance > t for t in thresholds}
     return {"iou": {t: float((f & true).sum() / (f | true).sum()) for t, f in found.items()}}
 
 
@@ -182,7 +184,8 @@ def compare_smoothing(data: Months, first_test_year: int) -> None:
             often = Climatology(storms, data.month, ocean, (along, across, beside))
             parts = [often.smoothed(past & (data.year != y))[data.month[data.year == y] - 1]
                      for y in np.unique(data.year[past])]  # fmt: skip
-            iou = scores(torch.from_numpy(np.concatenate(parts)), data, past)["iou"]
+            chance = torch.from_numpy(np.concatenate(parts))
+            iou = scores(chance, data, past, np.arange(0.18, 0.3, 0.01).tolist())["iou"]
             best = max(iou, key=lambda t: iou[t])
             cells.append(f"{iou[best]:.4f} at {best}")
         print(f"| {along:g}, {across:g} | {' | '.join(cells)} |", flush=True)
@@ -211,7 +214,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4, help="months at a time")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=5e-2)
     parser.add_argument("--noise", type=float, default=0.1)
     parser.add_argument("--drop", type=int, default=2, help="years at most that a climatology lacks in training")

@@ -107,7 +107,7 @@ def run(method: str, inputs: str, data: KoeppenClimate, given: Any, seed: int, m
     scores = {"upright": zone_scores(predicted["upright"][test], data.target[test], classes)}
     for name, turn in turns().items():
         seen = SeenTurned(sphere.nside, turn)
-        method_of = "bilinear" if name.startswith("random") else "nearest"
+        method_of = given.regridding if name.startswith("random") else "nearest"
         there = torch.from_numpy(sphere.locate(seen.xyz))  # the pixel of the upright Earth that comes to lie here
         predicted[name] = zones(turned(x, kind, Regridder(sphere, seen, method_of)))
         scores[name] = zone_scores(predicted[name][test[there]], data.target[there][test[there]], classes)
@@ -118,7 +118,7 @@ def run(method: str, inputs: str, data: KoeppenClimate, given: Any, seed: int, m
     return {"scores": scores, "seconds": seconds, "weights": count_weights(network)}
 
 
-def table(results: Results) -> None:
+def table(results: Results, regridding: str) -> None:
     """Accuracy and mean IoU upright, and their points lost turned: means over runs; of random turns the mean, the worst
     of them, and the worst single run."""
     names = list(turns())
@@ -127,7 +127,7 @@ def table(results: Results) -> None:
     print(f"| inputs, network | runs | upright: accuracy, mean IoU | {' | '.join(exact)} | {random} |")
     print("| --- " * (len(exact) + 6) + "|")
     for inputs, method in itertools.product(INPUTS, METHODS):
-        rows = results.select(method=method, inputs=inputs)
+        rows = results.select(method=method, inputs=inputs, regridding=regridding)
         if not rows:
             continue
         pairs = {k: np.array([[r["scores"][k][m] for m in ("accuracy", "mean_iou")] for r in rows])
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=list(INPUTS))
     parser.add_argument("--folds", nargs="*", type=int, default=range(5))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
+    parser.add_argument("--regridding", default="bilinear", choices=["bilinear", "nearest"], help="of random turns")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rate", type=float, default=6e-3)
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
@@ -180,12 +181,12 @@ def main() -> None:
     results = Results(given.out)
     if not given.print:
         for seed, fold, inputs, method in itertools.product(given.seeds, given.folds, given.inputs, given.only):
-            key = {"method": method, "inputs": inputs, "fold": fold, "seed": seed}
+            key = {"method": method, "inputs": inputs, "fold": fold, "seed": seed, "regridding": given.regridding}
             if not results.has(**key):
                 data = KoeppenClimate(fold=fold)
                 maps = given.maps if fold == seed == 0 else None
                 results.add(key | run(method, inputs, data, given, seed, maps))
-    table(results)
+    table(results, given.regridding)
     if given.picture:
         picture(given.maps, given.picture, KoeppenClimate().class_names)
 
