@@ -189,3 +189,14 @@ def test_weights_are_computed_once(files, tmp_path, monkeypatch):
 
     monkeypatch.setattr("meshconv.geometry.regrid._overlaps", fail)
     module(files["regular"], cache=str(tmp_path), nside=8)
+
+
+def test_a_fine_region_is_averaged_however_few_points_it_has(tmp_path):
+    # 1600 cells of one degree on pixels of 3.7 degrees: fewer than the sphere has pixels, more than the region has.
+    lat, lon = np.arange(-19.5, 20), np.arange(0.5, 40)
+    checks = (-1.0) ** (np.arange(40)[:, None] + np.arange(40))
+    xr.Dataset({"t": (("lat", "lon"), checks)}, {"lat": lat, "lon": lon}).to_netcdf(tmp_path / "a.nc")
+    fields = open_fields(tmp_path / "a.nc")
+    raw, known = MapSurface(MapInputs(["t"], [], 16), fields).raw({})
+    assert known.all() and np.isfinite(raw).all() and 80 < len(raw) < 160
+    assert np.median(np.abs(raw)) < 0.1  # a pixel at the rim may meet one cell alone

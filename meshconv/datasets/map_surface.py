@@ -17,7 +17,7 @@ from meshconv.geometry.healpix import HealpixSphere
 from meshconv.geometry.hierarchy import Hierarchy
 from meshconv.geometry.latlon import LatLonGrid
 from meshconv.geometry.point_sphere import PointSphere
-from meshconv.geometry.regrid import Regridder
+from meshconv.geometry.regrid import Regridder, cells_of_a_sphere
 from meshconv.io.cache import Cache
 from meshconv.io.regrid_weights import cached_regridder, grid_content
 from meshconv.io.sphere_fields import SphereFields
@@ -135,7 +135,7 @@ class MapSurface:
         if grid_content(fields.grid) == grid_content(self.grid):
             return None
         # A coarser sphere takes averages: between the centres of fine cells most would have no part.
-        if fields.grid.num_points > 2 * self.grid.num_points:
+        if cells_of_a_sphere(fields.grid) > 2 * cells_of_a_sphere(self.grid):
             return self._conservative(fields)
         return cached_regridder(fields.grid, self.grid, "bilinear", self._cache)
 

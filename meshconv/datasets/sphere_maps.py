@@ -23,6 +23,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.healpix import HealpixSphere
 from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.regrid import cells_of_a_sphere
 from meshconv.io.cache import Cache
 from meshconv.io.sphere_fields import SphereFields, open_fields
 
@@ -328,5 +329,4 @@ def _usual_nside(fields: SphereFields) -> int:
     """The input's own, or the power of two whose pixels are about as large as the grid's mean cell."""
     if isinstance(fields.grid, HealpixSphere) and fields.grid.pixel_order == "nest":
         return fields.grid.nside
-    cells = 4 * np.pi * fields.grid.num_points / float(fields.grid.areas.sum())
-    return int(2 ** np.clip(np.round(np.log2(cells / 12) / 2), 0, 10))
+    return int(2 ** np.clip(np.round(np.log2(cells_of_a_sphere(fields.grid) / 12) / 2), 0, 10))

@@ -171,7 +171,7 @@ class Regridder:
 def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array:
     """Shares of every target cell that lie in each source cell."""
     shape = (target.num_points, source.num_points)
-    finest = max(_cells_of_a_sphere(source), _cells_of_a_sphere(target))
+    finest = max(cells_of_a_sphere(source), cells_of_a_sphere(target))
     # The power of two with at least half as many samples: its pixels divide those of other nested spheres evenly.
     nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2 - 0.5))
     fine = HealpixSphere(nside)
@@ -205,7 +205,7 @@ def _cells_of(grid: SphereGrid, fine: HealpixSphere, pixels: Index, points: Arra
     return grid.locate(points)
 
 
-def _cells_of_a_sphere(grid: SphereGrid) -> float:
+def cells_of_a_sphere(grid: SphereGrid) -> float:
     """Number of cells the whole sphere would have at the grid's mean cell size."""
     areas = grid.areas
     return 4 * np.pi * len(areas) / float(areas.sum())
