@@ -173,8 +173,9 @@ def test_labels_end_where_the_domain_ends(tmp_path):
     assert (known == ((LAT >= -30) & (LAT <= 40))[:, None]).all()
 
 
-def test_file_between_the_pixels(tmp_path):
-    tiny = weather().sel(lat=slice(80, 70), lon=slice(40, 50))
-    with pytest.raises(InputError, match="at nside 1 no pixel lies in what the file covers; raise nside") as error:
-        maps(save(tiny, tmp_path / "a.nc"), nside=1, num_levels=1)
+def test_region_within_a_pixel_and_domain_beside_it(tmp_path):
+    tiny = save(weather().sel(lat=slice(80, 70), lon=slice(40, 50)), tmp_path / "a.nc")
+    assert maps(tiny, nside=1, num_levels=1).surface.domain.sum() == 1
+    with pytest.raises(InputError, match=r"no point of the network \(nside 4\) lies in what the file covers") as error:
+        maps(tiny, domain={"lat": [-30, 0]})
     one_line(error)

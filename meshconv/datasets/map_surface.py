@@ -43,7 +43,7 @@ class MapSurface:
     Raises
     ------
     InputError
-        ``nside: native`` for a latitude-longitude grid; a domain or a file that no point of the network lies in.
+        ``nside: native`` for a latitude-longitude grid; no point of the network in the file's region and the domain.
     """
 
     def __init__(self, inputs: MapInputs, fields: SphereFields, cache: Cache | None = None):
@@ -55,7 +55,8 @@ class MapSurface:
             inside &= find_domain(inputs.domain, fields, self.grid, self._inward)
         if not inside.any():
             raise InputError(
-                f"{fields.path}: at nside {inputs.nside} no pixel lies in what the file covers; raise nside"
+                f"{fields.path}: no point of the network (nside {inputs.nside}) lies in what the file covers and in "
+                "the domain; change the domain, or raise nside"
             )
         self.domain = None if inside.all() else inside
 
