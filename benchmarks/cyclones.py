@@ -80,10 +80,13 @@ class Climatology:
         self.storms, self.smooth = storms, (nearby(ocean, *smoothing[:2]) @ storms.T.astype(float)).T
 
     def raw(self, years: np.ndarray) -> np.ndarray:
-        return np.stack([self.storms[years & (self.month == k)].mean(axis=0) for k in range(1, 13)])
+        return self._by_month(self.storms, years)
+
+    def _by_month(self, storms: np.ndarray, years: np.ndarray) -> np.ndarray:
+        return np.stack([storms[years & (self.month == k)].mean(axis=0) for k in range(1, 13)])
 
     def smoothed(self, years: np.ndarray) -> np.ndarray:
-        often = np.stack([self.smooth[years & (self.month == k)].mean(axis=0) for k in range(1, 13)])
+        often = self._by_month(self.smooth, years)
         beside = np.roll(often, 1, axis=0) + np.roll(often, -1, axis=0)
         return (often + self.beside * beside) / (1 + 2 * self.beside)
 

@@ -148,7 +148,7 @@ def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path, how):
 
 
 @pytest.mark.parametrize("network", ["SphereUNet", "IsotropicUNet", "PlanarUNet", "PixelwiseNetwork"])
-def test_every_point_with_all_inputs_has_a_label_and_no_other(task, tmp_path, network):
+def test_every_point_with_all_inputs_has_a_label_and_no_other(tmp_path, network):
     # Of a box at nside 4 (pixels of 15 degrees) whole rows lie beyond the centres of the outermost pixels.
     box = weather().sel(lat=slice(50, -10), lon=slice(20, 100))
     box["u"][0, 2, 3] = np.nan

@@ -60,12 +60,17 @@ class Task(lightning.LightningModule):
         """What the network says of each surface, point or element."""
         return self.network(batch.x, batch.surface, *([] if batch.elements is None else [batch.elements]))
 
+    @property
+    def num_levels(self) -> int | None:
+        """Levels of the hierarchies that the network works on; None: any number."""
+        return getattr(self.network, "num_levels", None)
+
     def setup(self, stage: str) -> None:
         """Before any training: the hierarchy that the data prepare has to be the network's."""
         levels = getattr(getattr(self.trainer, "datamodule", None), "num_levels", None)
-        if levels is not None and getattr(self.network, "num_levels", levels) != levels:
+        if levels is not None and self.num_levels not in (None, levels):
             raise InputError(
-                f"the network has {self.network.num_levels} levels, the data {levels}; give options.channels an entry "
+                f"the network has {self.num_levels} levels, the data {levels}; give options.channels an entry "
                 "for each of them"
             )
 

@@ -128,7 +128,7 @@ def _predict_maps(
             continue
         x, source = load_inputs(paths[0], spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
-        surface = sphere.hierarchy(getattr(task.network, "num_levels", 1)).to(torch.float32)
+        surface = sphere.hierarchy(task.num_levels or 1).to(torch.float32)
         with torch.no_grad():
             scores = task.network(x, surface)
         write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)

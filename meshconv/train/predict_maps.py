@@ -145,7 +145,7 @@ class _StepPredictor:
         self.inputs.check_units(fields)
         self.empty = 0
         self.surface = MapSurface(self.inputs, fields, cache)
-        self.hierarchy = self.surface.hierarchy(getattr(task.network, "num_levels", 1))
+        self.hierarchy = self.surface.hierarchy(task.num_levels or 1)
 
     def __call__(self, at: dict[str, int]) -> NDArray[np.float32]:
         raw, known = self.surface.raw(at)

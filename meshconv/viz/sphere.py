@@ -116,6 +116,14 @@ def _orthographic(
     return lat, np.arctan2(points[..., 1], points[..., 0]), inside, (-half, half, -half, half)
 
 
+def _orthographic_forward(
+    lat: np.ndarray, lon: np.ndarray, center: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Map x, y; NaN on the far side."""
+    x, y, depth = (_unit(lat, lon) @ view(center).T).T
+    return np.where(depth > 0, x, np.nan), np.where(depth > 0, y, np.nan)
+
+
 def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
     span = np.linspace(-1, 1, 181)
     lines = [(np.full(181, np.deg2rad(p)), np.pi * span) for p in (-60, -30, 0, 30, 60)]
@@ -124,8 +132,7 @@ def _graticule(ax: Axes, projection: str, center: tuple[float, float]) -> None:
         if projection == "mollweide":
             x, y = _mollweide_forward(lat, lon)
         else:
-            x, y, depth = (_unit(lat, lon) @ view(center).T).T
-            x = np.where(depth > 0, x, np.nan)
+            x, y = _orthographic_forward(lat, lon, center)
         ax.plot(x, y, color=_GRID, linewidth=0.35, alpha=0.55)
     turn = np.linspace(0, 2 * np.pi, 361)
     half_width = 2.0 if projection == "mollweide" else 1.0
@@ -145,8 +152,8 @@ def _local_graticule(ax: Axes, center: tuple[float, float], reach: float) -> Non
     lines = [(np.full(1441, float(p)), 180 * span, 0) for p in range(-90 + across, 90, across)]
     lines += [(90 * span, np.full(1441, float(m)), 1) for m in range(-180, 180, along)]
     for lat, lon, axis in lines:
-        x, y, depth = (_unit(np.deg2rad(lat), np.deg2rad(lon)) @ view(center).T).T
-        seen = (depth > 0) & (np.maximum(np.abs(x), np.abs(y)) < half)
+        x, y = _orthographic_forward(np.deg2rad(lat), np.deg2rad(lon), center)
+        seen = np.maximum(np.abs(x), np.abs(y)) < half
         ax.plot(np.where(seen, x, np.nan), np.where(seen, y, np.nan), color=_GRID, linewidth=0.35, alpha=0.55)
         edge = (x, y)[axis]
         first = int(np.argmin(np.where(seen, edge, np.inf)))
@@ -167,8 +174,7 @@ def _coast(ax: Axes, lines: Sequence[Line], projection: str, center: tuple[float
             x, y = _mollweide_forward(lat, lon)
             x[1:][np.abs(np.diff(lon)) > np.pi] = np.nan  # from one edge of the map to the other
         else:
-            x, y, depth = (_unit(lat, lon) @ view(center).T).T
-            x = np.where(depth > 0, x, np.nan)
+            x, y = _orthographic_forward(lat, lon, center)
         ax.plot(x, y, color="#333333", linewidth=0.5)
 
 
