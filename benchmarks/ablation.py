@@ -30,10 +30,10 @@ import torch
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.generated import FAMILIES, generate_shapes
-from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import MeshSample, Preparation
+from meshconv.datasets.meshes.module import collate
+from meshconv.datasets.meshes.preparation import MeshSample, Preparation
 from meshconv.fields import FieldType
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models import PointwiseClassifier, ShapeUNet
 from meshconv.nn import GlobalPool
 

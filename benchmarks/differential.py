@@ -23,8 +23,8 @@ from meshes import icosphere
 
 from meshconv import HealpixSphere
 from meshconv import nn as layers
-from meshconv.geometry.exterior import SurfaceComplex
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 
 SURFACES = {
     "HEALPix nside 16 to 64": [HealpixSphere(n) for n in (16, 32, 64)],

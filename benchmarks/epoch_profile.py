@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from meshconv import models
 from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.mesh_folder import MeshFolder
+from meshconv.datasets.meshes.classes import MeshFolder
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "classify.yaml"
 

@@ -25,7 +25,7 @@ from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.datasets.climate import KoeppenClimate
+from meshconv.datasets.maps.climate import KoeppenClimate
 
 INPUTS = {
     "annual": ["t2m_mean", "tp_mean", "elevation", "land_fraction"],

@@ -24,15 +24,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from meshconv.datasets.mesh_correspondence import MeshCorrespondence, collate_samples
-from meshconv.datasets.preparation import Preparation, prepare_meshes
+from meshconv.datasets.meshes.correspondence import MeshCorrespondence, collate_samples
+from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
 from meshconv.fields import FieldType
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models import ShapeUNet
 from meshconv.train import CorrespondenceTask
-from meshconv.train.correspondence import Maps, mesh_of
 from meshconv.train.fit import run_options
-from meshconv.train.map_errors import Shape, map_errors
+from meshconv.train.metrics.map_errors import Shape, map_errors
+from meshconv.train.tasks.correspondence import Maps, mesh_of
 
 
 class Isotropic(nn.Module):

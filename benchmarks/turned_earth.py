@@ -25,8 +25,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from meshconv import FieldType, HealpixSphere
-from meshconv.datasets.climate import KoeppenClimate
-from meshconv.geometry.regrid import Regridder
+from meshconv.datasets.maps.climate import KoeppenClimate
+from meshconv.geometry.sphere.regrid import Regridder
 from meshconv.nn import Gradient
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -3,13 +3,13 @@
 from meshconv import nn
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.exterior import SurfaceComplex
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.healpix import HealpixSphere
-from meshconv.geometry.hierarchy import Hierarchy, Pooling
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.point_cloud import PointCloud
-from meshconv.io.meshes import load_mesh
+from meshconv.geometry.sphere.healpix import HealpixSphere
+from meshconv.io.meshes.load import load_mesh
 
 __version__ = "0.1.0"
 

@@ -89,8 +89,8 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.io.cache import Cache
-    from meshconv.train.predict import predict
+    from meshconv.io.cache.cache import Cache
+    from meshconv.train.predict.predictor import predict
 
     cache = Cache.choose(given.cache)
     for path in predict(
@@ -111,7 +111,7 @@ def _check(args: list[str]) -> int:
     parser.add_argument("--isolated", choices=("drop", "keep"), default="drop", help="vertices without faces")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.io.check import as_json, as_table, check_files
+    from meshconv.io.meshes.check import as_json, as_table, check_files
 
     checks = check_files(given.files, given.repair, given.isolated)
     print(as_json(checks) if given.json else as_table(checks))
@@ -124,7 +124,7 @@ def _cache(args: list[str]) -> None:
     parser.add_argument("--clear", action="store_true", help="remove all entries")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.io.cache import Cache
+    from meshconv.io.cache.cache import Cache
 
     cache = Cache.choose(given.folder or True)
     if given.clear:
@@ -141,7 +141,7 @@ def _demo(args: list[str]) -> None:
     parser.add_argument("--shape_epochs", type=int, default=20, help="training epochs of each mesh network")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.train.demo import run_demo
+    from meshconv.demo.run import run_demo
 
     _quiet()
     print(f"report: {run_demo(given.output, given.climate, given.climate_steps, given.shape_epochs)}")

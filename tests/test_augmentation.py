@@ -12,12 +12,12 @@ from meshes import DEFECTIVE, MANIFOLD, blob, icosphere, torus
 from scipy.spatial import cKDTree
 
 from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.mesh_folder import MeshFolder
-from meshconv.datasets.preparation import Preparation, prepare_meshes
+from meshconv.datasets.meshes.classes import MeshFolder
+from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
 from meshconv.errors import InputError
-from meshconv.geometry.augmentation import Augmentation
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.simplification import simplify, subdivide_at_random
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.repair.augmentation import Augmentation
+from meshconv.geometry.repair.simplification import simplify, subdivide_at_random
 
 EVERYTHING = Augmentation(rotation=True, scale=1.5, noise=0.02, decimate=0.3, remesh=0.5, cutout=0.4)
 
@@ -209,7 +209,7 @@ def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path, monke
     torch.manual_seed(0)
     sizes = [{len(s.x) for s in data.train_dataloader().dataset} for _ in range(2)]
     assert sizes[0] != sizes[1] and min(sizes[0]) < min(len(s.x) for s in plain.samples("train"))
-    monkeypatch.setattr("meshconv.datasets.mesh_data._MOST_PREPARED", 3 * len(plain.files["train"]))
+    monkeypatch.setattr("meshconv.datasets.meshes.module._MOST_PREPARED", 3 * len(plain.files["train"]))
     fewer = MeshFolder(str(tmp_path / "shapes"), augment={"decimate": 0.4}, variants=3, **options)
     assert {len(choice) for choice in fewer.train_dataloader().dataset.choices} == {3}
     for bad in ({"variants": 2}, {"augment": {"noise": 0.1}}, {"variants": -1, "augment": {"noise": 0.1}}):

@@ -16,11 +16,11 @@ from meshes import bumpy_sheet
 from meshconv import GaugeGraph, Hierarchy
 from meshconv.cli import main
 from meshconv.errors import InputError
-from meshconv.geometry.origin import Changes, Origin
-from meshconv.io.cache import Cache, cache_key, code_version, default_folder
-from meshconv.io.content import array_content, file_content
-from meshconv.io.records import decode_record, encode_record
-from meshconv.io.tensor_file import DamagedFile, decode_tensors, encode_tensors
+from meshconv.geometry.repair.origin import Changes, Origin
+from meshconv.io.cache.cache import Cache, cache_key, code_version, default_folder
+from meshconv.io.cache.content import array_content, file_content
+from meshconv.io.cache.records import decode_record, encode_record
+from meshconv.io.cache.tensor_file import DamagedFile, decode_tensors, encode_tensors
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -168,7 +168,7 @@ def test_entries_of_other_code_are_replaced_with_one_warning(tmp_path: Path, cap
 
 
 def test_the_version_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import meshconv.io.cache as module
+    import meshconv.io.cache.cache as module
 
     package = tmp_path / "meshconv"
     (package / "geometry").mkdir(parents=True)

@@ -13,12 +13,12 @@ from defective import damaged
 from meshes import icosphere, moebius
 
 from meshconv.cli import main
-from meshconv.datasets.mesh_folder import MeshFolder
-from meshconv.datasets.preparation import Preparation, prepare_mesh
+from meshconv.datasets.meshes.classes import MeshFolder
+from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
 from meshconv.errors import InputError
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io import load_mesh, read_mesh, save_mesh
-from meshconv.io.check import check_files
+from meshconv.io.meshes.check import check_files
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from segments import write_mesh
 
-from meshconv.datasets.class_layouts import find_mesh_files, read_class_list
-from meshconv.datasets.mesh_folder import MeshFolder
+from meshconv.datasets.meshes.class_layouts import find_mesh_files, read_class_list
+from meshconv.datasets.meshes.classes import MeshFolder
 from meshconv.errors import InputError
 
 

@@ -13,8 +13,8 @@ import xarray as xr
 
 from meshconv.cli import main
 from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import Preparation, prepare_mesh
+from meshconv.datasets.meshes.module import collate
+from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 

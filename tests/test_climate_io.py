@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from meshconv.errors import InputError
-from meshconv.io.climate import open_healpix, write_labels
+from meshconv.io.maps.climate import open_healpix, write_labels
 
 NSIDE = 4
 NPIX = 12 * NSIDE**2

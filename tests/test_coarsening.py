@@ -15,9 +15,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from meshconv import FieldType, GaugeGraph, InputError, TriangleMesh
-from meshconv.geometry.coarsening import coarsen
-from meshconv.geometry.gauge_graph import wrap_angle
-from meshconv.geometry.geodesics import geodesic_surface
+from meshconv.geometry.graph.gauge_graph import wrap_angle
+from meshconv.geometry.mesh.coarsening import coarsen
+from meshconv.geometry.mesh.geodesics import geodesic_surface
 from meshconv.models import SphereUNet
 from meshconv.ops.geodesics import GeodesicSurface, farthest_points, geodesic_cells, geodesics
 from meshconv.testing import gauge_equivariance_error

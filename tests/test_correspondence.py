@@ -10,14 +10,14 @@ from correspondence_case import body, sphere_mesh, sphere_points, write_poses
 from torch.nn.functional import normalize
 
 from meshconv.cli import main
-from meshconv.datasets.mesh_correspondence import MeshCorrespondence, collate_samples
-from meshconv.datasets.preparation import Preparation, prepare_meshes
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.datasets.meshes.correspondence import MeshCorrespondence, collate_samples
+from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io import load_mesh, save_mesh
 from meshconv.train import CorrespondenceTask, load_task
-from meshconv.train.correspondence import Maps, unit_positions
-from meshconv.train.map_errors import Shape, map_errors
-from meshconv.train.point_contrast import PointContrast
+from meshconv.train.metrics.map_errors import Shape, map_errors
+from meshconv.train.metrics.point_contrast import PointContrast
+from meshconv.train.tasks.correspondence import Maps, unit_positions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning and its command line warn of their own affairs
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from meshes import blob, icosphere, torus
 
-from meshconv.geometry.distances import surface_distances
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.mesh.distances import surface_distances
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 def test_great_circles():

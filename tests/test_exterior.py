@@ -14,7 +14,7 @@ from torch import Tensor
 
 from meshconv import GaugeGraph, HealpixSphere, TriangleMesh
 from meshconv import nn as layers
-from meshconv.geometry.exterior import SurfaceComplex
+from meshconv.geometry.graph.complex import SurfaceComplex
 
 SURFACES = {**{k: build for k, (build, _) in {**CLOSED, **OPEN}.items()}, "healpix": lambda: HealpixSphere(4)}
 EULER = {**{k: chi for k, (_, chi) in {**CLOSED, **OPEN}.items()}, "healpix": 2}

@@ -8,9 +8,9 @@ import torch
 from correspondence_case import body, sphere_mesh, sphere_points
 from scipy.spatial import cKDTree
 
-from meshconv.geometry.functional_map import nearest_rows, refine_map
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.spectral import laplacian_spectrum
+from meshconv.geometry.features.functional_map import nearest_rows, refine_map
+from meshconv.geometry.features.spectral import laplacian_spectrum
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv.geometry.gauge_graph import wrap_angle
-from meshconv.geometry.rows import compressed_rows
+from meshconv.geometry.graph.gauge_graph import wrap_angle
+from meshconv.geometry.graph.rows import compressed_rows
 
 EDGES = ("log_radius", "log_angle", "transporter")
 POINTS = ("frames", "positions", "areas", "scale")

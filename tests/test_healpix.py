@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from meshconv import GaugeGraph, HealpixSphere, InputError, Pooling
-from meshconv.geometry.sphere import polar_frames, sphere_edges, unit_vectors
+from meshconv.geometry.sphere.frames import polar_frames, sphere_edges, unit_vectors
 
 SPHERES = [(1, "nest"), (2, "nest"), (8, "nest"), (8, "ring"), (3, "ring"), (6, "ring")]
 

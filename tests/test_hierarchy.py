@@ -10,9 +10,9 @@ from meshes import DEFECTIVE, blob, bumpy_sheet, icosphere, single_triangle
 
 from meshconv import GaugeGraph, HealpixSphere, Hierarchy
 from meshconv.datasets.batch import join_surfaces
-from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import MeshSample
-from meshconv.geometry.hierarchy import Pooling
+from meshconv.datasets.meshes.module import collate
+from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.models import SphereUNet
 
 

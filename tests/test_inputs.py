@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.features import MESH_FEATURES, mesh_features
-from meshconv.geometry.inputs import SURFACE_FEATURES, surface_feature_type, surface_features
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.features.inputs import SURFACE_FEATURES, surface_feature_type, surface_features
+from meshconv.geometry.features.moments import MESH_FEATURES, mesh_features
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 INVARIANT = ["default", "areas", "curvature", "hks", "wks"]
 

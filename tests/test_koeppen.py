@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.climate import CLIMATE_INPUTS, KoeppenClimate, find_climate_file, load_inputs
+from meshconv.datasets.maps.climate import CLIMATE_INPUTS, KoeppenClimate, find_climate_file, load_inputs
 from meshconv.errors import InputError
 
 NSIDE = 8

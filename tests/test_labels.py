@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from meshconv.errors import InputError
-from meshconv.io.labels import read_labels
+from meshconv.io.meshes.labels import read_labels
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import trimesh
 from meshes import icosphere, torus
 
 from meshconv.errors import InputError
-from meshconv.io.meshes import load_mesh, mesh_formats, read_mesh
+from meshconv.io.meshes.load import load_mesh, mesh_formats, read_mesh
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 PLY = (

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from meshconv import InputError
-from meshconv.train.losses import ClassLoss, LossName
+from meshconv.train.metrics.losses import ClassLoss, LossName
 
 KINDS = get_args(LossName)
 

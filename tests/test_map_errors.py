@@ -11,7 +11,7 @@ from correspondence_case import sphere_mesh, sphere_points
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from meshconv.train.map_errors import RADII, Shape, error_curve, map_errors, write_errors
+from meshconv.train.metrics.map_errors import RADII, Shape, error_curve, map_errors, write_errors
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import torch
 import xarray as xr
 
 from meshconv import HealpixSphere, InputError
-from meshconv.datasets.map_inputs import MapInputs
-from meshconv.datasets.map_surface import MapSurface
-from meshconv.datasets.sphere_maps import SphereMaps
-from meshconv.geometry.point_sphere import icosahedral_sphere
-from meshconv.io.sphere_fields import open_fields
-from meshconv.train.predict import predict
-from meshconv.train.tasks import SegmentationTask
+from meshconv.datasets.maps.inputs import MapInputs
+from meshconv.datasets.maps.module import SphereMaps
+from meshconv.datasets.maps.surface import MapSurface
+from meshconv.geometry.sphere.points import icosahedral_sphere
+from meshconv.io.maps.fields import open_fields
+from meshconv.train.predict.predictor import predict
+from meshconv.train.tasks.classes import SegmentationTask
 
 LAT, LON = np.arange(87.5, -90, -5.0), np.arange(0, 360, 5.0)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -187,7 +187,7 @@ def test_weights_are_computed_once(files, tmp_path, monkeypatch):
     def fail(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("meshconv.geometry.regrid._overlaps", fail)
+    monkeypatch.setattr("meshconv.geometry.sphere.regrid._overlaps", fail)
     module(files["regular"], cache=str(tmp_path), nside=8)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from correspondence_case import body, sphere_mesh, sphere_points, write_poses
 
-from meshconv.datasets.mesh_correspondence import CategoryBatches, MeshCorrespondence
+from meshconv.datasets.meshes.correspondence import CategoryBatches, MeshCorrespondence
 from meshconv.errors import InputError
 from meshconv.io import load_mesh, save_mesh
 

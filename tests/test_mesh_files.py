@@ -10,7 +10,7 @@ import trimesh
 from meshes import icosphere
 
 from meshconv.errors import InputError
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io import load_mesh, mesh_formats, read_mesh, save_mesh
 
 LABEL = np.arange(42, dtype=np.int32) * 3

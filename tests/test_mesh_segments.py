@@ -12,13 +12,13 @@ from defective import damaged
 from meshes import blob, tetrahedron
 from segments import body, halves, write_bodies, write_labels, write_mesh
 
-from meshconv.datasets.elements import ElementLabels, edges_of, to_file
-from meshconv.datasets.mesh_segments import MeshSegments
-from meshconv.datasets.preparation import Preparation, prepare_mesh
+from meshconv.datasets.meshes.elements import ElementLabels, edges_of, to_file
+from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
+from meshconv.datasets.meshes.segments import MeshSegments
 from meshconv.errors import InputError
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.io.meshes import read_mesh
-from meshconv.io.save import save_mesh
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.io.meshes.load import read_mesh
+from meshconv.io.meshes.save import save_mesh
 from meshconv.models import ShapeUNet
 
 KINDS = ("vertices", "faces", "edges")

@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassJaccardIndex,
 )
 
-from meshconv.train.metrics import ClassScores, Confusion
+from meshconv.train.metrics.confusion import ClassScores, Confusion
 
 
 @pytest.mark.parametrize("classes", [2, 5, 40])
@@ -85,7 +85,7 @@ WORKER = """
 import json, sys
 import torch
 import torch.distributed as dist
-from meshconv.train.metrics import Confusion
+from meshconv.train.metrics.confusion import Confusion
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)

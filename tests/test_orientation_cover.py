@@ -8,8 +8,8 @@ import torch
 from meshes import MANIFOLD, icosphere, moebius
 
 from meshconv import GaugeGraph, InputError, TriangleMesh
-from meshconv.geometry.gauge_graph import wrap_angle
-from meshconv.geometry.orientation_cover import orientation_cover
+from meshconv.geometry.graph.gauge_graph import wrap_angle
+from meshconv.geometry.mesh.orientation_cover import orientation_cover
 from meshconv.models import ShapeClassifier
 from meshconv.nn import ResidualBlock
 from meshconv.testing import assert_gauge_equivariant

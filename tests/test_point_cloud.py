@@ -8,7 +8,7 @@ import torch
 from meshes import blob, torus
 
 from meshconv import InputError, PointCloud
-from meshconv.geometry.sphere import sphere_edges
+from meshconv.geometry.sphere.frames import sphere_edges
 from meshconv.nn import GaugeConv
 from meshconv.testing import assert_gauge_equivariant
 

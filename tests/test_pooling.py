@@ -7,7 +7,7 @@ import torch
 from meshes import flat_sheet, icosphere, moebius
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv.geometry.hierarchy import Pooling
+from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.nn import AttentionPool, ClusterInterpolation, ClusterUnpool, GlobalPool, from_ambient
 
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.latlon import LatLonGrid
-from meshconv.geometry.point_sphere import icosahedral_sphere
+from meshconv.geometry.sphere.latlon import LatLonGrid
+from meshconv.geometry.sphere.points import icosahedral_sphere
 from meshconv.viz import coastlines as module
 from meshconv.viz.predicted_maps import write_maps
 from meshconv.viz.sphere import NO_DATA, draw_field, zone_colors

@@ -16,15 +16,15 @@ from torchmetrics import MeanSquaredError
 from meshconv import FieldType, InputError, TriangleMesh
 from meshconv.cli import main
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.mesh_fields import MeshFields
-from meshconv.geometry.hierarchy import Hierarchy
-from meshconv.io.save import save_mesh
+from meshconv.datasets.meshes.fields import MeshFields
+from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.io.meshes.save import save_mesh
 from meshconv.models import FieldUNet
 from meshconv.nn.ambient import to_ambient
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import RegressionTask, load_task
-from meshconv.train.field_errors import FieldErrors
-from meshconv.train.predict import predict
+from meshconv.train.metrics.field_errors import FieldErrors
+from meshconv.train.predict.predictor import predict
 
 AROUND, ALONG = 10, 14
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from meshconv import HealpixSphere
-from meshconv.geometry.latlon import LatLonGrid
-from meshconv.geometry.point_sphere import PointSphere, icosahedral_sphere
-from meshconv.geometry.regrid import Regridder
-from meshconv.io.cache import Cache
-from meshconv.io.regrid_weights import cached_regridder, grid_content
+from meshconv.geometry.sphere.latlon import LatLonGrid
+from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
+from meshconv.geometry.sphere.regrid import Regridder
+from meshconv.io.cache.cache import Cache
+from meshconv.io.maps.weights import cached_regridder, grid_content
 
 GRIDS = [
     LatLonGrid(np.arange(-80, 81, 10.0), np.arange(0, 360, 10.0)),
@@ -28,7 +28,7 @@ def test_weights_from_the_cache_are_the_same_bits(source, method, tmp_path, monk
     cache, target = Cache(tmp_path), HealpixSphere(2)
     wanted = Regridder(source, target, method)
     first = cached_regridder(source, target, method, cache)
-    monkeypatch.setattr("meshconv.io.regrid_weights.Regridder.__init__", _only_with_weights(Regridder.__init__))
+    monkeypatch.setattr("meshconv.io.maps.weights.Regridder.__init__", _only_with_weights(Regridder.__init__))
     second = cached_regridder(source, target, method, cache)
     assert cache.size[0] == 1
     values = np.random.default_rng(0).normal(size=source.num_points)

@@ -15,10 +15,10 @@ from hypothesis.extra.numpy import arrays
 from meshes import MANIFOLD, flat_sheet, icosphere, moebius
 
 from meshconv.errors import InputError
-from meshconv.geometry.features import mesh_features
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.origin import Changes, Origin
-from meshconv.geometry.repair import repair_surface
+from meshconv.geometry.features.moments import mesh_features
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.repair.origin import Changes, Origin
+from meshconv.geometry.repair.repair import repair_surface
 from meshconv.io import load_mesh, save_mesh
 
 LEFT_BY_DROP = ("open seams", "inside out")

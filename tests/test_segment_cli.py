@@ -12,10 +12,10 @@ import pytest
 from segments import body, halves, write_labels, write_mesh
 
 from meshconv.cli import main
-from meshconv.datasets.elements import edges_of
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.io.meshes import read_mesh
-from meshconv.io.save import save_mesh
+from meshconv.datasets.meshes.elements import edges_of
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.io.meshes.load import read_mesh
+from meshconv.io.meshes.save import save_mesh
 
 # Lightning and its dependencies warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from segments import halves, write_labels, write_mesh
 
-from meshconv.datasets.mesh_folder import MeshFolder
-from meshconv.datasets.mesh_segments import MeshSegments
-from meshconv.datasets.segment_layouts import pair_files, split_files
+from meshconv.datasets.meshes.classes import MeshFolder
+from meshconv.datasets.meshes.segment_layouts import pair_files, split_files
+from meshconv.datasets.meshes.segments import MeshSegments
 from meshconv.errors import InputError
 
 

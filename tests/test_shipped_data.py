@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from meshconv.datasets.climate import KoeppenClimate, find_climate_file
-from meshconv.io.climate import open_healpix
+from meshconv.datasets.maps.climate import KoeppenClimate, find_climate_file
+from meshconv.io.maps.climate import open_healpix
 
 NPIX = 49152
 

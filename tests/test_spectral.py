@@ -11,14 +11,14 @@ from scipy.linalg import eigh
 from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError
-from meshconv.geometry import spectral
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.spectral import (
+from meshconv.geometry.features import spectral
+from meshconv.geometry.features.spectral import (
     Spectrum,
     heat_kernel_signature,
     laplacian_spectrum,
     wave_kernel_signature,
 )
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 SIGNATURES = [heat_kernel_signature, wave_kernel_signature]
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.hierarchy import Hierarchy
-from meshconv.geometry.point_sphere import PointSphere, icosahedral_sphere
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
 from meshconv.models import SphereUNet
 from meshconv.testing import gauge_equivariance_error
 
@@ -34,7 +34,7 @@ SPHERES = {
 @pytest.mark.parametrize("radius", [0.2, 0.45, 2.0])
 def test_all_points_within_the_radius(name, radius, monkeypatch):
     """Against all pairs; log map by its inverse, transport by turning space about the great circle's axis."""
-    monkeypatch.setattr("meshconv.geometry.sphere_graph._BLOCK", 100)
+    monkeypatch.setattr("meshconv.geometry.sphere.graph._BLOCK", 100)
     sphere = SPHERES[name]()
     graph = sphere.gauge_graph(radius=radius)
     graph.validate()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.latlon import LatLonGrid
-from meshconv.geometry.point_sphere import PointSphere, icosahedral_sphere
-from meshconv.geometry.regrid import Regridder
+from meshconv.geometry.sphere.latlon import LatLonGrid
+from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
+from meshconv.geometry.sphere.regrid import Regridder
 
 
 def global_grid(rows: int = 60, north_first: bool = False, start: float = 0.0, poles: bool = False) -> LatLonGrid:

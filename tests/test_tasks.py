@@ -14,16 +14,16 @@ from torch.utils.data import DataLoader
 
 from meshconv import HealpixSphere, InputError
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.climate import KoeppenClimate
 from meshconv.datasets.generated import generate_shape
-from meshconv.datasets.mesh_data import collate
-from meshconv.datasets.preparation import MeshSample
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.datasets.maps.climate import KoeppenClimate
+from meshconv.datasets.meshes.module import collate
+from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.demo.run import _score
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
-from meshconv.train.demo import _score
 from meshconv.train.fit import run_options
-from meshconv.train.metrics import Confusion
-from meshconv.train.point_weights import point_weights
+from meshconv.train.metrics.confusion import Confusion
+from meshconv.train.metrics.point_weights import point_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

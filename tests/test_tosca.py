@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from meshes import icosphere
 
-from meshconv.datasets.mesh_correspondence import MeshCorrespondence
+from meshconv.datasets.meshes.correspondence import MeshCorrespondence
 from meshconv.errors import InputError
-from meshconv.io.content import file_content
-from meshconv.io.meshes import load_mesh
+from meshconv.io.cache.content import file_content
+from meshconv.io.meshes.load import load_mesh
 
 
 def write(folder: Path, name: str, scale: float = 1.0, first: int = 1) -> Path:

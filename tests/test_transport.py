@@ -12,11 +12,11 @@ import torch
 from meshes import CLOSED, DEFECTIVE, MANIFOLD, OPEN, blob, flat_sheet, icosphere, moebius
 
 from meshconv.errors import InputError
-from meshconv.geometry.fans import corner_angles
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.halfedges import build_half_edges
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.transport import normal_aligning, tangent_frames
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.mesh.halfedges import build_half_edges
+from meshconv.geometry.mesh.measures import corner_angles
+from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 TRANSPORTS = ["levi_civita", "normal_aligning"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from meshconv.io.polygons import PolygonFile
-from meshconv.io.triangulation import triangulate
+from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.triangulation import triangulate
 
 
 def star_shaped(n: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from meshconv.datasets.vertex_budget import VertexBudget
+from meshconv.datasets.meshes.vertex_budget import VertexBudget
 from meshconv.errors import InputError
 
 

@@ -16,22 +16,11 @@ from matplotlib.figure import Figure
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
+from meshconv.demo import ClimateResults, Field, ModelScore, Report, ShapeResults, write_report
+from meshconv.demo import html as page_html
+from meshconv.demo import report as report_module
 from meshconv.errors import InputError
-from meshconv.viz import (
-    ClimateResults,
-    Field,
-    ModelScore,
-    Report,
-    ShapeResults,
-    contact_sheet,
-    draw_healpix,
-    draw_mesh,
-    relief,
-    write_report,
-    zone_colors,
-)
-from meshconv.viz import html as page_html
-from meshconv.viz import report as report_module
+from meshconv.viz import contact_sheet, draw_healpix, draw_mesh, relief, zone_colors
 from meshconv.viz.mesh import RIGHT, WRONG, view_rotation
 from meshconv.viz.sphere import KOEPPEN_COLORS, NO_DATA
 

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from meshconv.datasets.climate import KoeppenClimate
+from meshconv.datasets.maps.climate import KoeppenClimate
 from meshconv.train.checkpoint import load_task
 from meshconv.viz.sphere import draw_healpix, zone_colors
 

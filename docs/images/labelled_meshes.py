@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.io.labels import read_labels
-from meshconv.io.meshes import read_mesh
-from meshconv.io.save import save_mesh
-from meshconv.train.predict import predict
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.io.meshes.labels import read_labels
+from meshconv.io.meshes.load import read_mesh
+from meshconv.io.meshes.save import save_mesh
+from meshconv.train.predict.predictor import predict
 from meshconv.viz.mesh import draw_mesh
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy
 
 
 def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hierarchy:

@@ -17,7 +17,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 __all__ = ["FAMILIES", "generate_shape", "generate_shapes", "write_shapes"]
 

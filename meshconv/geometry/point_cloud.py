@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
-from meshconv.geometry.fans import FloatArray, dot
-from meshconv.geometry.gauge_graph import GaugeGraph, wrap_angle
-from meshconv.geometry.halfedges import IntArray
-from meshconv.geometry.rows import compressed_rows
-from meshconv.geometry.transport import normal_aligning, tangent_frames
+from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.graph.rows import compressed_rows
+from meshconv.geometry.mesh.halfedges import IntArray
+from meshconv.geometry.mesh.measures import FloatArray, dot
+from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn import GlobalPool, Linear, from_ambient, to_ambient
 
 

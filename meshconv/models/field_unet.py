@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn import Linear

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.sphere_unet import SphereUNet
 from meshconv.models.upright import upright_components
 

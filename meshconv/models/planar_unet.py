@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.upright import upright_components
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
 from meshconv.nn import GlobalPool, Linear
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
 from meshconv.nn import GlobalPool, ResidualBlock
 from meshconv.nn.block import LayerName, surface_layer
@@ -21,7 +21,7 @@ class ShapeClassifier(nn.Module):
     Parameters
     ----------
     in_type : FieldType or str
-        Type of the input features (:data:`~meshconv.geometry.features.MESH_FEATURES` for meshes).
+        Type of the input features (:data:`~meshconv.geometry.features.moments.MESH_FEATURES` for meshes).
     num_classes
     channels
         Fields of each order.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn.block import LayerName
@@ -24,7 +24,7 @@ class ShapeUNet(UNet):
     Parameters
     ----------
     in_type : FieldType or str
-        Type of the input fields (:data:`~meshconv.geometry.features.MESH_FEATURES` for meshes).
+        Type of the input fields (:data:`~meshconv.geometry.features.moments.MESH_FEATURES` for meshes).
     num_classes
     channels
         Fields of each order on every level, finest first; one level per entry (``Preparation.levels``).

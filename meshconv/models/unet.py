@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.context import Inform, Summarise
 from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock
 from meshconv.nn import Sequential as SurfaceSequential

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 
 
 def upright_components(x: Tensor, field_type: FieldType, sphere: GaugeGraph) -> Tensor:

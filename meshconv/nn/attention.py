@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.conv import GaugeConv
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import relative_radius

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.conv import Aggregation, aggregation_weights, initial_scale
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.stencil import taylor_stencil
 from meshconv.ops import transport_sum
 

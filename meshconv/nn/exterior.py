@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.exterior import SurfaceComplex
+from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.nn.differential import at_least_single, single_order
 from meshconv.ops import transport_sum
 from meshconv.ops.dirichlet import dirichlet_solve

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius

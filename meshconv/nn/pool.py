@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.hierarchy import Pooling
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.nn.stencil import taylor_stencil
 from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges

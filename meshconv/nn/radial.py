@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 
 Radial = Literal["linear", "gaussian", "zernike", "network"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.ops import transport_sum
 
 # Smallest over largest eigenvalue of a fit's normal equations for it to be used: below, its error constant outgrows

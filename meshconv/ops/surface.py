@@ -1,7 +1,8 @@
 """Operators on triangle meshes, numpy in and out: compiled, or the references where the extension is absent.
 
-What they mean is told where the geometry uses them: :mod:`~meshconv.geometry.halfedges`,
-:mod:`~meshconv.geometry.fans`, :mod:`~meshconv.geometry.transport`. F faces, H = 3 F half-edges, E undirected edges.
+What they mean is told where the geometry uses them: :mod:`~meshconv.geometry.mesh.halfedges`,
+:mod:`~meshconv.geometry.mesh.measures`, :mod:`~meshconv.geometry.mesh.transport`. F faces, H = 3 F half-edges, E
+undirected edges.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def vertex_geometry(
     face_normal: FloatArray,
     face_area: FloatArray,
 ) -> VertexGeometry:
-    """The fields of :class:`~meshconv.geometry.fans.VertexFans`, unit normals [V, 3] and areas [V].
+    """The fields of :class:`~meshconv.geometry.mesh.measures.VertexFans`, unit normals [V, 3] and areas [V].
 
     Normals are those of the faces weighted by their angle at the vertex, areas a third of the faces round it.
     """
@@ -70,7 +71,7 @@ def vertex_geometry(
 def one_ring(
     faces: IntArray, twin: IntArray, edge: IntArray, corner: FloatArray, fan_angle: FloatArray, scale: FloatArray
 ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
-    """The fields of :class:`~meshconv.geometry.transport.OneRing`."""
+    """The fields of :class:`~meshconv.geometry.mesh.transport.OneRing`."""
     return _call("one_ring", faces, twin, edge, corner, fan_angle, scale)
 
 
@@ -84,7 +85,7 @@ def aligned_frames(
     src: IntArray,
     direction: FloatArray,
 ) -> FloatArray:
-    """Frames [V, 3, 3] round the normals, see :func:`~meshconv.geometry.transport.align_frames`."""
+    """Frames [V, 3, 3] round the normals, see :func:`~meshconv.geometry.mesh.transport.align_frames`."""
     return _call("aligned_frames", points, normals, faces, reference, regular, ring_ptr, src, direction)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.testing.calls import below, call, evaluating, field_type, precision, relative_difference, tolerance_for
 
 

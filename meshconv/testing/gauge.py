@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.hierarchy import Hierarchy
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.testing.calls import below, call, evaluating, field_type, precision, relative_difference, tolerance_for
 
 

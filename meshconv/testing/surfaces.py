@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.graph_validation import VERTEX_FIELDS
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.rows import compressed_rows, transposed_rows
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
+from meshconv.geometry.graph.validation import VERTEX_FIELDS
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.testing.calls import below, call, evaluating, field_type, precision, relative_difference, tolerance_for
 
 Prepare = Callable[[TriangleMesh], tuple[Tensor, GaugeGraph]]

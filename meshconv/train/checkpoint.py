@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from meshconv.errors import InputError
-from meshconv.train.base import Task
-from meshconv.train.correspondence import CorrespondenceTask
-from meshconv.train.regression import RegressionTask
-from meshconv.train.tasks import ClassificationTask, SegmentationTask
+from meshconv.train.tasks.base import Task
+from meshconv.train.tasks.classes import ClassificationTask, SegmentationTask
+from meshconv.train.tasks.correspondence import CorrespondenceTask
+from meshconv.train.tasks.regression import RegressionTask
 
 # By the kind of data that a checkpoint was trained on.
 _TASKS: dict[str, type[Task]] = {

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from meshconv.errors import InputError
-from meshconv.train.base import Task
+from meshconv.train.tasks.base import Task
 
 
 class RunCLI(LightningCLI):

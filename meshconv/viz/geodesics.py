@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from meshconv.errors import InputError
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.viz.raster import rasterize
 from meshconv.viz.relief import vertex_normals
 

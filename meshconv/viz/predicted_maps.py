@@ -11,8 +11,8 @@ from matplotlib.gridspec import SubplotSpec
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.io.atomic import atomic_write
-from meshconv.io.sphere_fields import SphereFields, open_fields
+from meshconv.io.cache.atomic import atomic_write
+from meshconv.io.maps.fields import SphereFields, open_fields
 from meshconv.viz.coastlines import coastlines
 from meshconv.viz.sphere import draw_field, view, zone_colors
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from meshconv.errors import InputError
-from meshconv.geometry.gauge_graph import GaugeGraph
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.geometry.rows import compressed_rows, transposed_rows
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data

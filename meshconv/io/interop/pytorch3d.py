@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from meshconv.geometry.mesh import TriangleMesh
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
     from pytorch3d.structures import Meshes

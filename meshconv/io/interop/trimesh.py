@@ -8,8 +8,8 @@ import numpy as np
 import trimesh
 
 from meshconv.errors import InputError
-from meshconv.geometry.mesh import TriangleMesh
-from meshconv.io.scenes import join_parts
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.io.meshes.scenes import join_parts
 
 
 def from_trimesh(mesh: trimesh.Trimesh | trimesh.Scene, name: str = "") -> TriangleMesh:

@@ -1,0 +1,216 @@
+"""Network inputs from maps: scalars and tangent vectors, regridded and normalised as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.datasets.maps.domain import parse_domain
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.sphere.healpix import HealpixSphere
+from meshconv.geometry.sphere.regrid import Regridder
+from meshconv.io.maps.fields import SphereFields
+from meshconv.io.maps.units import same_unit
+
+Variable = str | Mapping[str, Any]
+
+
+class MapInputs:
+    """Which variables a network sees, and how they are brought onto its HEALPix sphere.
+
+    Scalars come first, each less its mean over its standard deviation; vectors are order-1 fields in the frame
+    (south, east), each divided by the root mean square of a component.
+
+    Parameters
+    ----------
+    scalars : list
+        Names of variables, or ``{"name": "t", "select": {"level": 850}}``.
+    vectors : list of pairs
+        Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``.
+    nside
+        Of the HEALPix sphere the network works on, nested; ``"native"``: on the points of the file, HEALPix or
+        unstructured, as they are.
+    domain : dict, optional
+        Part of the sphere the network works on, see :func:`~meshconv.datasets.maps.domain.parse_domain`.
+    radius : float, optional
+        Neighbours are all points within this geodesic distance, in widths of a mean cell of each level; by default the
+        eight around a pixel, or the Delaunay neighbours of a point.
+    statistics : list of dict, optional
+        As :attr:`statistics` of a training.
+
+    Raises
+    ------
+    InputError
+        No variables, or entries that are not of the forms above.
+    """
+
+    def __init__(
+        self,
+        scalars: Sequence[Variable],
+        vectors: Sequence[Sequence[str] | Mapping[str, Any]],
+        nside: int | Literal["native"],
+        statistics: Sequence[Mapping[str, Any]] | None = None,
+        domain: Mapping[str, Any] | None = None,
+        radius: float | None = None,
+    ):
+        self.scalars = [_scalar(entry) for entry in scalars]
+        self.vectors = [_vector(entry) for entry in vectors]
+        if not self.scalars and not self.vectors:
+            raise InputError("no input variables are given; name them in scalars or vectors")
+        if nside != "native":
+            HealpixSphere(nside)  # says what is wrong with it
+        if radius is not None and not 1 <= radius <= 20:
+            raise InputError(f"radius {radius} is not between 1 and 20 widths of a cell")
+        self.nside, self.domain, self.radius = nside, parse_domain(domain), radius
+        self.statistics = None if statistics is None else [dict(s) for s in statistics]
+
+    @property
+    def in_type(self) -> FieldType:
+        return FieldType.from_multiplicities([len(self.scalars), len(self.vectors)])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Plain values that make the same inputs again: the constructor's arguments."""
+        return {
+            "scalars": [dict(s) for s in self.scalars],
+            "vectors": [dict(v) for v in self.vectors],
+            "nside": self.nside,
+            "statistics": self.statistics,
+            "domain": self.domain,
+            "radius": self.radius,
+        }
+
+    def raw(
+        self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Fields in their own units ``[V, in_type.dim]``, NaN where missing; and the points of the file with all."""
+        columns, vectors = [], []
+        known = np.ones(fields.grid.num_points, dtype=bool)
+        for entry in self.scalars:
+            values = _one_map(fields, entry["name"], entry["select"], at)
+            known &= np.isfinite(values)
+            columns.append(values if regridder is None else regridder(values))
+        for entry in self.vectors:
+            east, north = (_one_map(fields, name, entry["select"], at) for name in entry["names"])
+            values = np.stack([-north, east], axis=-1)
+            known &= np.isfinite(values).all(axis=1)
+            vectors.append(values if regridder is None else regridder.vectors(values))
+        parts = columns + [v[:, 0] for v in vectors] + [v[:, 1] for v in vectors]
+        return np.stack(parts, axis=-1), known
+
+    def fit(self, samples: Iterable[tuple[NDArray, NDArray]], fields: SphereFields | None = None) -> None:
+        """Take the statistics of training samples: raw fields ``[V, dim]`` and the points that count ``[V]``.
+
+        With ``fields`` the units of the variables are kept too, for :meth:`check_units`.
+        """
+        total = square = count = 0.0
+        for raw, mask in samples:
+            known = mask[:, None] & np.isfinite(raw)
+            values = np.where(known, raw, 0.0).astype(np.float64)
+            total = total + values.sum(axis=0)
+            square = square + (values**2).sum(axis=0)
+            count = count + known.sum(axis=0)
+        if np.min(count) == 0:
+            raise InputError(
+                f"no training point has a value of input {self._name(int(np.argmin(count)))} and a label; leave "
+                "the input out, or give other training steps"
+            )
+        s, v = len(self.scalars), len(self.vectors)
+        mean, power = np.asarray(total) / count, np.asarray(square) / count
+        spread = np.sqrt(np.maximum(power[:s] - mean[:s] ** 2, 0))
+        size = np.sqrt((power[s : s + v] + power[s + v :]) / 2)
+        # What is constant over the training points says nothing, but must not divide by zero.
+        spread = np.where(spread > 1e-12 * np.abs(mean[:s]), spread, 1.0)
+        size = np.where(size > 0, size, 1.0)
+        self.statistics = [{"mean": float(m), "std": float(d)} for m, d in zip(mean[:s], spread, strict=True)]
+        self.statistics += [{"mean": 0.0, "std": float(d)} for d in size]
+        if fields is not None:
+            for entry, unit in zip(self.statistics, self._units(fields), strict=True):
+                entry["units"] = unit
+
+    def check_units(self, fields: SphereFields) -> None:
+        """Raise an :class:`InputError` where a file and the training give different units."""
+        for entry, names, unit in zip(self.statistics or [], self._names, self._units(fields), strict=True):
+            wanted = entry.get("units")
+            if unit is not None and wanted is not None and not same_unit(unit, wanted):
+                raise InputError(
+                    f"{fields.path}: {'/'.join(names)} is in {unit!r}, the network was trained on {wanted!r}; convert "
+                    "the values, or correct the attribute 'units' if it is the same by another name"
+                )
+
+    def far_off(self, raw: NDArray) -> list[str]:
+        """What to say of scalars whose mean over a map is five standard deviations off: units may be others."""
+        said = []
+        for entry, (name,), values in zip(self.statistics or [], self._names[: len(self.scalars)], raw.T, strict=False):
+            known = values[np.isfinite(values)]
+            if len(known) and abs(known.mean() - entry["mean"]) > 5 * entry["std"]:
+                said.append(
+                    f"{name} is {known.mean():.4g} on average, {entry['mean']:.4g} +- {entry['std']:.2g} in training: "
+                    "compare the units"
+                )
+        return said
+
+    @property
+    def _names(self) -> list[list[str]]:
+        return [[s["name"]] for s in self.scalars] + [list(v["names"]) for v in self.vectors]
+
+    def _units(self, fields: SphereFields) -> list[str | None]:
+        units = []
+        for names in self._names:
+            given = [fields.unit(name) for name in names]
+            if len(given) == 2 and None not in given and not same_unit(*given):  # type: ignore[arg-type]
+                raise InputError(
+                    f"{fields.path}: {names[0]} is in {given[0]!r}, {names[1]} in {given[1]!r}; the components of a "
+                    "vector need one unit, convert one of them"
+                )
+            units.append(next((unit for unit in given if unit is not None), None))
+        return units
+
+    def normalise(self, raw: NDArray) -> tuple[NDArray, NDArray]:
+        """Inputs float32 ``[V, dim]``, zero where missing, and the points where none is missing, bool ``[V]``."""
+        if self.statistics is None:
+            raise ValueError("the statistics have not been taken; call fit")
+        s = len(self.scalars)
+        both = self.statistics[:s] + self.statistics[s:] * 2
+        mean, std = (np.array([entry[key] for entry in both]) for key in ("mean", "std"))
+        present = np.isfinite(raw).all(axis=1)
+        x = np.where(np.isfinite(raw), (raw - mean) / std, 0.0)
+        return x.astype(np.float32), present
+
+    def _name(self, component: int) -> str:
+        s, v = len(self.scalars), len(self.vectors)
+        return "/".join(self._names[component if component < s else s + (component - s) % v])
+
+
+def _scalar(entry: Variable) -> dict[str, Any]:
+    given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
+    if not isinstance(given.get("name"), str) or not set(given) <= {"name", "select"}:
+        raise InputError(f"scalar input {entry!r}: write a variable's name, or {{name: t, select: {{level: 850}}}}")
+    return {"name": given["name"], "select": dict(given.get("select") or {})}
+
+
+def _vector(entry: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"names": entry}
+    names = given.get("names")
+    pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
+    if not pair or not set(given) <= {"names", "select"}:
+        raise InputError(
+            f"vector input {entry!r}: write [eastward, northward], or {{names: [u, v], select: {{level: 850}}}}"
+        )
+    return {"names": [str(n) for n in given["names"]], "select": dict(given.get("select") or {})}
+
+
+def _one_map(fields: SphereFields, name: str, select: Mapping[str, Any], at: Mapping[str, int]) -> NDArray:
+    values = fields.values(name, select, at, allow_missing=True)
+    if values.size != values.shape[-1]:
+        known = {*fields.dims, *at, *select}
+        left = [str(d) for d, n in fields.dataset[name].sizes.items() if d not in known and n > 1]
+        raise InputError(
+            f"{fields.path}: variable {name} has also dimension {', '.join(left)}; select one value of it: "
+            f"{{name: {name}, select: {{{left[0] if left else 'level'}: ...}}}}"
+        )
+    return values.ravel()

@@ -1,0 +1,332 @@
+"""Segmentation of maps on the sphere, from a user's own NetCDF files or Zarr stores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import dask
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.maps.inputs import MapInputs, Variable
+from meshconv.datasets.maps.splits import block_masks, variable_masks
+from meshconv.datasets.maps.steps import check_same_steps, split_steps, step_dimension
+from meshconv.datasets.maps.surface import MapSurface
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.sphere.healpix import HealpixSphere
+from meshconv.geometry.sphere.regrid import cells_of_a_sphere
+from meshconv.io.cache.cache import Cache
+from meshconv.io.maps.fields import SphereFields, open_fields
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+
+_MISSING = -1
+# No label of a file: -1 may be a class.
+_NO_LABEL = int(np.iinfo(np.int64).min)
+_KEPT_BYTES = 1 << 30
+
+
+class SphereMaps(lightning.LightningDataModule):
+    """Maps of any grid and their labels, as samples on one HEALPix sphere, or on the points they come on.
+
+    Every step along ``dimension`` is a sample, split by time; without it the single map is split into blocks of 15
+    degrees. A map is read and regridded when it is asked for, so the data may be larger than memory.
+
+    Parameters
+    ----------
+    inputs
+        File, pattern, Zarr store or list of files, see :func:`~meshconv.io.maps.fields.open_fields`.
+    label
+        Variable with the class of each point.
+    labels
+        Where the label is, if not among the inputs; of any grid, with the same steps along ``dimension``.
+    scalars, vectors
+        See :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+    classes : dict or list, optional
+        Name of each label value; by default those of the label's ``flag_meanings``, or the values that occur.
+    ignore : list of int
+        Label values that count as unknown.
+    nside
+        Of the sphere; by default the input's, or the power of two with about as many pixels as its grid.
+        ``"native"``: no regridding, the network works on the input's own HEALPix pixels or unstructured points.
+    dimension
+        Along which samples are counted, by this or another name of time; None for a single map.
+    splits : dict, optional
+        ``{"train": ["2010", "2016"], "test": ["2018", "2020"]}``: first and last value along ``dimension``, both
+        included; default and details: :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks.
+        ``{"variable": "fold", "test": 0, "val": [1]}``: places, at every step, by the values of a map of whole numbers;
+        what is not named is for training.
+    num_levels, batch_size, num_workers
+        Levels of the hierarchy; of the loaders.
+    domain, radius
+        Part of the sphere to learn on, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
+        reach of the neighbourhoods: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+    cache
+        Folder of regridding weights; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept.
+
+    Attributes
+    ----------
+    class_names : list of str
+    in_type : FieldType
+
+    Raises
+    ------
+    InputError
+        Files, variables or labels that do not fit, with the remedy.
+    """
+
+    def __init__(
+        self,
+        inputs: str | Sequence[str],
+        label: str,
+        labels: str | Sequence[str] | None = None,
+        scalars: Sequence[Variable] = (),
+        vectors: Sequence[Sequence[str] | Mapping[str, Any]] = (),
+        classes: Mapping[int, str] | Sequence[str] | None = None,
+        ignore: Sequence[int] = (),
+        nside: int | Literal["native"] | None = None,
+        dimension: str | None = "time",
+        splits: Mapping[str, Sequence[Any]] | None = None,
+        num_levels: int = 3,
+        batch_size: int = 4,
+        num_workers: int = 0,
+        domain: Mapping[str, Any] | None = None,
+        radius: float | None = None,
+        cache: str | bool = True,
+    ):
+        super().__init__()
+        self.fields = open_fields(inputs)
+        self.label_fields = self.fields if labels is None else open_fields(labels)
+        self.label, self.num_levels = label, num_levels
+        self._wanted_dimension = dimension
+        self.dimension = step_dimension(self.fields.dataset, dimension)
+        self.label_dimension = step_dimension(self.label_fields.dataset, dimension)
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields), None, domain, radius)
+        self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
+        self.values, self.class_names = self._classes(classes, list(ignore))
+        self._labels_to_grid = self.surface.label_regridder(self.label_fields)
+        self.steps, self._blocks = self._split(splits)
+        self._kept: dict[int, tuple[NDArray, NDArray]] = {}
+        few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
+        self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in map(self._sample, few)), self.fields)
+
+    @property
+    def in_type(self) -> FieldType:
+        return self.inputs.in_type
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def class_counts(self) -> torch.Tensor:
+        """Training points of each class, int64 ``[num_classes]``: reads the labels of every training step."""
+        counts = np.zeros(self.num_classes, dtype=np.int64)
+        for step in self.steps["train"]:
+            target = self._kept[step][1] if step in self._kept else self._target(step)
+            counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
+        return torch.from_numpy(counts)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """How inputs are made, in plain values."""
+        return {
+            "kind": "maps",
+            "class_names": list(self.class_names),
+            "class_values": [int(v) for v in self.values],
+            # A network of a single map predicts series as well.
+            "dimension": self.dimension or self._wanted_dimension,
+            "inputs": self.inputs.spec,
+        }
+
+    def _classes(
+        self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]
+    ) -> tuple[list[int], list[str]]:
+        array = self.label_fields._variable(self.label)
+        attributes, fill = array.attrs, array.encoding.get("_FillValue")
+        self._ignored, self._filled = ignore, _NO_LABEL
+        if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension) == 0:
+            raise InputError(f"{self.fields.path}: no steps along {self.dimension}; give a file that has some")
+        if classes is not None:
+            named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+        elif "flag_values" in attributes and "flag_meanings" in attributes:
+            values = np.atleast_1d(attributes["flag_values"]).tolist()
+            meanings = str(attributes["flag_meanings"]).split()
+            if len(values) != len(meanings):
+                raise InputError(
+                    f"{self.label_fields.path}: label {self.label} has {len(values)} flag_values and {len(meanings)} "
+                    "flag_meanings; name the classes in 'classes'"
+                )
+            named = dict(zip(values, meanings, strict=True))
+        else:
+            count = self.label_fields.dataset.sizes.get(self.label_dimension, 1) if self.label_dimension else 1
+            some = np.unique(np.linspace(0, count - 1, min(count, 16)).astype(int))
+            found: set[int] = set()
+            for step in some:
+                found |= set(np.unique(self._raw_label(int(step))).tolist())
+            named = {value: str(value) for value in sorted(found - {_NO_LABEL})}
+            if fill == 0:
+                log.warning(
+                    "%s: 0 is the fill value of label %s and does not count; if it is a class, name all in 'classes'",
+                    self.label_fields.path, self.label,
+                )  # fmt: skip
+        named = {int(v): str(n) for v, n in named.items() if int(v) not in ignore}
+        if fill in named:
+            self._filled = int(fill)
+        if len(named) < 2:
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two: name them in "
+                "'classes', or choose another label"
+            )
+        return list(named), list(named.values())
+
+    def _raw_label(self, step: int) -> NDArray:
+        """Labels as in the file, int64; ``_NO_LABEL`` where there is none."""
+        at = {} if self.label_dimension is None else {self.label_dimension: step}
+        values = self.label_fields.values(self.label, {}, at, allow_missing=True)
+        if values.size != values.shape[-1]:
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} has dimensions "
+                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood: "
+                "select one value of the others in the file, or name 'dimension'"
+            )
+        values = values.ravel()
+        known = np.isfinite(values)
+        rounded = np.round(np.where(known, values, 0))
+        if np.abs(rounded - values)[known].max(initial=0) > 1e-6:
+            worst = float(values[known][np.abs(rounded - values)[known].argmax()])
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} holds {worst:g}, classes are whole numbers: round it, "
+                "or choose another label"
+            )
+        return np.where(known, rounded.astype(np.int64), self._filled)
+
+    def _split(
+        self, splits: Mapping[str, Sequence[Any]] | None
+    ) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
+        if splits is not None and "variable" in splits:
+            masks = variable_masks(splits, self.fields, self.label_fields, self.surface)
+            every = list(range(self.fields.dataset.sizes[self.dimension])) if self.dimension else [0]
+            return {name: every if mask.any() else [] for name, mask in masks.items()}, masks
+        if self.dimension is None or self.dimension not in self.fields.dataset.sizes:
+            if splits is not None:
+                raise InputError(
+                    f"{self.fields.path}: splits need a dimension; the data have none that is time: name one in "
+                    "'dimension', or leave 'splits' out"
+                )
+            self.dimension = None
+            return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
+        check_same_steps(self.fields, self.dimension, self.label_fields, self.label_dimension)
+        if splits is None and self.fields.dataset.sizes[self.dimension] == 1:
+            return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
+        return split_steps(self.fields, self.dimension, splits), None
+
+    def _sample(self, step: int) -> tuple[NDArray, NDArray]:
+        """Raw inputs float32 ``[V, dim]`` and class of each point, int64 ``[V]``, -1 where unknown."""
+        if step in self._kept:
+            return self._kept[step]
+        at = {} if self.dimension is None else {self.dimension: step}
+        raw, target = self.surface.raw(at)[0].astype(np.float32), self._target(step)
+        # Every worker keeps its own.
+        if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) * max(self.num_workers, 1) < _KEPT_BYTES:
+            self._kept[step] = raw, target
+        return raw, target
+
+    def _target(self, step: int) -> NDArray[np.int64]:
+        """Class of each point, -1 where unknown."""
+        label = self._raw_label(step)
+        strange = np.setdiff1d(label, [*self.values, *self._ignored, _NO_LABEL])
+        if len(strange):
+            raise InputError(
+                f"{self.label_fields.path}: label {self.label} holds {strange[0]}, which is none of the classes "
+                f"{self.values}; add it to classes or to ignore"
+            )
+        target = np.full(len(label), _MISSING, dtype=np.int64)
+        for k, value in enumerate(self.values):
+            target[label == value] = k
+        if self._labels_to_grid is not None:
+            target = self._labels_to_grid.majority(target, _MISSING)
+        return self.surface.inside(target)
+
+    def _counts(self, target: NDArray, split: Split) -> NDArray:
+        return (target >= 0) if self._blocks is None else (target >= 0) & self._blocks[split]
+
+    def sample(self, step: int, split: Split) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Inputs ``[V, dim]``, target ``[V]`` and mask ``[V]`` of one step."""
+        raw, target = self._sample(step)
+        x, present = self.inputs.normalise(raw)
+        mask = self._counts(target, split) & present
+        return torch.from_numpy(x), torch.from_numpy(target), torch.from_numpy(mask)
+
+    def _loader(self, split: Split) -> DataLoader | list:
+        steps = self.steps[split]
+        if not steps:
+            return []
+        hierarchy = self._hierarchy
+
+        def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
+            x, target, mask = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
+            return SurfaceBatch(x, hierarchy, target, mask, [f"{self.fields.path}:{k}" for k, _ in samples])
+
+        data = _Steps(self, steps, split)
+        return DataLoader(
+            data,
+            self.batch_size,
+            shuffle=split == "train",
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=self._start_worker,
+        )
+
+    def _start_worker(self, _: int) -> None:
+        """A forked process has none of its parent's threads, and would share the place where it reads in a file."""
+        dask.config.set(scheduler="synchronous")
+        for fields in (self.fields, self.label_fields):
+            fields.dataset.close()  # opens again when it is read
+
+    @cached_property
+    def _hierarchy(self) -> Hierarchy:
+        return self.surface.hierarchy(self.num_levels)
+
+    def train_dataloader(self) -> DataLoader | list:
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader | list:
+        return self._loader("test")
+
+
+class _Steps(Dataset):
+    """Steps of a data module as a map-style data set."""
+
+    def __init__(self, maps: SphereMaps, steps: list[int], split: Split):
+        self.maps, self.steps, self.split = maps, steps, split
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> tuple[int, tuple[torch.Tensor, ...]]:
+        step = self.steps[index]
+        return step, self.maps.sample(step, self.split)
+
+
+def _usual_nside(fields: SphereFields) -> int:
+    """The input's own, or the power of two whose pixels are about as large as the grid's mean cell."""
+    if isinstance(fields.grid, HealpixSphere) and fields.grid.pixel_order == "nest":
+        return fields.grid.nside
+    return int(2 ** np.clip(np.round(np.log2(cells_of_a_sphere(fields.grid) / 12) / 2), 0, 10))

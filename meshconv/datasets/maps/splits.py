@@ -1,0 +1,73 @@
+"""Places for training, validation and testing: blocks of the sphere, or what a map says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.datasets.maps.surface import MapSurface
+from meshconv.errors import InputError
+from meshconv.geometry.sphere.healpix import HealpixSphere
+from meshconv.io.maps.fields import SphereFields
+
+_BLOCK_NSIDE = 4
+_NOWHERE = np.iinfo(np.int64).min
+
+
+def block_masks(points: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Points in blocks of HEALPix nside 4, 15 degrees wide: a fifth of the blocks is for testing, a tenth to validate.
+
+    Neighbouring points are nearly copies of each other: a split by single ones would test interpolation.
+    """
+    blocks = np.random.default_rng(0).permutation(12 * _BLOCK_NSIDE**2)
+    if len(points) < len(blocks):
+        raise InputError(
+            f"{len(points)} points are too few to split one map into {len(blocks)} blocks; use a finer map"
+        )
+    block = HealpixSphere(_BLOCK_NSIDE).locate(points)
+    test, val = len(blocks) // 5, len(blocks) // 10
+    parts = {"test": blocks[:test], "val": blocks[test : test + val], "train": blocks[test + val :]}
+    return {name: np.isin(block, part) for name, part in parts.items()}
+
+
+def variable_masks(
+    splits: Mapping[str, Any], fields: SphereFields, label_fields: SphereFields, surface: MapSurface
+) -> dict[str, NDArray[np.bool_]]:
+    """Points of each split by the values of a map: ``{variable: fold, test: 0, val: [1, 2]}``.
+
+    The variable is looked for beside the inputs, then beside the labels, and must not change with time. Values that are
+    not named, or those under ``train`` if that is, are for training.
+
+    Raises
+    ------
+    InputError
+        No such variable, values that do not occur, or one in two splits.
+    """
+    name = str(splits["variable"])
+    home = fields if name in fields.dataset.variables else label_fields
+    values = home.values(name)
+    if values.ndim != 1:
+        raise InputError(f"{home.path}: splits: variable {name} has dimensions {home.dataset[name].dims}; give one map")
+    known = np.isfinite(values)
+    labels = np.where(known, np.round(np.where(known, values, 0)), _NOWHERE).astype(np.int64)
+    regridder = surface.label_regridder(home)
+    if regridder is not None:
+        labels = regridder.majority(labels, _NOWHERE)
+    labels = surface.inside(labels)
+    present = np.setdiff1d(labels, [_NOWHERE]).tolist()
+    asked = {k: np.atleast_1d(v).tolist() for k, v in splits.items() if k != "variable"}
+    if not asked or not set(asked) <= {"train", "val", "test"}:
+        raise InputError(f"splits: {dict(splits)}; write {{variable: {name}, test: 0, val: [1]}}")
+    named = [value for values in asked.values() for value in values]
+    wrong = [value for value in named if value not in present] + [v for v in named if named.count(v) > 1]
+    if wrong:
+        raise InputError(
+            f"{home.path}: splits: value {wrong[0]} of {name} is named twice or does not occur; it has {present[:20]}"
+        )
+    asked.setdefault("train", [value for value in present if value not in named])
+    if not asked["train"]:
+        raise InputError(f"{home.path}: splits: no value of {name} is left for training")
+    return {part: np.isin(labels, asked.get(part, [])) for part in ("train", "val", "test")}

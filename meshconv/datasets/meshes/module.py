@@ -1,0 +1,272 @@
+"""What data modules of meshes share: preparation, batches, and checks of their splits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from meshconv.datasets.batch import SurfaceBatch, join_surfaces
+from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
+from meshconv.datasets.meshes.variants import Variants, variant_preparations
+from meshconv.datasets.meshes.vertex_budget import VertexBudget
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.repair.augmentation import Augmentation
+from meshconv.geometry.repair.repair import OnDefect
+from meshconv.io.cache.cache import Cache
+from meshconv.io.cache.content import file_content
+from meshconv.io.meshes.load import mesh_formats
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+
+# Of one split with its variants: large sets vary enough by themselves, and all are prepared and in memory.
+_MOST_PREPARED = 6000
+# Folders, by their names in lower case, of what is for training, for validation and for testing.
+_SPLITS: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+# Point clouds, drawings and names that are no suffix of a file on disk are left out.
+MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
+
+
+def collate(samples: list[MeshSample]) -> SurfaceBatch:
+    """Disjoint union of meshes; all graphs, or all hierarchies."""
+    targets = [s.target for s in samples]
+    given = [s.elements for s in samples if s.elements is not None]
+    shifts = accumulate((len(s.x) for s in samples[:-1]), initial=0)
+    return SurfaceBatch(
+        x=torch.cat([s.x for s in samples]),
+        surface=join_surfaces([s.surface for s in samples]),
+        target=torch.stack(targets) if targets[0].ndim == 0 else torch.cat(targets),
+        mask=None,
+        names=[s.name for s in samples],
+        elements=torch.cat([e + k for e, k in zip(given, shifts, strict=True)]) if given else None,
+    )
+
+
+class MeshData(lightning.LightningDataModule):
+    """Meshes of three splits, prepared once, in batches.
+
+    Parameters
+    ----------
+    batch_size
+        Meshes per batch.
+    batch_vertices
+        Most vertices of a batch, instead of ``batch_size``: see
+        :class:`~meshconv.datasets.meshes.vertex_budget.VertexBudget`.
+    transport
+        ``"levi_civita"`` or ``"normal_aligning"`` (see :class:`~meshconv.TriangleMesh`).
+    on_defect
+        ``"repair"`` defective meshes, ``"drop"`` their bad faces, or treat them as an ``"error"`` (see
+        :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`).
+    rings, radius, nearest
+        At most one: geodesic neighbourhoods of so many rings, of this radius in square roots of the mesh's area, or of
+        so many vertices (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default each
+        vertex has its direct neighbours.
+    features
+        Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
+        :func:`~meshconv.geometry.features.inputs.surface_features` has them.
+    levels
+        1 for networks on graphs; for those on hierarchies their number of levels.
+    max_faces
+        Meshes with more faces are simplified to as many before anything else is computed; labels follow.
+    augment
+        What to vary in training, values of :class:`~meshconv.geometry.repair.augmentation.Augmentation`:
+        ``{noise: 0.02, decimate: 0.5}``.
+    variants
+        How many varied versions of each training mesh are prepared; an epoch sees one of them or the mesh itself. Sets
+        that would come to more than 6,000 with their variants get fewer of them, down to one.
+    cache
+        Folder of prepared meshes; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept. Entries
+        hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
+    workers
+        Processes that prepare meshes; 0: this one; none given: see
+        :func:`~meshconv.datasets.meshes.preparation.prepare_meshes`.
+    strict
+        Stop at the first mesh that cannot be used instead of leaving it out.
+    seed
+        Of splits and of batches.
+
+    Raises
+    ------
+    InputError
+        Values out of range.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 16,
+        batch_vertices: int | None = None,
+        transport: str = "levi_civita",
+        on_defect: OnDefect = "repair",
+        rings: int | None = None,
+        radius: float | None = None,
+        nearest: int | None = None,
+        features: Sequence[str] = ("default",),
+        levels: int = 1,
+        max_faces: int | None = None,
+        augment: Mapping[str, Any] | None = None,
+        variants: int = 0,
+        cache: bool | str | None = True,
+        workers: int | None = None,
+        strict: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        for name, value, least in (("batch_size", batch_size, 1), ("batch_vertices", batch_vertices, 1),
+                                   ("workers", workers, 0)):  # fmt: skip
+            if value is not None and value < least:
+                raise InputError(f"{name} {value} has to be at least {least}")
+        self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
+        self.how = Preparation(transport, on_defect, rings, radius, nearest, tuple(features), levels, max_faces)
+        self._hows = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
+        self.cache, self.workers = Cache.choose(cache), workers
+        self.root = Path()
+        self.files: dict[str, list[tuple[Path, int | Labelling]]] = {"train": [], "val": [], "test": []}
+        self._samples: dict[str, list[MeshSample]] = {}
+        self._variants: Variants | None = None
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the surfaces that the loaders give; 1: graphs."""
+        return self.how.levels
+
+    @property
+    def in_type(self) -> FieldType:
+        return self.how.in_type
+
+    def samples(self, split: str) -> list[MeshSample]:
+        """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
+        if split not in self._samples:
+            samples, problems = self._prepare(split, self.how, f"preparing {split} meshes")
+            if problems and not samples and split != "val":  # training does without
+                raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")
+            self._samples[split] = samples
+        return self._samples[split]
+
+    def _prepare(self, split: str, how: Preparation, what: str) -> tuple[list[MeshSample], list[str]]:
+        return prepare_meshes(
+            self.files[split], how, strict=self.strict, what=what, cache=self.cache, workers=self.workers
+        )
+
+    def _varied(self) -> Variants:
+        """Training meshes with their variants."""
+        if self._variants is None:
+            most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
+            ways = list(enumerate(self._hows))[1 : most + 1]
+            if len(ways) < len(self._hows) - 1:
+                log.info("%d training meshes: %d variants of each, not %d", len(self.files["train"]), len(ways),
+                         len(self._hows) - 1)  # fmt: skip
+            changed = [self._prepare("train", how, f"variant {k} of {len(ways)}")[0] for k, how in ways]
+            self._variants = Variants([self.samples("train"), *changed])
+        return self._variants
+
+    def _loader(self, samples: Any, shuffle: bool = False) -> DataLoader:
+        if self.batch_vertices is None:
+            return DataLoader(samples, self.batch_size, shuffle=shuffle, collate_fn=collate)
+        varied = samples.choices if isinstance(samples, Variants) else [[s] for s in samples]
+        sizes, names = [max(len(s.x) for s in choice) for choice in varied], [choice[0].name for choice in varied]
+        batches = VertexBudget(sizes, self.batch_vertices, shuffle, self.seed, names)
+        return DataLoader(samples, batch_sampler=batches, collate_fn=collate)
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(self._varied(), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list:
+        samples = self.samples("val") if self.files["val"] else []
+        return self._loader(samples) if samples else []
+
+    def test_dataloader(self) -> DataLoader:
+        if not self.files["test"]:
+            raise InputError(
+                f"{self.root}: there are no test meshes; add some, or of several meshes set test_fraction above 0"
+            )
+        return self._loader(self.samples("test"))
+
+
+def check_fractions(**fractions: float) -> None:
+    """Raise ``InputError`` for a share that is not in [0, 1)."""
+    for name, value in fractions.items():
+        if not 0 <= value < 1:
+            raise InputError(f"{name} {value} is not in [0, 1)")
+
+
+def cut(files: Iterable, fraction: float, rng: random.Random) -> tuple[list, list]:
+    """Two sorted parts, the second a random share; at least one of several stays in each part that is wanted."""
+    shuffled = sorted(files)
+    rng.shuffle(shuffled)
+    count = round(len(shuffled) * fraction)
+    if fraction > 0 and len(shuffled) > 1:
+        count = min(max(count, 1), len(shuffled) - 1)
+    return sorted(shuffled[count:]), sorted(shuffled[:count])
+
+
+def split_of(folders: Iterable[str]) -> Split | None:
+    """What meshes in such a folder are for, by the names of the folders on the way to it.
+
+    Examples
+    --------
+    >>> split_of(["dogs", "Train"]), split_of(["dogs"])
+    ('train', None)
+    """
+    return next((_SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS), None)
+
+
+def files_below(root: Path) -> list[Path]:
+    """Files in a folder and below it, sorted; without hidden files and folders. Links to folders are followed."""
+    found: list[Path] = []
+    for name, folders, files in os.walk(root, followlinks=True):
+        folder = Path(name)
+        above = folder.parents[: len(folder.relative_to(root).parts)]
+        if folder.is_symlink() and any(folder.samefile(other) for other in above):
+            folders.clear()  # a link to where one comes from
+            continue
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        found += [folder / f for f in files if not f.startswith(".")]
+    return sorted(found)
+
+
+def meshes_below(root: Path) -> list[Path]:
+    """Mesh files in a folder and below it, as :func:`files_below` finds them."""
+    return [path for path in files_below(root) if is_mesh_file(path)]
+
+
+def meshes_in(folder: Path) -> list[Path]:
+    """Mesh files directly in a folder, sorted; none if it is missing."""
+    return sorted(filter(is_mesh_file, folder.iterdir())) if folder.is_dir() else []
+
+
+def is_mesh_file(path: Path) -> bool:
+    """A file that meshes are read from, by its name; hidden ones are not."""
+    return path.suffix.lower() in MESH_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def warn_of_duplicates(train: Iterable[Path], test: Iterable[Path]) -> None:
+    """Warn of test files with the same content as one for training: scores on them say nothing about new meshes."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in train:
+        by_size[path.stat().st_size].append(path)
+    found, known = [], {}
+    for path in test:
+        same_size = by_size.get(path.stat().st_size, [])
+        known.update({other: file_content(other) for other in same_size if other not in known})
+        content = file_content(path) if same_size else ""
+        found += [(path, other) for other in same_size if known[other] == content][:1]
+    if found:
+        log.warning(
+            "%d test meshes are in the training set as well, with the same content, the first: %s is %s",
+            len(found), *found[0],
+        )  # fmt: skip

@@ -1,0 +1,366 @@
+"""Mesh files -> what networks take: in parallel processes, and only once."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+from meshconv.geometry.features.inputs import surface_feature_type, surface_features
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.repair.augmentation import Augmentation
+from meshconv.geometry.repair.origin import Origin
+from meshconv.geometry.repair.repair import OnDefect
+from meshconv.geometry.repair.simplification import simplify
+from meshconv.io.cache.cache import Cache, Key, cache_key
+from meshconv.io.cache.content import file_content
+from meshconv.io.cache.records import decode_record
+from meshconv.io.meshes.load import clean_mesh, read_mesh
+
+log = logging.getLogger(__name__)
+
+# Fewer files than this are prepared sooner than processes are started.
+_WORTH_PROCESSES = 16
+
+
+class MeshSample(NamedTuple):
+    """One mesh, ready for a network.
+
+    Attributes
+    ----------
+    x : float32 Tensor [V, dim]
+        Input fields.
+    surface : GaugeGraph or Hierarchy
+        In float32.
+    target : int64 Tensor
+        ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown.
+    name : str
+    origin : Origin or None
+        The way from its vertices and faces back to those of the file.
+    elements : int64 Tensor [n, k] or None
+        Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
+    """
+
+    x: torch.Tensor
+    surface: GaugeGraph | Hierarchy
+    target: torch.Tensor
+    name: str
+    origin: Origin | None = None
+    elements: torch.Tensor | None = None
+
+
+class PreparedMesh(NamedTuple):
+    """One mesh without labels: what the cache keeps.
+
+    Attributes
+    ----------
+    x : float32 Tensor [V, dim]
+    surface : GaugeGraph or Hierarchy
+    origin : Origin
+    faces : int32 Tensor [F, 3]
+        Of the repaired mesh.
+    file_faces : int32 Tensor [F1, 3]
+        Triangles of the file's vertices, before any repair.
+    """
+
+    x: torch.Tensor
+    surface: GaugeGraph | Hierarchy
+    origin: Origin
+    faces: torch.Tensor
+    file_faces: torch.Tensor
+
+
+# Target and elements of a sample; an InputError where labels do not belong to the mesh.
+Labelling = Callable[[PreparedMesh], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a mesh becomes a graph; plain values that stand in every checkpoint and in every key of the cache.
+
+    Parameters
+    ----------
+    transport
+        ``"levi_civita"`` or ``"normal_aligning"``.
+    on_defect
+        ``"repair"``, ``"drop"`` or ``"error"``; see :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`.
+    rings, radius, nearest
+        At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
+    features
+        Names of inputs, see :func:`~meshconv.geometry.features.inputs.surface_features`.
+    levels
+        1: a graph; more: a hierarchy of so many (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
+
+    max_faces
+        Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.repair.simplification.simplify`).
+    augment : Augmentation or dict, optional
+        What is done to variants of a mesh.
+    variant
+        0 is the mesh itself. The randomness of others comes from this number and the content of the file, nothing else.
+
+    Raises
+    ------
+    InputError
+        Values that are not among these.
+    """
+
+    transport: str = "levi_civita"
+    on_defect: OnDefect = "repair"
+    rings: int | None = None
+    radius: float | None = None
+    nearest: int | None = None
+    features: tuple[str, ...] = ("default",)
+    levels: int = 1
+    max_faces: int | None = None
+    augment: Augmentation | None = None
+    variant: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", Augmentation.from_spec(self.augment))
+        if self.max_faces is not None and self.max_faces < 32:
+            raise InputError(f"max_faces {self.max_faces} has to be at least 32")
+        if self.variant < 0 or (self.variant > 0 and self.augment is None):
+            raise InputError(f"variant {self.variant} has to be at least 0, and above it augment says what varies")
+        object.__setattr__(self, "features", tuple(self.features))  # lists from configurations and checkpoints
+        surface_feature_type(self.features)
+        for name, known in (("transport", ("levi_civita", "normal_aligning")),
+                            ("on_defect", ("repair", "drop", "error"))):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+        extent = {name: getattr(self, name) for name in ("rings", "radius", "nearest")}
+        given = {name: value for name, value in extent.items() if value is not None}
+        if len(given) > 1 or not all(value > 0 for value in given.values()):
+            raise InputError(f"neighbourhoods {given}: give at most one of rings, radius, nearest, greater than 0")
+        if self.levels < 1:
+            raise InputError(f"levels {self.levels} has to be at least 1")
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
+        """From :attr:`spec`, or that of a checkpoint that knew fewer choices."""
+        return cls(**{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """All choices by name, in plain values."""
+        augment = self.augment.spec if self.augment and self.variant else None
+        return {**asdict(self), "features": list(self.features), "augment": augment}
+
+    @property
+    def in_type(self) -> FieldType:
+        """Type of the features."""
+        return surface_feature_type(self.features)
+
+    def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
+        """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
+        extent: dict[str, Any] = {"rings": self.rings, "radius": self.radius, "nearest": self.nearest}
+        hierarchy = mesh.hierarchy(self.levels, transport=self.transport, **extent)
+        x, _ = surface_features(mesh, hierarchy.levels[0], self.features)
+        surface = hierarchy if self.levels > 1 else hierarchy.levels[0]
+        return x.to(torch.float32), surface.to(torch.float32)
+
+    def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:
+        """The repaired mesh of a file or its variant, of at most ``max_faces``; its origin leads back to the file."""
+        if self.max_faces is not None:
+            mesh = simplify(mesh, self.max_faces)  # first: noise of a fine mesh would vanish here
+        if self.variant and self.augment is not None:
+            seed = [int(file_content(path), 16), self.variant]
+            mesh = self.augment.apply(mesh, np.random.default_rng(seed))
+        return mesh
+
+    def entry(self, path: Path) -> dict[str, Any]:
+        """Load a mesh and compute its inputs; what was reported on the way comes along."""
+        with _messages(f"{path}: ") as said:
+            raw = read_mesh(path)
+            mesh = self.vary(clean_mesh(raw, self.on_defect), path)
+            x, surface = self.inputs(mesh)
+        # Half of the bytes: no mesh has more vertices than fit.
+        in_file = raw.faces if raw.origin is None else raw.origin.vertex_from[raw.faces]
+        faces, file_faces = (torch.from_numpy(f.astype(np.int32)) for f in (mesh.faces, in_file))
+        same = torch.equal(faces, file_faces)
+        return {"x": x, "surface": surface, "origin": mesh.origin, "faces": faces,
+                "file_faces": None if same else file_faces, "said": said}  # fmt: skip
+
+
+def prepare_mesh(
+    path: str | Path, label: int | Labelling = -1, how: Preparation | None = None, cache: Cache | None = None
+) -> MeshSample:
+    """Prepare one mesh; :class:`InputError` if it cannot be used."""
+    (sample,), _ = prepare_meshes([(Path(path), label)], how, strict=True, cache=cache)
+    return sample
+
+
+def prepare_meshes(
+    paths: Sequence[tuple[Path, int | Labelling]],
+    how: Preparation | None = None,
+    *,
+    strict: bool = False,
+    what: str = "preparing meshes",
+    cache: Cache | None = None,
+    workers: int | None = None,
+) -> tuple[list[MeshSample], list[str]]:
+    """Prepare many meshes with a progress bar.
+
+    Parameters
+    ----------
+    paths : sequence of (path, label)
+        The class of the mesh, or what makes target and elements from the :class:`PreparedMesh`.
+    how : Preparation, optional
+    strict
+        Raise the error of the first mesh that cannot be used.
+    what
+        Shown beside the bar.
+    cache : Cache, optional
+        Where results are looked up and kept; none by default.
+    workers
+        Processes, of one thread each; 0 is this one. None: on Linux one for each core if there is enough to do,
+        elsewhere 0, since processes start afresh there and a script has to be written for that.
+
+    Returns
+    -------
+    samples, problems
+        In the order of ``paths``, whatever the number of workers. A mesh that cannot be used is reported and left out.
+
+    Notes
+    -----
+    ``tests/test_preparation.py`` checks that cache and workers change no bit.
+    """
+    how, cache, start = how or Preparation(), cache or Cache(None), time.perf_counter()
+    found: dict[int, MeshSample] = {}
+    problems: dict[int, str] = {}
+    missing: list[tuple[int, Path, Key]] = []
+
+    def add(i: int, entry: dict[str, Any]) -> None:
+        path, label = paths[i]
+        for level, text in entry["said"]:
+            log.log(level, "%s: %s", path, text)
+        file_faces = entry["faces"] if entry["file_faces"] is None else entry["file_faces"]
+        mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces)
+        try:
+            target, elements = label(mesh) if callable(label) else (torch.tensor(label), None)
+        except InputError as error:
+            fail(i, str(error))
+            return
+        found[i] = MeshSample(mesh.x, mesh.surface, target, str(path), mesh.origin, elements)
+
+    def fail(i: int, problem: str) -> None:
+        if strict:
+            raise InputError(problem)
+        problems[i] = problem
+
+    with tqdm(total=len(paths), desc=what, unit="mesh", leave=False, disable=None) as bar:
+        for i, (path, _) in enumerate(paths):
+            try:
+                content = file_content(path) if cache.folder and path.is_file() else ""
+                key = cache_key(content, {"of": "prepared mesh", **how.spec})
+                entry = cache.load(key) if key.content else None
+            except InputError as error:
+                fail(i, str(error))
+                bar.update()
+                continue
+            if entry is None:
+                missing.append((i, path, key))
+            else:
+                add(i, entry)
+                bar.update()
+        results = _loader(_Files([(path, key) for _, path, key in missing], how), workers)
+        for (i, _, key), result in zip(missing, results, strict=True):
+            if isinstance(result, str):
+                fail(i, result)
+            else:
+                if key.content:
+                    cache.store(key, result)
+                add(i, decode_record(result)[0])
+            bar.update()
+    _report(what, len(paths), list(problems.values()), len(missing), time.perf_counter() - start, cache)
+    return [found[i] for i in sorted(found)], [problems[i] for i in sorted(problems)]
+
+
+def _report(what: str, count: int, problems: list[str], made: int, seconds: float, cache: Cache) -> None:
+    for problem in problems:
+        log.warning("skipped: %s", problem)
+    if problems:
+        log.warning("%s: %d of %d files skipped (strict stops at the first)", what, len(problems), count)
+    if cache.folder and made > len(problems):
+        entries, size = cache.size
+        log.info("%s: %d computed, %d from the cache, %.0f s; %s has %d entries, %.0f MB", what, made, count - made,
+                 seconds, cache.folder, entries, size / 1e6)  # fmt: skip
+
+
+class _Files(Dataset):
+    """Entries of files as bytes, which pass cheaply from process to process; the problem where there is none."""
+
+    def __init__(self, files: list[tuple[Path, Key]], how: Preparation):
+        self.files, self.how = files, how
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> bytes | str:
+        path, key = self.files[i]
+        try:
+            return key.encode(self.how.entry(path))
+        except InputError as error:
+            return str(error)
+
+
+def _loader(files: _Files, workers: int | None) -> DataLoader:
+    linux = sys.platform == "linux"
+    method = multiprocessing.get_start_method(allow_none=True) or ("fork" if linux else None)
+    if workers is None:
+        alone = multiprocessing.current_process().daemon  # such processes may not have any of their own
+        cores = len(os.sched_getaffinity(0)) if linux and method == "fork" and not alone else 1
+        workers = cores if cores > 1 and len(files) >= _WORTH_PROCESSES else 0
+    # A generator of its own: what the cache holds must not move the seeds of training.
+    return DataLoader(
+        files,
+        batch_size=None,
+        num_workers=min(workers, len(files)),
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        generator=torch.Generator(),
+        multiprocessing_context=method if min(workers, len(files)) else None,
+    )
+
+
+def _as_it_is(entry: bytes | str) -> bytes | str:
+    return entry
+
+
+class _Collector(logging.Handler):
+    def __init__(self, prefix: str):
+        super().__init__(logging.INFO)
+        self.prefix, self.said = prefix, []  # type: ignore[var-annotated]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append([record.levelno, record.getMessage().removeprefix(self.prefix)])
+
+
+@contextmanager
+def _messages(prefix: str) -> Iterator[list[list[Any]]]:
+    """Collect what meshconv reports instead of showing it: other processes report it, and later runs again."""
+    logger, collector = logging.getLogger("meshconv"), _Collector(prefix)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(collector)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield collector.said
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,53 @@
+"""Several variants of each training mesh, prepared once; every epoch sees one of them, drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from meshconv.datasets.meshes.preparation import MeshSample, Preparation
+from meshconv.errors import InputError
+from meshconv.geometry.repair.augmentation import Augmentation
+
+
+def variant_preparations(how: Preparation, augment: Augmentation | None, variants: int) -> list[Preparation]:
+    """The mesh as it is, then ``variants`` times changed by ``augment``.
+
+    Raises
+    ------
+    InputError
+        Variants without an augmentation, an augmentation without variants, or a negative number.
+    """
+    if variants < 0 or (variants > 0) != (augment is not None):
+        raise InputError(f"variants {variants} and augment {augment} go together: give how many, and what varies")
+    return [how] + [replace(how, augment=augment, variant=k) for k in range(1, variants + 1)]
+
+
+class Variants(Dataset):
+    """Samples of which each has several variants; an item is one of them, drawn by torch's generator.
+
+    Parameters
+    ----------
+    prepared : sequence of lists of MeshSample
+        The samples themselves, then their variants, known by name; where one could not be prepared, the others stand.
+    """
+
+    def __init__(self, prepared: Sequence[list[MeshSample]]):
+        first, *others = prepared
+        found: dict[str, list[MeshSample]] = {s.name: [s] for s in first}
+        for samples in others:
+            for sample in samples:
+                if sample.name in found:
+                    found[sample.name].append(sample)
+        self.choices = [found[s.name] for s in first]
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    def __getitem__(self, i: int) -> Any:
+        choice = self.choices[i]
+        return choice[int(torch.randint(len(choice), ()))] if len(choice) > 1 else choice[0]

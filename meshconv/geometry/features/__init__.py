@@ -1,0 +1,1 @@
+"""Inputs of networks on meshes: moments, curvature, spectra."""

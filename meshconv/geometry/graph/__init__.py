@@ -1,0 +1,1 @@
+"""The gauge graph: what layers see of a surface, its hierarchies, parts and complexes."""

@@ -1,0 +1,382 @@
+"""The one data structure every layer sees: points with frames, log maps and transporters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshconv.fields import FieldType
+from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
+from meshconv.geometry.graph.subset import subset_graph
+from meshconv.geometry.graph.validation import EDGE_FIELDS, VERTEX_FIELDS, validate_graph
+
+Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def wrap_angle(angle: Tensor) -> Tensor:
+    """Bring angles to [-pi, pi], where float32 resolves them best."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+@dataclass(frozen=True, eq=False)
+class GaugeGraph:
+    r"""Points of a surface with a tangent frame each, and what a neighbour looks like in it.
+
+    For each directed pair ``src -> dst``: the log map of ``src`` in the frame at ``dst`` (polar coordinates),
+    and the transporter, the angle by which components at ``src`` are rotated to become components at ``dst``.
+    Build one with :meth:`from_edges`, a mesh's or a sphere's ``gauge_graph()``, or :meth:`batch`.
+
+    Attributes
+    ----------
+    src, dst : int64 [E]
+        Sorted by ``dst``.
+    dst_ptr : int64 [V + 1]
+        Edges of target ``v`` are ``dst_ptr[v]:dst_ptr[v + 1]``.
+    src_ptr, src_edge : int64 [V + 1], int64 [E]
+        The transpose: edges that leave ``v`` are ``src_edge[src_ptr[v]:src_ptr[v + 1]]``.
+    log_radius : [E]
+        Length unit of the surface; radians on the unit sphere.
+    log_angle, transporter : [E]
+        Radians, counter-clockwise seen from outside.
+    frames : [V, 3, 3]
+        Rows e1, e2, n; right-handed, n outward.
+    positions : [V, 3]
+    areas : [V]
+        Quadrature weight of each point.
+    scale : [V]
+        The length in which kernels measure radii: constant over one surface, independent of its batch.
+    graph_ptr : int64 [G + 1]
+        Points of surface ``g`` of a batch are ``graph_ptr[g]:graph_ptr[g + 1]``.
+    reflected : bool [E], optional
+        Edges whose transporter reflects before it turns, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as on a surface
+        without orientation; None where no edge does. Such a graph carries fields of O(2) alone.
+
+    Notes
+    -----
+    A change of gauge turns ``log_angle`` by ``-alpha[dst]`` and ``transporter`` by ``alpha[src] - alpha[dst]``
+    (checked by ``tests/test_gauge_graph.py``).
+    """
+
+    src: Tensor
+    dst: Tensor
+    dst_ptr: Tensor
+    src_ptr: Tensor
+    src_edge: Tensor
+    log_radius: Tensor
+    log_angle: Tensor
+    transporter: Tensor
+    frames: Tensor
+    positions: Tensor
+    areas: Tensor
+    scale: Tensor
+    graph_ptr: Tensor
+    reflected: Tensor | None = None
+
+    @classmethod
+    def from_edges(
+        cls,
+        src: Any,
+        dst: Any,
+        log_radius: Any,
+        log_angle: Any,
+        transporter: Any,
+        *,
+        frames: Any,
+        positions: Any,
+        areas: Any,
+        scale: Any,
+        reflected: Any = None,
+    ) -> GaugeGraph:
+        """Sort the edges by target and index them both ways.
+
+        Parameters
+        ----------
+        src, dst : int array [E]
+            In any order; every pair at most once is usual but not required.
+        log_radius, log_angle, transporter : float array [E]
+        frames, positions, areas : float arrays [V, 3, 3], [V, 3], [V]
+        scale : float or float array [V]
+        reflected : bool array [E], optional
+            Edges whose transporter reflects first.
+
+        Returns
+        -------
+        GaugeGraph
+            One surface (``num_graphs == 1``), validated.
+        """
+        src, dst = (torch.as_tensor(i, dtype=torch.int64) for i in (src, dst))
+        positions = torch.as_tensor(positions)
+        if not positions.is_floating_point():
+            positions = positions.to(torch.float64)
+        num_vertices = positions.shape[0]
+        like = {"dtype": positions.dtype}
+        log_radius, log_angle, transporter = (
+            torch.as_tensor(a, **like) for a in (log_radius, log_angle, transporter)
+        )
+        lengths = [tuple(a.shape) for a in (src, dst, log_radius, log_angle, transporter)]
+        if src.dim() != 1 or len(set(lengths)) > 1:
+            raise ValueError(
+                f"src, dst, log_radius, log_angle, transporter need one length, got shapes {lengths}"
+            )
+        if src.numel() and not min(int(src.min()), int(dst.min())) >= 0:
+            raise ValueError(f"edge indices have to be >= 0, found {min(int(src.min()), int(dst.min()))}")
+        if src.numel() and max(int(src.max()), int(dst.max())) >= num_vertices:
+            top = max(int(src.max()), int(dst.max()))
+            raise ValueError(f"edge index {top} is out of range for {num_vertices} vertices")
+        # Sorting by (dst, src) makes the sums, and so the bits, independent of the order given.
+        order = torch.argsort(dst * max(num_vertices, 1) + src, stable=True)
+        graph = cls.from_rows(
+            compressed_rows(dst, num_vertices),
+            src[order],
+            log_radius[order],
+            wrap_angle(log_angle[order]),
+            wrap_angle(transporter[order]),
+            frames=torch.as_tensor(frames, **like),
+            positions=positions,
+            areas=torch.as_tensor(areas, **like),
+            scale=torch.as_tensor(scale, **like),
+        )
+        if reflected is not None:
+            graph = replace(graph, reflected=torch.as_tensor(reflected, dtype=torch.bool)[order])
+        graph.validate()
+        return graph
+
+    @classmethod
+    def from_rows(
+        cls,
+        dst_ptr: Tensor,
+        src: Tensor,
+        log_radius: Tensor,
+        log_angle: Tensor,
+        transporter: Tensor,
+        *,
+        frames: Tensor,
+        positions: Tensor,
+        areas: Tensor,
+        scale: Tensor | float,
+        reverse: Tensor | None = None,
+    ) -> GaugeGraph:
+        """From edges that are sorted by target, then source, with angles in [-pi, pi]; nothing is checked.
+
+        For builders whose edges come out that way: a third of the time of :meth:`from_edges`. Call
+        :meth:`validate` if in doubt.
+
+        Parameters
+        ----------
+        dst_ptr : int64 Tensor [V + 1]
+        src : int64 Tensor [E]
+        log_radius, log_angle, transporter : Tensor [E]
+        frames, positions, areas : Tensor [V, 3, 3], [V, 3], [V]
+        scale : float or Tensor [V]
+        reverse : int64 Tensor [E], optional
+            Where every edge has an opposite one: its number.
+        """
+        num_vertices, num_edges = positions.shape[0], src.shape[0]
+        src_ptr, src_edge = (dst_ptr, reverse) if reverse is not None else transposed_rows(dst_ptr, src, num_vertices)
+        return cls(
+            src=src,
+            dst=torch.repeat_interleave(torch.arange(num_vertices), dst_ptr.diff(), output_size=num_edges),
+            dst_ptr=dst_ptr,
+            src_ptr=src_ptr,
+            src_edge=src_edge,
+            log_radius=log_radius,
+            log_angle=log_angle,
+            transporter=transporter,
+            frames=frames,
+            positions=positions,
+            areas=areas,
+            scale=torch.as_tensor(scale, dtype=positions.dtype).expand(num_vertices).contiguous(),
+            graph_ptr=torch.tensor([0, num_vertices]),
+        )
+
+    @property
+    def num_vertices(self) -> int:
+        return self.positions.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        return self.src.shape[0]
+
+    @property
+    def num_graphs(self) -> int:
+        return self.graph_ptr.shape[0] - 1
+
+    @property
+    def batch_index(self) -> Tensor:
+        """Surface that each vertex belongs to, int64 ``[V]``."""
+        sizes = self.graph_ptr.diff()
+        index = torch.arange(self.num_graphs, device=sizes.device)
+        return torch.repeat_interleave(index, sizes, output_size=self.num_vertices)
+
+    @property
+    def edges(self) -> Edges:
+        """What the operators walk along: ``(dst_ptr, src, dst, src_ptr, src_edge)``."""
+        return self.dst_ptr, self.src, self.dst, self.src_ptr, self.src_edge
+
+    def sources(self, x: Tensor, field_type: FieldType) -> tuple[Tensor, Edges]:
+        """Features to send along edges, and the edges to send them along.
+
+        Where edges reflect, the sources are ``x`` and its mirror image, ``[..., 2 V, dim]``, and a reflecting edge
+        leaves the image; then operators need to know of rotations only. Otherwise ``x`` and :attr:`edges`.
+        """
+        if self.reflected is None:
+            return x, self.edges
+        if field_type.group != "O(2)":
+            raise ValueError(
+                f"the graph has transporters that reflect, fields of type {field_type} only turn; "
+                f"write 'O(2): {field_type}'"
+            )
+        return torch.cat([x, field_type.reflect(x)], dim=-2), self._mirrored
+
+    @cached_property
+    def _mirrored(self) -> Edges:
+        assert self.reflected is not None
+        src = self.src + self.num_vertices * self.reflected
+        src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_vertices)
+        return self.dst_ptr, src, self.dst, src_ptr, src_edge
+
+    @property
+    def device(self) -> torch.device:
+        return self.positions.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.positions.dtype
+
+    def change_gauge(self, alpha: Tensor, flip: Tensor | None = None) -> GaugeGraph:
+        """The same surface with e1, e2 of vertex ``v`` turned by ``alpha[v]`` counter-clockwise.
+
+        Features have to go along: :meth:`FieldType.change_gauge <meshconv.FieldType.change_gauge>`.
+
+        Parameters
+        ----------
+        alpha : Tensor [V]
+            Radians.
+        flip : bool Tensor [V], optional
+            Vertices whose turned frame is then reflected: e2 and the normal change sign. The graph comes to have
+            edges that reflect.
+        """
+        if alpha.shape != (self.num_vertices,):
+            raise ValueError(f"alpha has shape {tuple(alpha.shape)}, the graph {self.num_vertices} vertices")
+        a = alpha.to(torch.float64)
+        c, s = torch.cos(a)[:, None], torch.sin(a)[:, None]
+        e1, e2, n = self.frames.double().unbind(dim=1)
+        frames = torch.stack([c * e1 + s * e2, c * e2 - s * e1, n], dim=1)
+        angle = self.log_angle.double() - a[self.dst]
+        # A reflection turns the sense of what comes before it.
+        source = a[self.src] if self.reflected is None else torch.where(self.reflected, -1, 1) * a[self.src]
+        transporter = self.transporter.double() - a[self.dst] + source
+        reflected = self.reflected
+        if flip is not None:
+            if flip.shape != (self.num_vertices,) or flip.dtype != torch.bool:
+                raise ValueError(f"flip is {flip.dtype} {tuple(flip.shape)}, expected bool ({self.num_vertices},)")
+            frames = torch.where(flip[:, None, None], frames * frames.new_tensor([1, -1, -1])[:, None], frames)
+            sense = torch.where(flip, -1, 1)[self.dst]
+            angle, transporter = sense * angle, sense * transporter
+            change = flip[self.src] != flip[self.dst]
+            reflected = change if reflected is None else change != reflected
+        return replace(
+            self,
+            frames=frames.to(self.dtype),
+            log_angle=wrap_angle(angle).to(self.log_angle.dtype),
+            transporter=wrap_angle(transporter).to(self.transporter.dtype),
+            reflected=reflected,
+        )
+
+    def random_gauge(self, generator: torch.Generator | None = None) -> Tensor:
+        """Uniform angles ``[V]`` in float64, to be given to :meth:`change_gauge`."""
+        u = torch.rand(self.num_vertices, generator=generator, dtype=torch.float64)
+        return ((2 * u - 1) * math.pi).to(self.device)
+
+    def to(self, *args: Any, **kwargs: Any) -> GaugeGraph:
+        """Move to a device or cast the geometry, as :meth:`torch.Tensor.to`; indices stay int64."""
+        if any(isinstance(a, Tensor) for a in args):
+            raise TypeError("GaugeGraph.to takes a device or a dtype, not a tensor")
+        dtype = kwargs.get("dtype", next((a for a in args if isinstance(a, torch.dtype)), None))
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"the geometry of a graph is real, it cannot be cast to {dtype}")
+        rest = [a for a in args if not isinstance(a, torch.dtype)]
+        keep = {k: v for k, v in kwargs.items() if k != "dtype"}
+        moved = {}
+        for field in fields(self):
+            value: Tensor | None = getattr(self, field.name)
+            if value is None:
+                continue
+            value = value.to(*rest, **keep) if rest or keep else value
+            moved[field.name] = value.to(dtype) if dtype and value.is_floating_point() else value
+        return GaugeGraph(**moved)
+
+    @staticmethod
+    def batch(graphs: Sequence[GaugeGraph]) -> GaugeGraph:
+        """Disjoint union, in the order given; each surface keeps its own numbers bit for bit."""
+        graphs = list(graphs)
+        if not graphs:
+            raise ValueError("cannot batch an empty list of graphs")
+        vertices = [0, *torch.tensor([g.num_vertices for g in graphs]).cumsum(0).tolist()]
+        edges = [0, *torch.tensor([g.num_edges for g in graphs]).cumsum(0).tolist()]
+        shift = list(zip(graphs, vertices, edges, strict=False))
+
+        def pointers(name: str, offsets: list[int]) -> Tensor:
+            parts = [getattr(g, name)[:-1] + o for g, o in zip(graphs, offsets, strict=False)]
+            return torch.cat([*parts, parts[0].new_tensor([offsets[-1]])])
+
+        reflected = None
+        if any(g.reflected is not None for g in graphs):
+            none = [torch.zeros_like(g.src, dtype=torch.bool) if g.reflected is None else g.reflected for g in graphs]
+            reflected = torch.cat(none)
+        joined = {k: torch.cat([getattr(g, k) for g in graphs]) for k in VERTEX_FIELDS + EDGE_FIELDS}
+        return GaugeGraph(
+            src=torch.cat([g.src + v for g, v, _ in shift]),
+            dst=torch.cat([g.dst + v for g, v, _ in shift]),
+            dst_ptr=pointers("dst_ptr", edges),
+            src_ptr=pointers("src_ptr", edges),
+            src_edge=torch.cat([g.src_edge + e for g, _, e in shift]),
+            graph_ptr=pointers("graph_ptr", vertices),
+            reflected=reflected,
+            **joined,
+        )
+
+    def unbatch(self) -> list[GaugeGraph]:
+        """The surfaces of a batch, the inverse of :meth:`batch`."""
+        bounds = self.graph_ptr.tolist()
+        out = []
+        for v0, v1 in zip(bounds[:-1], bounds[1:], strict=True):
+            e0, e1 = int(self.dst_ptr[v0]), int(self.dst_ptr[v1])
+            out.append(
+                GaugeGraph(
+                    src=self.src[e0:e1] - v0,
+                    dst=self.dst[e0:e1] - v0,
+                    dst_ptr=self.dst_ptr[v0 : v1 + 1] - e0,
+                    src_ptr=self.src_ptr[v0 : v1 + 1] - e0,
+                    src_edge=self.src_edge[e0:e1] - e0,
+                    graph_ptr=self.graph_ptr.new_tensor([0, v1 - v0]),
+                    reflected=None if self.reflected is None else self.reflected[e0:e1],
+                    **{k: getattr(self, k)[v0:v1] for k in VERTEX_FIELDS},
+                    **{k: getattr(self, k)[e0:e1] for k in EDGE_FIELDS},
+                )
+            )
+        return out
+
+    def subset(self, mask: Tensor) -> GaugeGraph:
+        """The part of the surface where ``mask`` (bool ``[V]``) is True; neighbours outside of it are dropped.
+
+        Point ``k`` is the ``k``-th True of the mask: ``y[..., mask, :] = x`` brings features back to the whole surface.
+        Geometry, areas and ``scale`` stay as they are; a surface of a batch may come to have no points.
+        """
+        return subset_graph(self, mask)
+
+    def validate(self) -> None:
+        """Raise ``ValueError`` naming what is wrong: shapes, ranges, order, non-finite numbers, frames."""
+        validate_graph(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"GaugeGraph({self.num_graphs} surfaces, {self.num_vertices} vertices, "
+            f"{self.num_edges} edges, {self.dtype}, {self.device})"
+        )

@@ -1,0 +1,1 @@
+"""Triangle meshes: half-edges, parallel transport, geodesics, coarsening."""

@@ -1,0 +1,1 @@
+"""Defects of meshes, their repair with the way back, simplification and augmentation."""

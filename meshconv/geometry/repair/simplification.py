@@ -1,0 +1,128 @@
+"""Other triangles on the same surface: fewer of them, or cut anew; with the way back to the given ones."""
+
+from __future__ import annotations
+
+import math
+
+import fast_simplification
+import numpy as np
+from scipy.spatial import cKDTree
+
+from meshconv.geometry.mesh.halfedges import IntArray
+from meshconv.geometry.mesh.measures import FloatArray
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.repair.origin import Origin
+
+# How eagerly the library collapses edges; higher values than its own default miss the number of faces less often.
+_EAGERNESS = 7.0
+# A closed surface has four triangles at least.
+_FEWEST = 4
+
+
+def simplify(mesh: TriangleMesh, num_faces: int) -> TriangleMesh:
+    """About the same surface with fewer triangles, by quadric edge collapse (Garland and Heckbert 1997).
+
+    Parameters
+    ----------
+    mesh : TriangleMesh
+        Repaired.
+    num_faces : int
+        Wanted number of faces, at least 4. A mesh with no more of them comes back as it is.
+
+    Returns
+    -------
+    TriangleMesh
+        Repaired; :func:`follow` tells what its origin and data are. If nothing is left of so coarse a mesh, the
+        given one.
+
+    Notes
+    -----
+    ``tests/test_augmentation.py`` checks numbers, distances and validity.
+
+    References
+    ----------
+    Garland, Heckbert: Surface simplification using quadric error metrics, SIGGRAPH 1997.
+
+    Examples
+    --------
+    >>> import trimesh
+    >>> sphere = trimesh.creation.icosphere(3)
+    >>> simplify(TriangleMesh(sphere.vertices, sphere.faces), 300).num_faces
+    300
+    """
+    if num_faces < _FEWEST:
+        raise ValueError(f"num_faces {num_faces} has to be at least {_FEWEST}")
+    if mesh.num_faces <= num_faces:
+        return mesh
+    # The library counts in bounding boxes of about 1 and knows no other size.
+    low, size = mesh.vertices.min(axis=0), _size(mesh.vertices)
+    points, faces = fast_simplification.simplify(
+        (mesh.vertices - low) / size, mesh.surface, target_count=num_faces, agg=_EAGERNESS
+    )
+    return follow(mesh, points.astype(np.float64) * size + low, faces.astype(np.int64))
+
+
+def subdivide_at_random(mesh: TriangleMesh, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
+    """Vertices and faces of exactly the same surface: each triangle cut in four at random points of its edges."""
+    half_edges = mesh.half_edges
+    one, two = half_edges.origin[half_edges.edge_halfedge], half_edges.tip[half_edges.edge_halfedge]
+    share = rng.uniform(0.25, 0.75, (len(one), 1))
+    points = np.concatenate([mesh.vertices, (1 - share) * mesh.vertices[one] + share * mesh.vertices[two]])
+    key = np.minimum(half_edges.origin, half_edges.tip) * len(mesh.vertices)
+    key += np.maximum(half_edges.origin, half_edges.tip)
+    edge = np.searchsorted(key[half_edges.edge_halfedge], key)  # edges stand in the order of their ends
+    (a, b, c), (ab, bc, ca) = half_edges.faces.T, len(mesh.vertices) + edge.reshape(-1, 3).T
+    parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return points, np.concatenate([np.stack(part, axis=1) for part in parts])
+
+
+def follow(mesh: TriangleMesh, points: FloatArray, faces: IntArray) -> TriangleMesh:
+    """New triangles in the place of a mesh's own, repaired, with its data and the way back to its file.
+
+    Each new vertex and face is taken for the nearest old one, each old one for the nearest new one; faces are compared
+    by centre and normal, so that the two sides of a thin part are told apart. If no surface is left, the given mesh.
+    """
+    if len(faces) < _FEWEST:
+        return mesh
+    used = np.unique(faces)
+    points, faces = points[used], np.searchsorted(used, faces)
+    old = TriangleMesh(mesh.vertices, mesh.surface)
+    new = TriangleMesh(points, faces, mesh.name)
+    if not (new.area > 0 and old.area > 0):
+        return mesh
+    size = _size(mesh.vertices)
+    # A normal turned round counts as far as two edges.
+    length = math.sqrt(old.area / old.num_faces) / size
+    old_vertex, new_vertex = (np.hstack([m.vertices / size, length * m.vertex_normals]) for m in (old, new))
+    old_face, new_face = (_centres(m.vertices / size, m.faces, length) for m in (old, new))
+    step = Origin(
+        vertex_from=_nearest(old_vertex, new_vertex),
+        vertex_to=_nearest(new_vertex, old_vertex),
+        face_from=_nearest(old_face, new_face),
+        face_to=_nearest(new_face, old_face),
+    )
+    start = mesh.origin or Origin.identity(mesh.num_vertices, mesh.num_faces)
+    result = TriangleMesh(
+        points,
+        faces,
+        mesh.name,
+        {k: np.asarray(v)[step.vertex_from] for k, v in mesh.vertex_data.items()},
+        {k: np.asarray(v)[step.face_from] for k, v in mesh.face_data.items()},
+        start.then(step),
+    ).repair(isolated="drop")
+    return result if result.num_faces >= _FEWEST and result.area > 0 else mesh
+
+
+def _size(points: FloatArray) -> float:
+    return float(np.ptp(points, axis=0).max()) or 1.0
+
+
+def _nearest(places: FloatArray, queries: FloatArray) -> IntArray:
+    return cKDTree(places).query(queries)[1].astype(np.int64)
+
+
+def _centres(vertices: FloatArray, faces: IntArray, length: float) -> FloatArray:
+    corner = vertices[faces]
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    size = np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.hstack([corner.mean(axis=1), length * normal / np.where(size > 0, size, 1.0)])

@@ -1,0 +1,1 @@
+"""The sphere: frames, grids, their graphs and hierarchies, regridding."""

@@ -1,0 +1,202 @@
+"""The HEALPix sphere: pixel centres as points, eight neighbours, nested coarsening."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from meshconv.errors import InputError
+from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.sphere.frames import Array, Index, polar_frames, sphere_edges, unit_vectors
+from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
+from meshconv.geometry.sphere.points import PointSphere
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PixelOrder = Literal["nest", "ring"]
+
+
+def _healpy() -> ModuleType:
+    import healpy  # GPL-2 and slow to import: only where it is used
+
+    return healpy
+
+
+class HealpixSphere:
+    """Equal-area pixels on the unit sphere (Gorski et al. 2005) with the frame (south, east, outward).
+
+    Parameters
+    ----------
+    nside
+        Any positive integer in ring order, a power of two in nested order; ``12 nside^2`` pixels.
+    pixel_order
+        ``"nest"`` or ``"ring"``; never converted silently.
+
+    Examples
+    --------
+    >>> sphere = HealpixSphere(4)
+    >>> sphere.npix, sphere.gauge_graph().num_edges   # 24 pixels of any nside > 1 have 7 neighbours
+    (192, 1512)
+    """
+
+    def __init__(self, nside: int, pixel_order: PixelOrder = "nest"):
+        if pixel_order not in ("nest", "ring"):
+            raise InputError(f"pixel_order {pixel_order!r} is not known; use 'nest' or 'ring'")
+        if int(nside) != nside or nside < 1:
+            raise InputError(f"nside {nside} is not a positive integer")
+        if pixel_order == "nest" and int(nside) & (int(nside) - 1):
+            raise InputError(f"nside {nside} is not a power of two, which nested order needs; use pixel_order='ring'")
+        self.nside, self.pixel_order = int(nside), pixel_order
+
+    @classmethod
+    def from_pixel_count(cls, npix: int, pixel_order: PixelOrder = "nest") -> HealpixSphere:
+        """Sphere with ``npix`` pixels; an :class:`InputError` if that is not ``12 nside^2``."""
+        nside = round((max(npix, 0) / 12) ** 0.5)
+        if nside < 1 or 12 * nside * nside != npix:
+            near = max(nside, 1)
+            raise InputError(
+                f"{npix} pixels are not 12 nside^2 (nside {near} has {12 * near * near}): not a full HEALPix map"
+            )
+        return cls(nside, pixel_order)
+
+    @property
+    def npix(self) -> int:
+        return 12 * self.nside**2
+
+    @property
+    def num_points(self) -> int:
+        return self.npix
+
+    @property
+    def areas(self) -> Array:
+        """Area of every pixel, all equal, ``[npix]``."""
+        return np.full(self.npix, 4 * np.pi / self.npix)
+
+    def locate(self, xyz: Array) -> Index:
+        """Pixel that contains each unit vector, ``[N]``."""
+        return _healpy().vec2pix(self.nside, *xyz.T, nest=self.pixel_order == "nest")
+
+    def interpolation(self, xyz: Array) -> tuple[Index, Array]:
+        """Bilinear between the four nearest pixels on two rings: indices and weights, ``[N, 4]`` each."""
+        theta, phi = np.arctan2(np.hypot(xyz[:, 0], xyz[:, 1]), xyz[:, 2]), np.arctan2(xyz[:, 1], xyz[:, 0])
+        index, weight = _healpy().get_interp_weights(self.nside, theta, phi, nest=self.pixel_order == "nest")
+        return index.T.astype(np.int64), weight.T
+
+    @functools.cached_property
+    def _angles(self) -> tuple[Array, Array]:
+        return _healpy().pix2ang(self.nside, np.arange(self.npix), nest=self.pixel_order == "nest")
+
+    @property
+    def theta(self) -> Array:
+        """Colatitude of the pixel centres, radians ``[npix]``."""
+        return self._angles[0]
+
+    @property
+    def phi(self) -> Array:
+        """Longitude of the pixel centres, radians ``[npix]``."""
+        return self._angles[1]
+
+    def points(self, pixels: Index) -> Array:
+        """Centres of some pixels as unit vectors ``[N, 3]``."""
+        return unit_vectors(*_healpy().pix2ang(self.nside, pixels, nest=self.pixel_order == "nest"))
+
+    @property
+    def xyz(self) -> Array:
+        """Pixel centres as unit vectors ``[npix, 3]``."""
+        return unit_vectors(self.theta, self.phi)
+
+    @property
+    def frames(self) -> Array:
+        """Rows (south, east, outward), ``[npix, 3, 3]``."""
+        return polar_frames(self.theta, self.phi)
+
+    @property
+    def spacing(self) -> float:
+        """Width of a pixel, ``sqrt(4 pi / npix)`` radians."""
+        return float((4 * np.pi / self.npix) ** 0.5)
+
+    def gauge_graph(self, radius: float | None = None) -> GaugeGraph:
+        """Each pixel with its (up to) eight neighbours, or with all within a ``radius``; log map and transport exact.
+
+        Parameters
+        ----------
+        radius : float, optional
+            Geodesic distance in radians, between centres: ``2.5 * sphere.spacing`` has about 19 neighbours a pixel,
+            on every side as many, where eight neighbours lie at distances that differ by up to a factor of two.
+
+        Returns
+        -------
+        GaugeGraph
+            float64; lengths in radians; ``scale`` is :attr:`spacing`, or half of ``radius``.
+
+        Raises
+        ------
+        ValueError
+            A radius that is not between 0 and pi.
+
+        Notes
+        -----
+        ``tests/test_sphere_graphs.py`` compares with all pairs of pixels, and measures time and memory at nside 256.
+
+        Examples
+        --------
+        >>> sphere = HealpixSphere(16)
+        >>> graph = sphere.gauge_graph(radius=2.5 * sphere.spacing)
+        >>> round(graph.num_edges / graph.num_vertices, 1), float(graph.log_radius.max()) <= 2.5 * sphere.spacing
+        (19.5, True)
+        """
+        if radius is not None:
+            return radius_graph(self.xyz, self.frames, self.areas, radius)
+        nest = self.pixel_order == "nest"
+        around = np.sort(_healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest).T, axis=1)
+        valid = around >= 0
+        valid[:, 1:] &= around[:, 1:] != around[:, :-1]  # nside 1 repeats some
+        src, dst_ptr = around[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
+        return sphere_graph(self.xyz, self.frames, self.areas, dst_ptr, src, self.spacing)
+
+    def surface_complex(self) -> SurfaceComplex:
+        """Delaunay triangles between the pixel centres, for the layers of exact vector calculus.
+
+        Points, frames and numbering are those of :meth:`gauge_graph`; edges are the sides of triangles.
+        """
+        return PointSphere(self.xyz).surface_complex()
+
+    def parents(self) -> Index:
+        """Pixel of the sphere with half the nside that contains each pixel, ``[npix]``, in the same order."""
+        pixels = np.arange(self.npix)
+        if self.pixel_order == "nest":
+            return pixels // 4
+        hp = _healpy()
+        return hp.nest2ring(self.nside // 2, hp.ring2nest(self.nside, pixels) // 4)
+
+    def hierarchy(self, num_levels: int, radius: float | None = None) -> Hierarchy:
+        """Nested spheres of nside, nside / 2, ...; four children a pixel.
+
+        Parameters
+        ----------
+        num_levels
+        radius : float, optional
+            Of the neighbourhoods on the finest level, as in :meth:`gauge_graph`; twice as far on each coarser one.
+
+        Raises
+        ------
+        InputError
+            If nside cannot be halved ``num_levels - 1`` times down to a power of two.
+        """
+        if self.nside & (self.nside - 1) or num_levels < 1 or self.nside >> (num_levels - 1) < 1:
+            raise InputError(
+                f"nside {self.nside} has no {num_levels} nested levels; it takes a power of two of at least "
+                f"{2 ** max(num_levels - 1, 0)}"
+            )
+        spheres = [HealpixSphere(self.nside >> k, self.pixel_order) for k in range(num_levels)]
+        pools = []
+        for fine, coarse in zip(spheres[:-1], spheres[1:], strict=True):
+            parent = fine.parents()
+            edges = sphere_edges(fine.xyz, fine.frames, coarse.xyz, coarse.frames, np.arange(fine.npix), parent)
+            pools.append(Pooling.from_parents(parent, coarse.npix, *edges))
+        return Hierarchy([s.gauge_graph(radius and radius * 2**k) for k, s in enumerate(spheres)], pools)

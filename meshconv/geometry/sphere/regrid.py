@@ -1,0 +1,211 @@
+"""Fields from one grid on the sphere to another: scalars, tangent vectors, labels."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from meshconv.errors import InputError
+from meshconv.geometry.sphere.frames import Array, Index
+from meshconv.geometry.sphere.healpix import HealpixSphere
+
+Method = Literal["bilinear", "nearest", "conservative"]
+
+_CHUNK = 1 << 20
+
+
+class SphereGrid(Protocol):
+    """What regridding asks of a grid: :class:`HealpixSphere`, :class:`LatLonGrid` and :class:`PointSphere` have it."""
+
+    @property
+    def num_points(self) -> int: ...
+
+    @property
+    def theta(self) -> Array: ...
+
+    @property
+    def phi(self) -> Array: ...
+
+    @property
+    def xyz(self) -> Array: ...
+
+    @property
+    def frames(self) -> Array: ...
+
+    @property
+    def areas(self) -> Array: ...
+
+    def locate(self, xyz: Array) -> Index: ...
+
+    def interpolation(self, xyz: Array) -> tuple[Index, Array]: ...
+
+
+class Regridder:
+    r"""A sparse matrix that takes fields on ``source`` to fields on ``target``.
+
+    ``"bilinear"`` interpolates between cell centres, ``"nearest"`` takes the cell that a target point lies in, and
+    ``"conservative"`` averages over the target's cell,
+
+    .. math:: y_i = \frac{1}{\sum_j A_{ij}} \sum_j A_{ij} x_j
+
+    where the overlaps :math:`A_{ij}` are counted on a HEALPix grid fine enough for ``samples`` of its equal-area points
+    in an average cell; integrals are kept to that resolution.
+
+    Parameters
+    ----------
+    source, target : SphereGrid
+    method : "bilinear" | "nearest" | "conservative"
+    samples
+        Points per cell of the finer grid, for ``"conservative"``: at least half as many, less than twice.
+    weights : csr_array [V_target, V_source], optional
+        Of an earlier regridder between the same grids, instead of ``method``; see
+        :func:`~meshconv.io.maps.weights.cached_regridder`.
+
+    Attributes
+    ----------
+    weights : scipy.sparse.csr_array [V_target, V_source]
+        Rows sum to 1, or to 0 where the source does not reach.
+
+    Examples
+    --------
+    >>> from meshconv.geometry.sphere.latlon import LatLonGrid
+    >>> grid = LatLonGrid(np.linspace(-88, 88, 45), np.arange(0, 360, 4))
+    >>> to_healpix = Regridder(grid, HealpixSphere(8))
+    >>> to_healpix(np.ones(grid.num_points)).shape
+    (768,)
+    """
+
+    def __init__(
+        self,
+        source: SphereGrid,
+        target: SphereGrid,
+        method: Method = "bilinear",
+        samples: int = 16,
+        weights: csr_array | None = None,
+    ):
+        self.source, self.target = source, target
+        shape = (target.num_points, source.num_points)
+        rows: NDArray
+        if weights is not None:
+            if weights.shape != shape:
+                raise ValueError(f"weights have shape {weights.shape}, the grids {shape}")
+            self.weights = weights
+            return
+        if method == "conservative":
+            self.weights = _overlaps(source, target, samples)
+        elif method in ("bilinear", "nearest"):
+            points = target.xyz
+            if method == "bilinear":
+                index, weight = source.interpolation(points)
+            else:
+                index = source.locate(points)[:, None]
+                weight = np.ones(index.shape)
+            rows = np.repeat(np.arange(len(points)), index.shape[1])
+            valid = (index.ravel() >= 0) & (weight.ravel() > 0)
+            entries = weight.ravel()[valid], (rows[valid], index.ravel()[valid])
+            self.weights = csr_array(coo_array(entries, shape=shape))
+        else:
+            raise InputError(f"regridding method {method!r} is not known; use 'bilinear', 'nearest' or 'conservative'")
+
+    def __call__(self, values: NDArray, least: float = 0.5) -> NDArray:
+        """Regrid ``[..., V_source]`` to float64 ``[..., V_target]``.
+
+        NaN marks what is missing; a target point has a value where at least the share ``least`` (above 0) of its weight
+        has one.
+        """
+        flat = self._flat(values).astype(np.float64)
+        present = np.isfinite(flat)
+        if present.all():
+            return np.where(self._reached[:, None], self.weights @ flat, np.nan).T.reshape(*values.shape[:-1], -1)
+        total = self.weights @ np.where(present, flat, 0.0)
+        share = self.weights @ present.astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            regridded = np.where(share >= least - 1e-9, total / share, np.nan)
+        return regridded.T.reshape(*values.shape[:-1], -1)
+
+    @functools.cached_property
+    def _reached(self) -> NDArray[np.bool_]:
+        return np.diff(self.weights.indptr) > 0
+
+    def vectors(self, values: NDArray) -> NDArray:
+        """Regrid tangent vectors, components along e1 and e2: ``[..., V_source, 2]`` to ``[..., V_target, 2]``.
+
+        They are interpolated in space and projected on the target's tangent plane: east and north have no meaning at
+        a pole, and components of neighbours there do not belong together.
+        """
+        ambient = np.einsum("...vk,vki->...iv", values, self._tangents[0])
+        return np.einsum("...iv,vki->...vk", self(ambient), self._tangents[1])
+
+    @functools.cached_property
+    def _tangents(self) -> tuple[Array, Array]:
+        """e1 and e2 of all points of the source and of the target."""
+        return self.source.frames[:, :2], self.target.frames[:, :2]
+
+    def majority(self, labels: NDArray, missing: int = -1) -> NDArray:
+        """The label with most weight, int64 ``[..., V_target]``; the smaller of equals.
+
+        ``missing`` votes for nothing, and stands where no vote is cast.
+        """
+        flat = self._flat(labels)
+        classes = np.unique(flat[flat != missing])
+        votes, winner = np.zeros(self._out(flat)), np.full(self._out(flat), missing, dtype=np.int64)
+        for label in classes:
+            weight = self.weights @ (flat == label).astype(np.float64)
+            more = weight > votes + 1e-12
+            votes[more], winner[more] = weight[more], label
+        return winner.T.reshape(*labels.shape[:-1], -1)
+
+    def _flat(self, values: NDArray) -> NDArray:
+        if values.ndim < 1 or values.shape[-1] != self.source.num_points:
+            raise InputError(f"values have shape {values.shape}, the source grid {self.source.num_points} points")
+        return values.reshape(-1, values.shape[-1]).T
+
+    def _out(self, flat: NDArray) -> tuple[int, int]:
+        return self.target.num_points, flat.shape[1]
+
+
+def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array:
+    """Shares of every target cell that lie in each source cell."""
+    shape = (target.num_points, source.num_points)
+    finest = max(cells_of_a_sphere(source), cells_of_a_sphere(target))
+    # The power of two with at least half as many samples: its pixels divide those of other nested spheres evenly.
+    nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2 - 0.5))
+    fine = HealpixSphere(nside)
+    pairs, counts = [], []
+    for start in range(0, fine.npix, _CHUNK):
+        pixels = np.arange(start, min(start + _CHUNK, fine.npix))
+        points = fine.points(pixels)
+        here, there = (_cells_of(grid, fine, pixels, points) for grid in (target, source))
+        valid = (here >= 0) & (there >= 0)
+        pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
+        pairs.append(pair)
+        counts.append(count)
+    pair = np.concatenate(pairs)
+    entries = np.concatenate(counts).astype(np.float64), (pair // shape[1], pair % shape[1])
+    overlap = csr_array(coo_array(entries, shape=shape))
+    # Cells too small to be hit, as next to the poles of a latitude-longitude grid, take the cell they lie in.
+    total = np.asarray(overlap.sum(axis=1)).ravel()
+    empty = np.flatnonzero(total == 0)
+    inside = source.locate(target.xyz[empty])
+    empty, inside = empty[inside >= 0], inside[inside >= 0]
+    overlap = overlap + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
+    total = np.asarray(overlap.sum(axis=1)).ravel()
+    overlap.data /= np.repeat(total, np.diff(overlap.indptr))
+    return overlap
+
+
+def _cells_of(grid: SphereGrid, fine: HealpixSphere, pixels: Index, points: Array) -> Index:
+    """Cell of each pixel centre of a finer nested sphere."""
+    if isinstance(grid, HealpixSphere) and grid.pixel_order == "nest":
+        return pixels // (fine.nside // grid.nside) ** 2
+    return grid.locate(points)
+
+
+def cells_of_a_sphere(grid: SphereGrid) -> float:
+    """Number of cells the whole sphere would have at the grid's mean cell size."""
+    areas = grid.areas
+    return 4 * np.pi * len(areas) / float(areas.sum())

@@ -1,0 +1,264 @@
+"""Fields on the sphere from NetCDF or Zarr, on whatever grid they are, read when they are asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from meshconv.errors import InputError
+from meshconv.geometry.sphere.latlon import LatLonGrid
+from meshconv.geometry.sphere.points import PointSphere
+from meshconv.geometry.sphere.regrid import SphereGrid
+from meshconv.io.maps.files import find_files, open_files
+from meshconv.io.maps.healpix_netcdf import cell_dimension, declarations
+from meshconv.io.maps.healpix_pixels import healpix_grid
+
+log = logging.getLogger(__name__)
+
+_LATITUDE = ("lat", "latitude", "nav_lat", "clat", "latcell", "tlat", "xlat", "grid_center_lat")
+_LONGITUDE = ("lon", "longitude", "nav_lon", "clon", "loncell", "tlong", "xlong", "grid_center_lon")
+
+
+@dataclass(frozen=True, eq=False)
+class SphereFields:
+    """An open data set and the grid that its maps are on.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        As in the file, lazy.
+    grid : HealpixSphere (nested), LatLonGrid or PointSphere
+    dims : tuple of str
+        The dimensions that the grid's points run over, slowest first.
+    path : Path
+        The first file.
+    positions : int64 [V], optional
+        Where the file keeps each point of the grid, -1 where it does not; None where it keeps all of them in order.
+    coordinates : tuple of str
+        Names of latitude and longitude; empty for HEALPix.
+    copies : int64 [2, n], optional
+        Where the file has a point of the grid once more, as at the seams of ocean models, and that point.
+    """
+
+    dataset: xr.Dataset
+    grid: SphereGrid
+    dims: tuple[str, ...]
+    path: Path
+    positions: NDArray | None = None
+    coordinates: tuple[str, ...] = ()
+    copies: NDArray | None = None
+
+    @property
+    def variables(self) -> list[str]:
+        """Names of the variables that are maps."""
+        return [str(n) for n, v in self.dataset.data_vars.items() if set(self.dims) <= set(v.dims)]
+
+    def values(
+        self,
+        name: str,
+        select: Mapping[str, Any] | None = None,
+        at: Mapping[str, int] | None = None,
+        allow_missing: bool = False,
+    ) -> NDArray:
+        """One variable on the grid's points, float64 ``[..., V]``; NaN where the file has a fill value.
+
+        Parameters
+        ----------
+        name
+            Of a variable that is a map.
+        select
+            Coordinate values, as of ``xarray``'s ``sel``: ``{"level": 850, "time": "2020-01"}``.
+        at
+            Positions along dimensions, for those of them that the variable has.
+        allow_missing
+            Whether all that is selected may be missing.
+
+        Raises
+        ------
+        InputError
+            No such variable, coordinate or value; all that is selected is missing; the file is damaged.
+        """
+        array = self._select(self._variable(name), name, select or {})
+        array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
+        try:
+            flat = array.transpose(..., *self.dims).values
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            raise InputError(
+                f"{self.path}: variable {name} cannot be read ({reason}); the file is damaged, get it again"
+            ) from error
+        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1).astype(np.float64)
+        if flat.size and not allow_missing and not np.isfinite(flat).any():
+            raise InputError(
+                f"{self.path}: variable {name} has no value in all that is selected; leave it out or select others"
+            )
+        if self.positions is None:
+            return flat
+        return np.where(self.positions >= 0, flat[..., self.positions], np.nan)
+
+    def unit(self, name: str) -> str | None:
+        """Unit of a variable, None if the file does not tell."""
+        unit = self._variable(name).attrs.get("units")
+        return None if unit is None else str(unit)
+
+    def to_file_grid(self, values: NDArray) -> NDArray:
+        """Values on the grid's points, last axis, in the shape and order of the file's spatial dimensions.
+
+        Points the grid left out, for want of a coordinate, are NaN.
+        """
+        shape = tuple(self.dataset.sizes[d] for d in self.dims)
+        if self.positions is None:
+            return values.reshape(*values.shape[:-1], *shape)
+        size = int(np.prod(shape))
+        kept = self.positions >= 0
+        whole = int(kept.sum()) == size
+        stored = np.empty((*values.shape[:-1], size), values.dtype if whole else np.float64)
+        if not whole:
+            stored[...] = np.nan
+        stored[..., self.positions[kept]] = values[..., kept]
+        if self.copies is not None:
+            stored[..., self.copies[0]] = values[..., self.copies[1]]
+        return stored.reshape(*values.shape[:-1], *shape)
+
+    def _variable(self, name: str) -> xr.DataArray:
+        if name not in self.dataset.variables:
+            raise InputError(f"{self.path}: no variable {name}; the file has {', '.join(self.variables) or 'no maps'}")
+        if not set(self.dims) <= set(self.dataset[name].dims):
+            raise InputError(
+                f"{self.path}: variable {name} has dimensions {self.dataset[name].dims}, a map needs {self.dims}; "
+                "choose a variable on the same grid"
+            )
+        return self.dataset[name]
+
+    def _select(self, array: xr.DataArray, name: str, select: Mapping[str, Any]) -> xr.DataArray:
+        for key, value in select.items():
+            if key not in array.dims and key in array.coords and not array[key].ndim:
+                array = array.expand_dims(key)  # the one value that was selected before
+            if key not in array.dims:
+                known = ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
+                raise InputError(f"{self.path}: variable {name} has no dimension {key} to select from, but {known}")
+            try:
+                array = array.sel({key: value}) if key in array.indexes else array.isel({key: value})
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                ends = f"{array[key].values[0]} .. {array[key].values[-1]}" if array.sizes[key] else "nothing"
+                raise InputError(f"{self.path}: {key} has no {value!r}; it runs from {ends}") from error
+        return array
+
+
+def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | None = None) -> SphereFields:
+    """Open NetCDF files or a Zarr store with maps of the sphere, or of a part of it.
+
+    The grid is recognised by CF: HEALPix by its attributes (see :func:`~meshconv.io.maps.climate.open_healpix`),
+    otherwise by coordinates with the standard names or usual names of latitude and longitude: one-dimensional along two
+    dimensions (latitude-longitude and Gaussian grids, any orientation), along one (unstructured cell centres), or
+    two-dimensional (curvilinear). Nothing but coordinates is read.
+
+    Parameters
+    ----------
+    paths
+        A file, a pattern like ``"data/*.nc"``, a Zarr directory, or several files, joined as
+        :func:`~meshconv.io.maps.files.open_files` tells.
+    pixel_order : {"nest", "ring"}, optional
+        Order of a HEALPix file that does not tell.
+
+    Raises
+    ------
+    InputError
+        Nothing there, unreadable, no grid recognised, files that do not fit together, with the remedy.
+
+    Examples
+    --------
+    >>> fields = open_fields("data/koeppen_hp64.nc")
+    >>> fields.grid.nside, fields.values("t2m", {"month": 1}).shape
+    (64, (49152,))
+    """
+    files = find_files(paths)
+    dataset, path = open_files(files), files[0]
+    variables = [str(n) for n in dataset.data_vars]
+    if pixel_order is not None or _is_healpix(dataset):
+        cell = cell_dimension(dataset, variables, path)
+        sphere, positions = healpix_grid(dataset, cell, path, pixel_order)
+        return SphereFields(dataset, sphere, (cell,), path, positions)
+    lat, lon = (_coordinate(dataset, path, *kind) for kind in (
+        ("latitude", _LATITUDE, "degrees_north"), ("longitude", _LONGITUDE, "degrees_east"),
+    ))  # fmt: skip
+    names = (str(lat.name), str(lon.name))
+    try:
+        if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
+            dims = (str(lat.dims[0]), str(lon.dims[0]))
+            return SphereFields(dataset, LatLonGrid(*_degrees(lat, lon)), dims, path, None, names)
+        if lat.dims != lon.dims or lat.ndim not in (1, 2):
+            raise InputError(
+                f"{lat.name} has dimensions {lat.dims}, {lon.name} {lon.dims}; a grid has one or two: keep one time of "
+                "them, and name them alike"
+            )
+        lat_deg, lon_deg = (v.ravel() for v in _degrees(lat, lon))
+        known, copies = _distinct(lat_deg, lon_deg, path)
+        grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
+        kept = None if len(known) == lat.size else known
+        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names, copies)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray | None]:
+    """Places of the points that have coordinates, each once, and of their copies as :attr:`SphereFields.copies`.
+
+    Ocean models repeat columns where the grid closes, and a row where it folds at the north.
+    """
+    known = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
+    la, lo = np.radians(lat[known]), np.radians(lon[known])
+    xyz = np.stack([np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)], axis=-1).round(8) + 0.0
+    _, first, point = np.unique(xyz, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(known):
+        return known, None
+    order = np.argsort(first)
+    rank = np.argsort(order)[point.ravel()]
+    again = np.setdiff1d(np.arange(len(known)), first)
+    log.info("%s: %d of %d points lie where another one does; the first counts", path, len(again), len(known))
+    return known[first[order]], np.stack([known[again], rank[again]])
+
+
+def _is_healpix(dataset: xr.Dataset) -> bool:
+    places = dict(declarations(dataset))
+    general = places.pop("global attributes")
+    return bool(places) or "healpix_nside" in general or "healpix_order" in general
+
+
+def _coordinate(dataset: xr.Dataset, path: Path, standard_name: str, names: tuple[str, ...], unit: str) -> xr.DataArray:
+    """The latitude or longitude: by standard name, by name, by unit, in this order; of cells rather than of corners."""
+    candidates = {str(n): v for n, v in dataset.variables.items() if v.ndim and v.dtype.kind in "fiu"}
+    tests = (
+        lambda name, v: v.attrs.get("standard_name") == standard_name,
+        lambda name, v: name.lower() in names,
+        lambda name, v: v.attrs.get("units") == unit,
+    )
+    for test in tests:
+        found = [name for name, v in candidates.items() if test(name, v)]
+        maps = [set(v.dims) for v in dataset.data_vars.values()]
+        used = [n for n in found if any(set(dataset[n].dims) <= dims for dims in maps)] or found
+        if used:
+            return dataset[used[0]]
+    have = ", ".join(str(n) for n in dataset.variables) or "nothing"
+    raise InputError(
+        f"{path}: no {standard_name} found and no HEALPix attributes; the file has {have}. "
+        f"Name a coordinate {names[0]} or give it the standard_name {standard_name!r}"
+    )
+
+
+def _degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray, NDArray]:
+    values = [np.asarray(v.values, dtype=np.float64) for v in (lat, lon)]
+    units = [str(v.attrs.get("units", "")).lower() for v in (lat, lon)]
+    if not any(units) and np.nanmax(np.abs(values[0]), initial=0) <= np.pi / 2 + 1e-6:
+        # A grid that goes once round in 6.28 is in radians, whether it says so (ICON) or not (MPAS).
+        units = ["rad"] * 2 if 5 < np.nanmax(values[1], initial=0) - np.nanmin(values[1], initial=9) < 6.3 else units
+    return tuple(np.degrees(v) if u.startswith("rad") else v for v, u in zip(values, units, strict=True))  # type: ignore

@@ -1,0 +1,90 @@
+"""Wavefront OBJ: vertices, polygons, colours, groups and materials as the file numbers them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.errors import InputError
+from meshconv.io.meshes.polygons import PolygonFile
+
+_CONTINUED = re.compile(r"\\\r?\n")
+_AFTER_SLASH = re.compile(r"/\S*")
+# Statements that hold for all polygons after them, and what the data are called.
+_STATES = {"g": "group", "o": "object", "usemtl": "material"}
+
+
+def read_obj(path: Path) -> PolygonFile:
+    """Read the ``v``, ``f``, ``g``, ``o`` and ``usemtl`` lines of an OBJ file; everything else is passed over.
+
+    A reader of its own, because general ones cut the surface at texture seams and group borders, renumber the vertices
+    and take index 0 for the last vertex. Negative indices count back from the vertices read so far.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    PolygonFile
+        Vertex data ``color`` (as written, float64 ``[V, 3]``) if every vertex has one; polygon data ``group``,
+        ``object`` and ``material`` (names, "" before the first) if the file names any.
+
+    Raises
+    ------
+    InputError
+        A line that is not numbers, a vertex with fewer than three, a face with fewer than three, an index 0.
+    """
+    text = _CONTINUED.sub(" ", path.read_bytes().decode("utf-8", errors="replace"))
+    coordinates: list[list[str]] = []
+    polygons: list[list[str]] = []
+    seen: list[int] = []
+    vertex_lines: list[int] = []
+    face_lines: list[int] = []
+    states: dict[str, list[tuple[int, str]]] = {key: [] for key in _STATES}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(("v ", "v\t")):
+            coordinates.append(line.partition("#")[0].split()[1:])
+            vertex_lines.append(number)
+        elif line.startswith(("f ", "f\t")):
+            polygons.append(_AFTER_SLASH.sub("", line.partition("#")[0]).split()[1:])
+            seen.append(len(coordinates))
+            face_lines.append(number)
+        elif line.startswith(("g", "o", "usemtl")):
+            key, _, value = line.partition("#")[0].strip().partition(" ")
+            if key in states:
+                states[key].append((len(polygons), value.strip()))
+    for kind, rows, lines in (("v", coordinates, vertex_lines), ("f", polygons, face_lines)):
+        short = next((i for i, row in enumerate(rows) if len(row) < 3), None)
+        if short is not None:
+            raise InputError(
+                f"{path}: line {lines[short]} ('{kind}') has {len(rows[short])} values, at least 3 are needed; "
+                "the file may be truncated"
+            )
+    sizes = np.array([len(p) for p in polygons], dtype=np.int64)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    try:
+        vertices = np.array([row[:3] for row in coordinates], dtype=np.float64).reshape(-1, 3)
+        colors = {}
+        if coordinates and all(len(row) in (6, 7) for row in coordinates):
+            colors["color"] = np.array([row[3:6] for row in coordinates], dtype=np.float64)
+        corners = np.array([corner for p in polygons for corner in p], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not a number in a 'v' or 'f' line ({error}); export the mesh again") from error
+    zero = np.flatnonzero(corners == 0)
+    if len(zero):
+        where = face_lines[owner[zero[0]]]
+        raise InputError(f"{path}: line {where} ('f') uses index 0; OBJ counts vertices from 1")
+    corners = np.where(corners > 0, corners - 1, corners + np.array(seen, dtype=np.int64)[owner])
+    data = {_STATES[key]: _names(changes, len(sizes)) for key, changes in states.items() if changes}
+    return PolygonFile(vertices, corners, sizes, colors, data)
+
+
+def _names(changes: list[tuple[int, str]], num_polygons: int) -> NDArray[np.str_]:
+    """The name in force at each polygon."""
+    at = np.array([0] + [i for i, _ in changes])
+    names = np.array(["", *(name for _, name in changes)])
+    return np.repeat(names, np.diff(at, append=num_polygons))

@@ -1,0 +1,244 @@
+"""PLY, ASCII and binary: vertices and polygons with every property they have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.errors import InputError
+from meshconv.io.meshes.polygons import PolygonFile
+
+_TYPES = {
+    **dict.fromkeys(("char", "int8"), "i1"),
+    **dict.fromkeys(("uchar", "uint8"), "u1"),
+    **dict.fromkeys(("short", "int16"), "i2"),
+    **dict.fromkeys(("ushort", "uint16"), "u2"),
+    **dict.fromkeys(("int", "int32"), "i4"),
+    **dict.fromkeys(("uint", "uint32"), "u4"),
+    **dict.fromkeys(("int64", "long"), "i8"),
+    **dict.fromkeys(("uint64", "ulong"), "u8"),
+    **dict.fromkeys(("float", "float32"), "f4"),
+    **dict.fromkeys(("double", "float64"), "f8"),
+}
+_BYTE_ORDER = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_CORNERS = ("vertex_indices", "vertex_index")
+# Normals are left out: they are computed, and a repair would make them wrong.
+_GEOMETRY = ("x", "y", "z", "nx", "ny", "nz")
+_MOST_LINES = 10_000
+
+
+class _Property(NamedTuple):
+    name: str
+    dtype: np.dtype
+    count_dtype: np.dtype | None  # of a list
+
+
+class _Element(NamedTuple):
+    name: str
+    rows: int
+    properties: list[_Property]
+
+
+# A column of values, or of lists: their sizes and all their entries.
+Column = NDArray | tuple[NDArray[np.int64], NDArray]
+
+
+def read_ply(path: Path) -> PolygonFile:
+    """Read a PLY file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    PolygonFile
+        Data are all scalar properties of vertices and faces under their names; red, green, blue (and alpha) are
+        joined to ``color``. Normals and lists other than the corners (texture coordinates) are left out.
+
+    Raises
+    ------
+    InputError
+        Not this format, a header that promises more than the file holds, or something that is not a number.
+    """
+    content = path.read_bytes()
+    try:
+        elements, order, start = _header(content)
+        body: _Text | _Binary = _Text(content[start:]) if order == "=" else _Binary(content, start)
+        columns: dict[str, dict[str, Column]] = {}
+        for element in elements:
+            columns[element.name] = body.read(element)
+            if "vertex" in columns and "face" in columns:
+                break
+        vertex, face = columns.get("vertex", {}), columns.get("face", {})
+        vertices = np.stack([np.asarray(vertex[k], dtype=np.float64) for k in "xyz"], axis=1)
+        name = next((k for k in _CORNERS if k in face), None)
+        sizes, corners = face[name] if name else (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        if not np.isfinite(np.asarray(corners, dtype=np.float64)).all():
+            raise ValueError("corners of faces are not numbers")
+    except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
+        reason = f"no property {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
+        raise InputError(
+            f"{path}: cannot be read as 'ply' ({reason}); the file is truncated, damaged or of another format"
+        ) from error
+    return PolygonFile(vertices, corners.astype(np.int64), sizes, _data(vertex), _data(face))
+
+
+def _header(content: bytes) -> tuple[list[_Element], str, int]:
+    """Elements, byte order ("=" for text), and where the body begins."""
+    if content[:3].lower() != b"ply":
+        raise ValueError("not a valid header")
+    elements: list[_Element] = []
+    order, start = None, 0
+    for _ in range(_MOST_LINES):
+        end = content.find(b"\n", start)
+        if end < 0:
+            break
+        words = content[start:end].decode("ascii", errors="replace").split()
+        start = end + 1
+        if words[:1] == ["end_header"]:
+            if order is None:
+                break
+            return elements, order, start
+        if words[:1] == ["format"]:
+            order = _BYTE_ORDER[words[1]]
+        elif words[:1] == ["element"]:
+            elements.append(_Element(words[1], int(words[2]), []))
+            if elements[-1].rows < 0:
+                raise ValueError(f"element {words[1]} {words[2]}")
+        elif words[:1] == ["property"]:
+            kinds = [np.dtype((order or "=") + _TYPES[w]) for w in words[1:-1] if w != "list"]
+            size = kinds[0] if words[1] == "list" else None
+            elements[-1].properties.append(_Property(words[-1], kinds[-1], size))
+    raise ValueError("the header has no end")
+
+
+class _Text:
+    """Body of an ASCII file."""
+
+    def __init__(self, body: bytes):
+        self.words = body.split()
+        self.at = 0
+
+    def read(self, element: _Element) -> dict[str, Column]:
+        if element.rows * len(element.properties) > len(self.words) - self.at:
+            raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
+        if all(p.count_dtype is None for p in element.properties):
+            width = len(element.properties)
+            block = np.array(self._take(element.rows * width), dtype=np.float64).reshape(element.rows, width)
+            return {p.name: _cast(block[:, i], p.dtype) for i, p in enumerate(element.properties)}
+        values: list[list[bytes]] = [[] for _ in element.properties]
+        sizes: list[list[int]] = [[] for _ in element.properties]
+        for _ in range(element.rows):
+            for i, p in enumerate(element.properties):
+                size = 1 if p.count_dtype is None else int(self._take(1)[0])
+                values[i] += self._take(size)
+                sizes[i].append(size)
+        out: dict[str, Column] = {}
+        for p, value, size_list in zip(element.properties, values, sizes, strict=True):
+            column = _cast(np.array(value, dtype=np.float64), p.dtype)
+            out[p.name] = column if p.count_dtype is None else (np.array(size_list, dtype=np.int64), column)
+        return out
+
+    def _take(self, count: int) -> list[bytes]:
+        if not 0 <= count <= len(self.words) - self.at:
+            raise ValueError(f"{count} values promised, {len(self.words) - self.at} left")
+        self.at += count
+        return self.words[self.at - count : self.at]
+
+
+def _cast(column: NDArray[np.float64], dtype: np.dtype) -> NDArray:
+    if dtype.kind == "f":
+        return column if dtype.itemsize == 8 else column.astype(np.float32)
+    if not np.isfinite(column).all() or (column.size and np.abs(column).max() >= 2**63):
+        raise ValueError("not an integer")
+    return column.astype(np.int64).astype(dtype)
+
+
+class _Binary:
+    """Body of a binary file."""
+
+    def __init__(self, content: bytes, at: int):
+        self.content, self.at = content, at
+
+    def read(self, element: _Element) -> dict[str, Column]:
+        if element.rows == 0:
+            return {p.name: _empty(p) for p in element.properties}
+        sizes = self._sizes_of_first(element)
+        fields = []
+        for p, size in zip(element.properties, sizes, strict=True):
+            if p.count_dtype is not None:
+                fields.append((f"size of {p.name}", p.count_dtype))
+            fields.append((p.name, p.dtype, (size,)) if p.count_dtype is not None else (p.name, p.dtype))  # type: ignore[arg-type]
+        dtype = np.dtype(fields)
+        if element.rows * dtype.itemsize <= len(self.content) - self.at:
+            table = np.frombuffer(self.content, dtype, element.rows, self.at)
+            lists = [(p, s) for p, s in zip(element.properties, sizes, strict=True) if p.count_dtype is not None]
+            if all((table[f"size of {p.name}"] == size).all() for p, size in lists):
+                self.at += element.rows * dtype.itemsize
+                return {p.name: _column(table, p) for p in element.properties}
+        return self._read_uneven(element)
+
+    def _sizes_of_first(self, element: _Element) -> list[int]:
+        at, sizes = self.at, []
+        for p in element.properties:
+            size = 1
+            if p.count_dtype is not None:
+                size = int(np.frombuffer(self.content, p.count_dtype, 1, at)[0])
+                at += p.count_dtype.itemsize
+            if not 0 <= size <= len(self.content):
+                raise ValueError(f"a list of {size} values in {element.name!r}")
+            sizes.append(size)
+            at += size * p.dtype.itemsize
+        return sizes
+
+    def _read_uneven(self, element: _Element) -> dict[str, Column]:
+        """Row by row: lists of different sizes."""
+        smallest = sum((p.count_dtype or p.dtype).itemsize for p in element.properties)
+        if element.rows * smallest > len(self.content) - self.at:
+            raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
+        pieces: list[list[NDArray]] = [[] for _ in element.properties]
+        for _ in range(element.rows):
+            for piece, p in zip(pieces, element.properties, strict=True):
+                size = 1
+                if p.count_dtype is not None:
+                    size = int(np.frombuffer(self.content, p.count_dtype, 1, self.at)[0])
+                    self.at += p.count_dtype.itemsize
+                if size < 0:
+                    raise ValueError(f"a list of {size} values in {element.name!r}")
+                piece.append(np.frombuffer(self.content, p.dtype, size, self.at))
+                self.at += size * p.dtype.itemsize
+        out: dict[str, Column] = {}
+        for piece, p in zip(pieces, element.properties, strict=True):
+            column = _native(np.concatenate(piece))
+            lengths = np.array([len(a) for a in piece], dtype=np.int64)
+            out[p.name] = column if p.count_dtype is None else (lengths, column)
+        return out
+
+
+def _column(table: NDArray, p: _Property) -> Column:
+    values = _native(table[p.name])
+    if p.count_dtype is None:
+        return values
+    return np.full(len(table), values.shape[1], dtype=np.int64), values.ravel()
+
+
+def _empty(p: _Property) -> Column:
+    values = np.zeros(0, dtype=p.dtype.newbyteorder("="))
+    return values if p.count_dtype is None else (np.zeros(0, dtype=np.int64), values)
+
+
+def _native(values: NDArray) -> NDArray:
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+
+
+def _data(columns: dict[str, Column]) -> dict[str, NDArray]:
+    """Scalar properties; colours joined."""
+    data = {k: v for k, v in columns.items() if isinstance(v, np.ndarray) and k not in _GEOMETRY}
+    channels = [k for k in ("red", "green", "blue", "alpha") if k in data]
+    if channels[:3] == ["red", "green", "blue"]:
+        data["color"] = np.stack([data.pop(k) for k in channels], axis=1)
+    return data

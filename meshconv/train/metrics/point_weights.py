@@ -1,0 +1,28 @@
+"""How much of its surface each point stands for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from meshconv.datasets.batch import SurfaceBatch
+from meshconv.geometry.graph.hierarchy import Hierarchy
+
+
+def point_weights(batch: SurfaceBatch) -> Tensor:
+    """Area of each point or face, or length of each edge, in means of its surface: 1 where all are alike.
+
+    Returns
+    -------
+    float64 Tensor [V], or [n] if the batch has elements
+    """
+    graph = batch.surface.levels[0] if isinstance(batch.surface, Hierarchy) else batch.surface
+    if batch.elements is None:
+        sizes, surface = graph.areas.to(torch.float64), graph.batch_index
+    else:
+        corners = graph.positions.to(torch.float64)[batch.elements]
+        sides = corners[:, 1:] - corners[:, :1]
+        spanned = sides[:, 0] if sides.shape[1] == 1 else torch.linalg.cross(sides[:, 0], sides[:, 1])
+        sizes, surface = spanned.norm(dim=-1), graph.batch_index[batch.elements[:, 0]]
+    counts = torch.bincount(surface, minlength=graph.num_graphs)
+    return sizes / torch.segment_reduce(sizes, "mean", lengths=counts)[surface]
