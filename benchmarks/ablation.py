@@ -5,7 +5,7 @@
     python benchmarks/ablation.py --vertices 2000 --per_class 8 --networks full "no hierarchy" "one level"
 
 The eight families of meshconv.datasets.generated hold the same marks, arranged differently; two pairs are mirror
-images. A ShapeUNet scores each vertex, a mesh has the mean of its scores. All networks have the same inputs, schedule
+images. A ShapeUNet has logits of each vertex, a mesh their mean. All networks have the same inputs, schedule
 and number of steps; 64 test meshes of seeds of their own.
 
 full          orders 0 and 1, three levels
@@ -50,7 +50,7 @@ BATCH, RATE = 8, 5e-3
 
 
 class Classifier(torch.nn.Module):
-    """The area mean over each mesh of a U-Net's scores of its vertices."""
+    """The area mean over each mesh of a U-Net's logits of its vertices."""
 
     def __init__(self, in_type: FieldType, num_classes: int, **options: Any):
         super().__init__()
@@ -58,7 +58,7 @@ class Classifier(torch.nn.Module):
         self.pool = GlobalPool(self.network.out_type, "area")
 
     def forward(self, x: torch.Tensor, surface: Hierarchy) -> torch.Tensor:
-        """Scores ``[G, num_classes]``; levels that the network does not have are left out."""
+        """Logits ``[G, num_classes]``; levels that the network does not have are left out."""
         count = len(self.network.down)
         used = Hierarchy(surface.levels[:count], surface.pools[: count - 1])
         return self.pool(self.network(x, used), surface.levels[0])
@@ -66,7 +66,7 @@ class Classifier(torch.nn.Module):
 
 def samples(per_class: int, seed: int, vertices: int | None) -> list[MeshSample]:
     """Prepared meshes, the classes taking turns: the first 8 n of them are n of each class."""
-    how = Preparation(levels=len(CHANNELS))
+    how = Preparation(num_levels=len(CHANNELS))
     found = []
     for mesh, label in generate_shapes(per_class, seed, vertices):
         x, graph = how.inputs(mesh.repair())
@@ -99,20 +99,20 @@ def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn
             order += torch.randperm(len(given)).tolist()
         batch = collate([given[order.pop(0)] for _ in range(BATCH)])
         optimizer.zero_grad()
-        loss(scores(network, batch), batch.target).backward()
+        loss(logits_of(network, batch), batch.target).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
 
 
-def scores(network: torch.nn.Module, batch: SurfaceBatch) -> torch.Tensor:
+def logits_of(network: torch.nn.Module, batch: SurfaceBatch) -> torch.Tensor:
     surface = batch.surface.levels[0] if isinstance(network, PointwiseClassifier) else batch.surface
     return network(batch.x, surface)
 
 
 def accuracy(network: torch.nn.Module, test: list[SurfaceBatch]) -> float:
     with torch.no_grad():
-        right = sum(int((scores(network, b).argmax(-1) == b.target).sum()) for b in test)
+        right = sum(int((logits_of(network, b).argmax(-1) == b.target).sum()) for b in test)
     return 100 * right / sum(len(b.target) for b in test)
 
 

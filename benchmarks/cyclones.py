@@ -51,7 +51,7 @@ class Correction(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        for last in list(network.parameters())[-2:]:  # weights and bias of the scores
+        for last in list(network.parameters())[-2:]:  # weights and bias of the logits
             nn.init.zeros_(last)
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:

@@ -50,7 +50,7 @@ def main() -> None:
         "GaugeConv": lambda: layers[0](x, graph),
         "DepthwiseGaugeConv": lambda: layers[1](x, graph),
     }
-    print(f"{graph.num_vertices} vertices, {fields}, 2 rings: seconds forward, + backward")
+    print(f"{graph.num_vertices} vertices, {fields}, 2 radial functions: seconds forward, + backward")
     for name, call in rows.items():
         forward, both = best(call)
         print(f"{name:20} {forward:.3f} {both:.3f}", flush=True)

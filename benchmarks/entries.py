@@ -50,8 +50,8 @@ def operator_layer(case: dict[str, Any], graph: GaugeGraph, plain: bool) -> peer
     on = {"device": graph.device}
     x, y = (torch.randn(1, rows, kind.dim, **on, requires_grad=True) for _ in range(2))
     if case["operator"] == "conv":
-        weight = torch.randn(case["rings"], kind.dim, kind.dim, **on, requires_grad=True)
-        moving = (x, weight, torch.rand(count, case["rings"], **on), graph.log_angle, turn)
+        weight = torch.randn(case["num_radial"], kind.dim, kind.dim, **on, requires_grad=True)
+        moving = (x, weight, torch.rand(count, case["num_radial"], **on), graph.log_angle, turn)
         if plain:
             return lambda: ops.gauge_conv_reference(*moving, *ends, rows, kind, kind), (x, weight)
         return lambda: ops.gauge_conv(*moving, edges, kind, kind), (x, weight)
@@ -97,7 +97,7 @@ def limit_layer(case: dict[str, Any], graph: GaugeGraph) -> peers.Layer:
         members = torch.empty((graph.num_edges + graph.num_vertices) * dim // 2, **on)  # read once, written once
         return lambda: torch.clone(members), ()
     shapes = [(block, case["channels"])] + [(2 * block, 2 * case["channels"])] * orders
-    depth = case["rings"] * dim
+    depth = case["num_radial"] * dim
     pairs = [(torch.randn(rows, depth, **on), torch.randn(depth, columns, **on)) for rows, columns in shapes]
 
     def run() -> Tensor:

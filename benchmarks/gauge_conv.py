@@ -28,7 +28,7 @@ import entries
 PEERS = {
     "gem_cnn": "GEM-CNN's layer as published, self-loop weights of zero",
     "escnn": "3 x 3 convolution, or Fourier nonlinearity, of the same fields on a square grid of as many points",
-    "pyg": "torch-geometric's GMMConv with as many Gaussians as moments; knows no frames",
+    "pyg": "torch-geometric's GMMConv with as many Gaussians as moments; has no frames",
     "e3nn": "FullyConnectedTensorProduct with the edges' spherical harmonics, summed; fields of SO(3)",
 }
 
@@ -43,7 +43,7 @@ class Case:
     max_order: int
     peers: tuple[str, ...] = ()
     operator: str = "conv"
-    rings: int = 2
+    num_radial: int = 2
     repeats: int = 5
 
 

@@ -65,7 +65,7 @@ def train(
     batches
         Called for an endless iterator of (features ``[B, V, dim]``, targets ``[B, V]``, bool mask ``[B, V]``).
     loss
-        Of scores ``[N, classes]`` and targets ``[N]``.
+        Of logits ``[N, classes]`` and targets ``[N]``.
     noise
         Standard deviation of what is added to the features at every step.
     """
@@ -74,9 +74,9 @@ def train(
     network.train()
     start = time.process_time()
     for _, (x, target, mask) in zip(range(steps), batches(), strict=False):
-        scores = network(x + noise * torch.randn_like(x) if noise else x, surface)
+        logits = network(x + noise * torch.randn_like(x) if noise else x, surface)
         optimiser.zero_grad()
-        loss(scores[mask], target[mask]).backward()
+        loss(logits[mask], target[mask]).backward()
         optimiser.step()
         schedule.step()
     network.eval()

@@ -30,12 +30,12 @@ def gem_cnn_layer(case: dict[str, Any], graph: GaugeGraph, folder: str) -> Layer
         package.__path__ = [str(Path(folder, *name.split(".")))]  # type: ignore[attr-defined]
         sys.modules[name] = package
     convolution = importlib.import_module("gem_cnn.nn.gem_conv").GemConv
-    channels, order, rings = case["channels"], case["max_order"], case["rings"]
+    channels, order, num_radial = case["channels"], case["max_order"], case["num_radial"]
     device = graph.device
-    conv = convolution(channels, channels, order, order, rings).to(device)
+    conv = convolution(channels, channels, order, order, num_radial).to(device)
     x = torch.randn(graph.num_vertices, channels, 2 * order + 1, device=device, requires_grad=True)
     pairs = torch.stack([graph.dst, graph.src])  # row 0 receives, row 1 sends
-    ring = torch.rand(graph.num_edges, rings, device=device)
+    ring = torch.rand(graph.num_edges, num_radial, device=device)
     none = torch.zeros(graph.num_edges, device=device)
     angles = [graph.transporter - graph.log_angle, graph.log_angle, none]
     precomp = torch.cat([torch.stack(angles, dim=1), ring], dim=1)
@@ -67,7 +67,7 @@ def pyg_layer(case: dict[str, Any], graph: GaugeGraph) -> Layer:
     from torch_geometric.nn import GMMConv
 
     dim = case["channels"] * (2 * case["max_order"] + 1)
-    conv = GMMConv(dim, dim, dim=2, kernel_size=case["rings"] * (2 * case["max_order"] + 1))
+    conv = GMMConv(dim, dim, dim=2, kernel_size=case["num_radial"] * (2 * case["max_order"] + 1))
     x = torch.randn(graph.num_vertices, dim, requires_grad=True)
     pairs = torch.stack([graph.src, graph.dst])
     logs = graph.log_radius[:, None] * torch.stack([graph.log_angle.cos(), graph.log_angle.sin()], dim=1)

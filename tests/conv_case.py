@@ -25,14 +25,14 @@ class Case:
 
     @classmethod
     def random(
-        cls, graph: GaugeGraph, in_type: str, out_type: str, rings: int = 2, batch: tuple[int, ...] = ()
+        cls, graph: GaugeGraph, in_type: str, out_type: str, num_radial: int = 2, batch: tuple[int, ...] = ()
     ) -> Case:
         a, b = FieldType(in_type), FieldType(out_type)
         normal = {"dtype": torch.float64}
         return cls(
             torch.randn(*batch, graph.num_vertices, a.dim, **normal),
-            torch.randn(rings, a.dim, b.dim, **normal),
-            torch.randn(graph.num_edges, rings, **normal),
+            torch.randn(num_radial, a.dim, b.dim, **normal),
+            torch.randn(graph.num_edges, num_radial, **normal),
             graph, a, b,
         )  # fmt: skip
 

@@ -53,10 +53,10 @@ def edge_by_edge(layer: layers.GaugeAttention, x: Tensor, graph: GaugeGraph) -> 
     return y
 
 
-@pytest.mark.parametrize(("rings", "heads"), [(2, 2), (3, 4), (2, 1)])
-def test_it_is_the_sum_over_edges(random_graph, rings, heads):
+@pytest.mark.parametrize(("num_radial", "heads"), [(2, 2), (3, 4), (2, 1)])
+def test_it_is_the_sum_over_edges(random_graph, num_radial, heads):
     graph = random_graph(12, 40)
-    layer = randomised(layers.GaugeAttention(MIXED, OUT, heads=heads, rings=rings))
+    layer = randomised(layers.GaugeAttention(MIXED, OUT, heads=heads, num_radial=num_radial))
     x = torch.randn(12, MIXED.dim, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(layer(x, graph), edge_by_edge(layer, x, graph), rtol=1e-12, atol=1e-12)
@@ -66,8 +66,8 @@ def test_it_is_the_sum_over_edges(random_graph, rings, heads):
 @pytest.mark.parametrize("in_type", ["4x0 + 3x1 + 2x2", "O(2): 4x0 + 3x1"])
 def test_constant_logits_make_it_the_convolution(sphere, in_type, aggregation):
     out = "5x0 + 3x1" if "O" not in in_type else "O(2): 5x0 + 3x1"
-    conv = randomised(layers.GaugeConv(in_type, out, rings=3, aggregation=aggregation))
-    layer = layers.GaugeAttention(in_type, out, rings=3, heads=3, aggregation=aggregation).double()
+    conv = randomised(layers.GaugeConv(in_type, out, num_radial=3, aggregation=aggregation))
+    layer = layers.GaugeAttention(in_type, out, num_radial=3, heads=3, aggregation=aggregation).double()
     layer.values.load_state_dict(conv.state_dict())
     for p in layer.logits.parameters():
         torch.nn.init.zeros_(p)
@@ -100,7 +100,7 @@ def test_every_term_of_the_logits_matters(sphere):
 def test_every_parameter_has_a_gradient(sphere):
     for layer, t in (
         (layers.GaugeAttention(MIXED, OUT), MIXED),
-        (layers.GaugeAttention(MIRRORED, MIRRORED, rings=1), MIRRORED),
+        (layers.GaugeAttention(MIRRORED, MIRRORED, num_radial=1), MIRRORED),
     ):
         y = layer.double()(torch.randn(48, t.dim, dtype=torch.float64), sphere)
         for name, p in layer.named_parameters():
@@ -166,7 +166,7 @@ def test_huge_logits_stay_finite(sphere):
         ({"heads": 5}, "heads=5: .* has fields for 1 to 4 heads"),
         ({"key_channels": 0}, "key_channels 0"),
         ({"aggregation": "sum"}, "aggregation 'sum': attention weights sum to one"),
-        ({"rings": 0}, "rings"),
+        ({"num_radial": 0}, "num_radial"),
     ],
 )
 def test_bad_options(options, message):

@@ -32,7 +32,8 @@ def _task(data, order=1, network="SphereUNet", **options):
 
 
 def _fit(root, folder, epochs, order=1, **options):
-    data = MeshCorrespondence(str(root), levels=3, features=["hks", "wks"], cache=False, workers=0, test_fraction=0.3)
+    prepared = {"num_levels": 3, "features": ["hks", "wks"], "cache": False, "workers": 0}
+    data = MeshCorrespondence(str(root), test_fraction=0.3, **prepared)
     task = _task(data, order, learning_rate=1e-2, **options)
     trainer = lightning.Trainer(
         max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
@@ -76,7 +77,7 @@ def test_positions_in_units_of_each_mesh(tmp_path):
     write_poses(tmp_path, 3, 150)
     mesh = load_mesh(tmp_path / "body1.off")
     save_mesh(TriangleMesh(10 * mesh.vertices, mesh.faces), tmp_path / "body2.off")
-    samples, _ = prepare_meshes([(tmp_path / f"body{k}.off", -1) for k in (0, 1, 2)], Preparation(levels=2))
+    samples, _ = prepare_meshes([(tmp_path / f"body{k}.off", -1) for k in (0, 1, 2)], Preparation(num_levels=2))
     batch = collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64)) for s in samples])
     _, one, ten = unit_positions(batch.surface).split([len(s.x) for s in samples])
     assert torch.allclose(one, ten, atol=1e-5)
@@ -132,7 +133,7 @@ def test_isotropic_networks_do_not_see_mirror_images(tmp_path, order):
     points = sphere_points(260, np.random.default_rng(0))
     mesh = sphere_mesh(points, body(points) + 0.2 * np.sin(2 * points[:, [1, 2, 0]]))
     mirrored = TriangleMesh(mesh.vertices * [-1.0, 1, 1], mesh.faces[:, ::-1])
-    how = Preparation(features=("hks", "wks"), levels=2)
+    how = Preparation(features=("hks", "wks"), num_levels=2)
     torch.manual_seed(0)
     options = {"channels": [8, 8], "max_order": order, "width": 32}
     task = CorrespondenceTask("SphereUNet", str(how.in_type), ["body"], {"kind": "correspondence"}, options).eval()

@@ -27,9 +27,12 @@ TYPES = [
 BOUND = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-def leaves(graph: GaugeGraph, in_type: FieldType, out_type: FieldType, rings: int = 2, batch: int = 2) -> list[Tensor]:
+def leaves(
+    graph: GaugeGraph, in_type: FieldType, out_type: FieldType, num_radial: int = 2, batch: int = 2
+) -> list[Tensor]:
     """Features, weight, radial values, angles and transporters, float64 on the CPU."""
-    shapes = [(batch, graph.num_vertices, in_type.dim), (rings, in_type.dim, out_type.dim), (graph.num_edges, rings)]
+    radial = (graph.num_edges, num_radial)
+    shapes = [(batch, graph.num_vertices, in_type.dim), (num_radial, in_type.dim, out_type.dim), radial]
     return [*(torch.randn(s, dtype=torch.float64) for s in shapes), graph.log_angle, graph.transporter]
 
 
@@ -92,7 +95,7 @@ def test_more_rows_than_one_chunk(random_graph):
     """Sums over the vertices go on from chunk to chunk: 17 MB of moments a thousand rows, 128 MB a chunk."""
     a, b = FieldType("128x0 + 128x1 + 128x2"), FieldType("2x0 + 2x1 + 2x2")
     graph = random_graph(12_000, 40_000)
-    arguments = leaves(graph, a, b, rings=2, batch=2)
+    arguments = leaves(graph, a, b, num_radial=2, batch=2)
     gpu, cpu = on_gpu(arguments, torch.float32), [t.clone().requires_grad_() for t in arguments]
     y, z = run(graph, gpu, a, b), expected(graph, cpu, a, b)
     assert relative_error(y, z.detach()) < 1e-5

@@ -17,9 +17,9 @@ from meshconv.nn.radial import BASES
 @pytest.mark.parametrize("types", [("3x0 + 3x1", "2x0 + 2x2"), ("O(2): 3x0 + 3x1", "O(2): 2x0 + 2x2")])
 def test_equals_a_dense_layer_with_the_same_kernels(sphere, types, options):
     """The dense layer whose kernel is the depthwise one, block by block, times the pointwise map."""
-    layer = DepthwiseGaugeConv(*types, rings=3, self_interaction=False, **options).double()
+    layer = DepthwiseGaugeConv(*types, num_radial=3, self_interaction=False, **options).double()
     torch.nn.init.normal_(layer.pointwise.bias)
-    dense = GaugeConv(types[0], layer.hidden_type, rings=3, self_interaction=False, bias=False, **options).double()
+    dense = GaugeConv(types[0], layer.hidden_type, num_radial=3, self_interaction=False, bias=False, **options).double()
     kernels = torch.einsum("rcij,cd->ricjd", layer.weight, torch.eye(3, dtype=torch.float64))
     with torch.no_grad():
         dense.weight.copy_(kernels.flatten(3).flatten(1, 2))

@@ -21,12 +21,12 @@ def types(n: int, m: int, channels: int) -> tuple[FieldType, FieldType]:
     return FieldType.uniform(channels, n), FieldType.uniform(channels, m)
 
 
-def leaves(graph: GaugeGraph, n: int, m: int, channels: int, rings: int = 2, batch: int = 2) -> list[Tensor]:
+def leaves(graph: GaugeGraph, n: int, m: int, channels: int, num_radial: int = 2, batch: int = 2) -> list[Tensor]:
     """Features, weight, radial values, angles and transporters."""
     shapes = [
         (batch, graph.num_vertices, (2 * n + 1) * channels),
-        (rings, 2 * n + 1, 2 * m + 1, channels),
-        (graph.num_edges, rings),
+        (num_radial, 2 * n + 1, 2 * m + 1, channels),
+        (graph.num_edges, num_radial),
     ]
     found = [*(torch.randn(s, dtype=torch.float64) for s in shapes), graph.log_angle, graph.transporter]
     return [t.detach().clone().requires_grad_() for t in found]
@@ -56,7 +56,7 @@ def test_equals_the_dense_convolution_of_a_block_diagonal_kernel(random_graph, n
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_equal_the_reference(random_graph, monkeypatch, n, m, channels, dtype):
     graph, pair = random_graph(150, 1100), types(n, m, channels)
-    exact = leaves(graph, n, m, channels, rings=3)
+    exact = leaves(graph, n, m, channels, num_radial=3)
     found = []
     for compiled in (True, False):
         real = dtype if compiled else torch.float64

@@ -58,15 +58,15 @@ def by_hand(case: Case) -> Tensor:
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_it_computes_its_definition(random_graph, compiled):
-    case = Case.random(random_graph(5, 14), "2x0 + 1x1 + 2x3", "1x0 + 2x1 + 1x2", rings=3)
+    case = Case.random(random_graph(5, 14), "2x0 + 1x1 + 2x3", "1x0 + 2x1 + 1x2", num_radial=3)
     assert relative_error(case.run(compiled), by_hand(case)) < 1e-14
 
 
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("in_type", "out_type"), TYPES)
-@pytest.mark.parametrize("rings", [1, 3])
-def test_compiled_equals_reference(random_graph, in_type, out_type, rings):
-    case = Case.random(random_graph(150, 700), in_type, out_type, rings)
+@pytest.mark.parametrize("num_radial", [1, 3])
+def test_compiled_equals_reference(random_graph, in_type, out_type, num_radial):
+    case = Case.random(random_graph(150, 700), in_type, out_type, num_radial)
     expected = case.run(False)
     assert relative_error(case.run(True), expected) < 1e-13
     assert relative_error(case.to(torch.float32).run(True), expected) < 3e-6

@@ -44,7 +44,7 @@ class Gem:
         d, c_in = self.data, self.c_in
         weight = d["weight"].permute(0, 2, 1, 4, 3).flatten(3).flatten(1, 2)
         bias = d["bias"].T.flatten().expand(len(weight), 1, -1)
-        conv = GaugeConv(self.in_type + FieldType("1x0"), self.out_type, rings=len(weight), cutoff=1.0).double()
+        conv = GaugeConv(self.in_type + FieldType("1x0"), self.out_type, num_radial=len(weight), cutoff=1.0).double()
         with torch.no_grad():
             conv.weight.copy_(torch.cat([weight[:, :c_in], bias, weight[:, c_in:]], dim=1))
             conv.bias.copy_(d["bias"][:, 0])

@@ -41,16 +41,16 @@ def variances(graph: GaugeGraph, in_type: str, out_type: str, seeds: int = 3, **
 def test_variance_is_near_one_for_every_option(graph, aggregation, radial):
     """Within a factor of two for independent points, of three for the extreme of points that are all alike."""
     for group, band_limit in itertools.product(TYPES, (0, 1, None)):
-        options = {"rings": 2, "aggregation": aggregation, "radial": radial, "band_limit": band_limit}
+        options = {"num_radial": 2, "aggregation": aggregation, "radial": radial, "band_limit": band_limit}
         independent, alike = variances(graph, TYPES[group], TYPES[group], **options)
         assert independent.min() > 0.5 and independent.max() < 1.3, (group, band_limit, independent)
         assert alike.min() > 1 / 3 and alike.max() < 3, (group, band_limit, alike)
 
 
-@pytest.mark.parametrize("rings", [1, 2, 3])
-def test_variance_of_scalars(graph, rings):
+@pytest.mark.parametrize("num_radial", [1, 2, 3])
+def test_variance_of_scalars(graph, num_radial):
     """Where nothing turns, alike neighbours add up in full."""
-    independent, alike = variances(graph, "32x0", "32x0", seeds=10, rings=rings)
+    independent, alike = variances(graph, "32x0", "32x0", seeds=10, num_radial=num_radial)
     assert 0.6 < independent < 0.9
     assert 1 < alike < 2.5
 

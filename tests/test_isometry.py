@@ -21,7 +21,7 @@ ROWS, COLS = 12, 17
 
 
 class Network(nn.Module):
-    """Two convolutions with a nonlinearity between: scalars at every vertex, and class scores of the surface."""
+    """Two convolutions with a nonlinearity between: scalars at every vertex, and logits of the surface."""
 
     def __init__(self, in_type: FieldType):
         super().__init__()
@@ -68,10 +68,10 @@ def test_a_flat_sheet_and_a_rolled_one_are_the_same(extent: dict[str, float], tu
     assert np.ptp(flat.vertices[:, 1]) < 1e-12
     assert np.ptp(rolled.vertices[:, 1]) > 1
     network = Network(FieldType("3x0"))
-    at, scores = network(intrinsic(flat), flat.gauge_graph(**extent))
-    rolled_at, rolled_scores = network(intrinsic(rolled), rolled.gauge_graph(**extent))
+    at, logits = network(intrinsic(flat), flat.gauge_graph(**extent))
+    rolled_at, rolled_logits = network(intrinsic(rolled), rolled.gauge_graph(**extent))
     torch.testing.assert_close(rolled_at, at, rtol=0, atol=1e-9)
-    torch.testing.assert_close(rolled_scores, scores, rtol=0, atol=1e-9)
+    torch.testing.assert_close(rolled_logits, logits, rtol=0, atol=1e-9)
     assert float(at.std()) > 0.01
     # What is not intrinsic tells them apart: chords and projected normals, and where the surface lies in space.
     chords = network(intrinsic(rolled), rolled.gauge_graph("normal_aligning", **extent))[0]
@@ -96,9 +96,9 @@ def test_numbering_changes_nothing_but_the_order(
     for m in (mesh, TriangleMesh(vertices, faces)):
         graph = m.gauge_graph(transport, **extent)
         found.append(network(mesh_features(m, graph), graph))
-    (at, scores), (new_at, new_scores) = found
+    (at, logits), (new_at, new_logits) = found
     torch.testing.assert_close(new_at[torch.from_numpy(place)], at, rtol=0, atol=1e-8)
-    torch.testing.assert_close(new_scores, scores, rtol=0, atol=1e-8)
+    torch.testing.assert_close(new_logits, logits, rtol=0, atol=1e-8)
     assert float(at.std()) > 0.01
 
 
@@ -106,15 +106,15 @@ def test_numbering_changes_nothing_but_the_order(
 def test_gauge_and_place_in_space_change_nothing(build: Callable[[], TriangleMesh]) -> None:
     mesh, network = build(), Network(MESH_FEATURES)
     graph = mesh.gauge_graph(rings=2)
-    at, scores = network(mesh_features(mesh, graph), graph)
+    at, logits = network(mesh_features(mesh, graph), graph)
     turned = graph.change_gauge(graph.random_gauge())
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
     turn *= np.linalg.det(turn)
     moved = TriangleMesh(3 * mesh.vertices @ turn.T + [5.0, -1.0, 2.0], mesh.faces)
     for m, g in ((mesh, turned), (moved, moved.gauge_graph(rings=2))):
-        new_at, new_scores = network(mesh_features(m, g), g)
+        new_at, new_logits = network(mesh_features(m, g), g)
         torch.testing.assert_close(new_at, at, rtol=0, atol=1e-8)
-        torch.testing.assert_close(new_scores, scores, rtol=0, atol=1e-8)
+        torch.testing.assert_close(new_logits, logits, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", [*CLOSED, *OPEN])

@@ -38,7 +38,7 @@ def test_aggregation_weights():
 
 def test_radii_are_measured_in_the_scale(sphere):
     """Twice the surface is the same to a kernel."""
-    conv = layers.GaugeConv("2x0", "2x0 + 1x1", rings=4).double()
+    conv = layers.GaugeConv("2x0", "2x0 + 1x1", num_radial=4).double()
     rest = {k: getattr(sphere, k) for k in ("frames", "positions", "areas")}
     angles = (sphere.log_angle, sphere.transporter)
     scales = ((2.0, 2 * sphere.scale), (2.0, sphere.scale))
@@ -53,7 +53,7 @@ def test_radii_are_measured_in_the_scale(sphere):
 
 def test_a_constant_scalar_field_meets_the_ring_weights(sphere):
     """With one ring and the mean, scalars of a constant field are mapped by W^T, whatever the graph."""
-    conv = layers.GaugeConv("3x0", "2x0", rings=1, self_interaction=False).double()
+    conv = layers.GaugeConv("3x0", "2x0", num_radial=1, self_interaction=False).double()
     with torch.no_grad():
         conv.bias.copy_(torch.tensor([0.5, -0.25]))
     x = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
@@ -70,7 +70,7 @@ def test_bias_and_self_interaction_reach_points_without_neighbours(random_graph)
     assert torch.equal(conv(x, graph), expected)
 
 
-@pytest.mark.parametrize("options", [{"rings": 0}, {"cutoff": 0.0}, {"cutoff": -1.0}, {"aggregation": "max"}])
+@pytest.mark.parametrize("options", [{"num_radial": 0}, {"cutoff": 0.0}, {"cutoff": -1.0}, {"aggregation": "max"}])
 def test_bad_options_of_the_convolution(options):
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         layers.GaugeConv("1x0", "1x0", **options)
@@ -323,7 +323,7 @@ def test_leading_axes(sphere):
 
 
 def test_state_dict_holds_parameters_and_statistics_alone():
-    block = layers.ResidualBlock("16x0 + 16x1", "16x0 + 16x1", rings=2)
+    block = layers.ResidualBlock("16x0 + 16x1", "16x0 + 16x1", num_radial=2)
     shapes = {k: tuple(v.shape) for k, v in block.state_dict().items()}
     assert shapes["conv1.weight"] == (2, 48, 64)
     assert sum(math.prod(s) for s in shapes.values()) == sum(p.numel() for p in block.parameters()) + sum(

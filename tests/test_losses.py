@@ -16,47 +16,47 @@ KINDS = get_args(LossName)
 
 @pytest.fixture
 def points():
-    scores = torch.randn(40, 3, dtype=torch.float64, requires_grad=True)
-    return scores, torch.randint(3, (40,)), torch.rand(40, dtype=torch.float64)
+    logits = torch.randn(40, 3, dtype=torch.float64, requires_grad=True)
+    return logits, torch.randint(3, (40,)), torch.rand(40, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("class_weights", [None, [1.0, 5.0, 0.5]])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_equal_points_have_the_cross_entropy_of_torch(points, class_weights, smoothing):
-    scores, target, _ = points
+    logits, target, _ = points
     w = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
-    expected = cross_entropy(scores, target, w, label_smoothing=smoothing)
+    expected = cross_entropy(logits, target, w, label_smoothing=smoothing)
     loss = ClassLoss(3, "cross_entropy", class_weights, smoothing)
-    torch.testing.assert_close(loss(scores, target), expected)
-    torch.testing.assert_close(loss(scores, target, torch.full((40,), 7.0)), expected)
+    torch.testing.assert_close(loss(logits, target), expected)
+    torch.testing.assert_close(loss(logits, target, torch.full((40,), 7.0)), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_point_of_weight_two_is_two_points(points, kind):
-    scores, target, _ = points
+    logits, target, _ = points
     weights = torch.tensor([2.0] * 20 + [1.0] * 20)
     loss = ClassLoss(3, kind, [1.0, 5.0, 0.5])
-    twice = loss(torch.cat([scores, scores[:20]]), torch.cat([target, target[:20]]))
-    torch.testing.assert_close(loss(scores, target, weights), twice)
+    twice = loss(torch.cat([logits, logits[:20]]), torch.cat([target, target[:20]]))
+    torch.testing.assert_close(loss(logits, target, weights), twice)
 
 
 def test_focal_by_hand(points):
-    scores, target, a = points
-    p = scores.softmax(-1)[torch.arange(40), target]
+    logits, target, a = points
+    p = logits.softmax(-1)[torch.arange(40), target]
     expected = (a * -((1 - p) ** 1.5) * p.log()).sum() / a.sum()
-    torch.testing.assert_close(ClassLoss(3, "focal", focal_gamma=1.5)(scores, target, a), expected)
-    plain = ClassLoss(3, "focal", focal_gamma=0.0)(scores, target, a)
-    torch.testing.assert_close(plain, ClassLoss(3)(scores, target, a))
+    torch.testing.assert_close(ClassLoss(3, "focal", focal_gamma=1.5)(logits, target, a), expected)
+    plain = ClassLoss(3, "focal", focal_gamma=0.0)(logits, target, a)
+    torch.testing.assert_close(plain, ClassLoss(3)(logits, target, a))
 
 
 def test_dice_by_hand(points):
-    scores, target, a = points
-    p, w = scores.softmax(-1), [1.0, 5.0, 0.5]
+    logits, target, a = points
+    p, w = logits.softmax(-1), [1.0, 5.0, 0.5]
     dice = [2 * (a * p[:, c])[target == c].sum() / ((a * p[:, c]).sum() + a[target == c].sum()) for c in range(3)]
     expected = sum(w[c] * (1 - dice[c]) for c in range(3)) / sum(w)
-    torch.testing.assert_close(ClassLoss(3, "dice", w)(scores, target, a), expected)
-    both = ClassLoss(3, "cross_entropy+dice", w)(scores, target, a)
-    torch.testing.assert_close(both, expected + ClassLoss(3, "cross_entropy", w)(scores, target, a))
+    torch.testing.assert_close(ClassLoss(3, "dice", w)(logits, target, a), expected)
+    both = ClassLoss(3, "cross_entropy+dice", w)(logits, target, a)
+    torch.testing.assert_close(both, expected + ClassLoss(3, "cross_entropy", w)(logits, target, a))
 
 
 def test_dice_is_of_the_classes_that_occur():
@@ -67,25 +67,25 @@ def test_dice_is_of_the_classes_that_occur():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_finite_differences(points, kind):
-    scores, target, a = points
+    logits, target, a = points
     loss = ClassLoss(3, kind, [1.0, 5.0, 0.5], focal_gamma=0.5)
-    assert torch.autograd.gradcheck(lambda s: loss(s, target, a), (scores,))
-    (gradient,) = torch.autograd.grad(loss(scores, target, a), scores)
+    assert torch.autograd.gradcheck(lambda s: loss(s, target, a), (logits,))
+    (gradient,) = torch.autograd.grad(loss(logits, target, a), logits)
     assert (gradient.abs().sum(-1) > 0).all()  # every point is heard
-    step = scores - 0.1 * gradient
-    assert loss(step, target, a) < loss(scores, target, a)
+    step = logits - 0.1 * gradient
+    assert loss(step, target, a) < loss(logits, target, a)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("class_weights", [None, [0.0, 1.0, 1.0]])
 def test_nothing_that_counts_is_no_loss_and_a_gradient_of_zero(kind, class_weights):
-    scores = torch.randn(5, 3, requires_grad=True)
+    logits = torch.randn(5, 3, requires_grad=True)
     loss = ClassLoss(3, kind, class_weights)
     none = torch.zeros(5, dtype=torch.bool)
-    empty = loss(scores[none], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
-    weightless = ClassLoss(3, kind, [0.0, 1.0, 1.0])(scores, torch.zeros(5, dtype=torch.int64))
+    empty = loss(logits[none], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    weightless = ClassLoss(3, kind, [0.0, 1.0, 1.0])(logits, torch.zeros(5, dtype=torch.int64))
     for value in (empty, weightless):
-        (gradient,) = torch.autograd.grad(value, scores)
+        (gradient,) = torch.autograd.grad(value, logits)
         assert value.item() == 0
         assert (gradient == 0).all()
 
@@ -93,10 +93,10 @@ def test_nothing_that_counts_is_no_loss_and_a_gradient_of_zero(kind, class_weigh
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_certain_scores_stay_finite(kind, dtype):
-    scores = torch.tensor([[1e4, -1e4], [1e4, -1e4]], dtype=dtype, requires_grad=True)
+    logits = torch.tensor([[1e4, -1e4], [1e4, -1e4]], dtype=dtype, requires_grad=True)
     for gamma in (0.5, 2.0):
-        loss = ClassLoss(2, kind, focal_gamma=gamma)(scores, torch.tensor([0, 1]))
-        (gradient,) = torch.autograd.grad(loss, scores)
+        loss = ClassLoss(2, kind, focal_gamma=gamma)(logits, torch.tensor([0, 1]))
+        (gradient,) = torch.autograd.grad(loss, logits)
         assert loss.isfinite()
         assert gradient.isfinite().all()
 

@@ -45,7 +45,7 @@ def _samples(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_vts_files_count_from_one(folder):
-    data = _data(folder, levels=2)
+    data = _data(folder, num_levels=2)
     found, true = _all(data), _samples(folder)
     assert data.class_names == ["body"] and data.spec["kind"] == "correspondence"
     assert {k: len(v) for k, v in data.files.items()} == {"train": 3, "val": 0, "test": 2}

@@ -33,7 +33,7 @@ def data_of(root: Path, **options: object) -> MeshSegments:
 def test_the_kind_of_element_is_known_by_the_number_of_labels(
     tmp_path: Path, kind: str, suffix: str, first: int
 ) -> None:
-    data = data_of(write_bodies(tmp_path, kind, 3, suffix, first), levels=2)
+    data = data_of(write_bodies(tmp_path, kind, 3, suffix, first), num_levels=2)
     assert data.element == kind
     assert data.class_names == [str(first), str(first + 1)]
     assert data.spec["kind"] == "segments"
@@ -72,7 +72,7 @@ def test_labels_follow_the_repair_and_come_back(tmp_path: Path, kind: str, defec
     edges = edges_of(raw.faces)
     corners = {"vertices": np.arange(raw.num_vertices)[:, None], "faces": raw.faces, "edges": edges}[kind]
     labels = np.arange(len(corners))
-    sample = prepare_mesh(path, ElementLabels(kind, labels, "labels"), Preparation(levels=2))
+    sample = prepare_mesh(path, ElementLabels(kind, labels, "labels"), Preparation(num_levels=2))
     known = sample.target >= 0
     assert known.float().mean() > 0.9
     graph = sample.surface.levels[0]
@@ -217,7 +217,7 @@ def test_classes_that_one_split_lacks_and_meshes_in_both(tmp_path: Path, caplog:
         ({"labels": "gt/*.seg"}, "no files are named like 'gt/"),
         ({"ignore": [0, 1]}, "takes at least two classes"),
         ({"batch_vertices": 0}, "batch_vertices 0"),
-        ({"levels": 0}, "levels 0"),
+        ({"num_levels": 0}, "num_levels 0"),
     ],
 )
 def test_bad_choices(tmp_path: Path, options: dict[str, object], says: str) -> None:
@@ -255,7 +255,7 @@ def test_meshes_of_very_different_size_in_one_batch(tmp_path: Path) -> None:
     for k, mesh in enumerate((tetrahedron(), blob(), tetrahedron())):
         save_mesh(mesh, tmp_path / f"{k}.off")
         write_labels(tmp_path / f"{k}.txt", (mesh.vertices[:, 2] > 0).astype(int))
-    data = data_of(tmp_path, element="vertices", levels=4, test_fraction=0.0, batch_size=3)
+    data = data_of(tmp_path, element="vertices", num_levels=4, test_fraction=0.0, batch_size=3)
     network = ShapeUNet(str(data.in_type), 2, channels=(4, 4, 4, 4), max_order=1).eval()
     (batch,) = data.train_dataloader()
     with torch.no_grad():

@@ -61,7 +61,7 @@ def in_the_frame_of_the_edge(layer: layers.GaugeMessage, x: Tensor, graph: Gauge
 @pytest.mark.parametrize(("in_type", "out_type"), [(MIXED, OUT), (FieldType("3x1"), FieldType("2x0")), (MIRRORED,) * 2])
 def test_it_is_a_network_on_every_edge(random_graph, in_type, out_type):
     graph = random_graph(12, 40)
-    layer = randomised(layers.GaugeMessage(in_type, out_type, units=5, rings=3))
+    layer = randomised(layers.GaugeMessage(in_type, out_type, units=5, num_radial=3))
     x = torch.randn(12, in_type.dim, dtype=torch.float64)
     with torch.no_grad():
         expected = in_the_frame_of_the_edge(layer, x, graph)
@@ -139,7 +139,7 @@ def test_leading_axes(sphere):
 
 
 @pytest.mark.parametrize(
-    "options", [{"units": 0}, {"rings": 0}, {"cutoff": 0.0}, {"aggregation": "max"}, {"radial": "splines"}]
+    "options", [{"units": 0}, {"num_radial": 0}, {"cutoff": 0.0}, {"aggregation": "max"}, {"radial": "splines"}]
 )
 def test_bad_options(options):
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):

@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassJaccardIndex,
 )
 
-from meshconv.train.metrics.confusion import ClassScores, Confusion
+from meshconv.train.metrics.confusion import ClassMetrics, Confusion
 
 
 @pytest.mark.parametrize("classes", [2, 5, 40])
@@ -26,17 +26,17 @@ def test_equal_weights_agree_with_torchmetrics(classes, weight):
     metric = Confusion(classes)
     metric.update(predicted[:20], target[:20], torch.full((20,), weight))
     metric.update(predicted[20:], target[20:], torch.full((40,), weight))
-    scores = metric.scores
+    metrics = metric.metrics
     close = {"rtol": 1e-6, "atol": 1e-6, "check_dtype": False}
     expected = MulticlassConfusionMatrix(classes)(predicted, target)
     torch.testing.assert_close(metric.compute(), weight * expected.double(), **close)
     for value, other in (
-        (scores.accuracy, MulticlassAccuracy(classes, average="micro")),
-        (scores.mean_iou, MulticlassJaccardIndex(classes, average="macro")),
-        (scores.mean_f1, MulticlassF1Score(classes, average="macro")),
-        (scores.iou.nan_to_num(0), MulticlassJaccardIndex(classes, average="none")),
-        (scores.f1.nan_to_num(0), MulticlassF1Score(classes, average="none")),
-        (scores.recall.nan_to_num(0), MulticlassAccuracy(classes, average="none")),
+        (metrics.accuracy, MulticlassAccuracy(classes, average="micro")),
+        (metrics.mean_iou, MulticlassJaccardIndex(classes, average="macro")),
+        (metrics.mean_f1, MulticlassF1Score(classes, average="macro")),
+        (metrics.iou.nan_to_num(0), MulticlassJaccardIndex(classes, average="none")),
+        (metrics.f1.nan_to_num(0), MulticlassF1Score(classes, average="none")),
+        (metrics.recall.nan_to_num(0), MulticlassAccuracy(classes, average="none")),
     ):
         torch.testing.assert_close(value, other(predicted, target), **close)
 
@@ -44,14 +44,14 @@ def test_equal_weights_agree_with_torchmetrics(classes, weight):
 def test_weights_by_hand():
     metric = Confusion(3)
     metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 0]), torch.tensor([4.0, 3.0, 2.0, 1.0]))
-    scores = metric.scores
+    metrics = metric.metrics
     assert metric.compute().tolist() == [[4, 1, 0], [3, 2, 0], [0, 0, 0]]
-    assert float(scores.accuracy) == pytest.approx(0.6)
-    assert scores.iou[:2].tolist() == pytest.approx([4 / 8, 2 / 6])
-    assert scores.iou[2].isnan()
-    assert float(scores.mean_iou) == pytest.approx((4 / 8 + 2 / 6) / 2)
-    assert scores.recall[:2].tolist() == pytest.approx([4 / 5, 2 / 5])
-    assert scores.precision[:2].tolist() == pytest.approx([4 / 7, 2 / 3])
+    assert float(metrics.accuracy) == pytest.approx(0.6)
+    assert metrics.iou[:2].tolist() == pytest.approx([4 / 8, 2 / 6])
+    assert metrics.iou[2].isnan()
+    assert float(metrics.mean_iou) == pytest.approx((4 / 8 + 2 / 6) / 2)
+    assert metrics.recall[:2].tolist() == pytest.approx([4 / 5, 2 / 5])
+    assert metrics.precision[:2].tolist() == pytest.approx([4 / 7, 2 / 3])
 
 
 def test_many_small_weights_are_summed_exactly_enough():
@@ -69,16 +69,16 @@ def test_many_small_weights_are_summed_exactly_enough():
 def test_nothing_counted_is_not_a_number():
     metric = Confusion(2)
     metric.update(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
-    scores = metric.scores
-    assert all(value.isnan() for value in (scores.accuracy, scores.mean_iou, scores.mean_f1))
+    metrics = metric.metrics
+    assert all(value.isnan() for value in (metrics.accuracy, metrics.mean_iou, metrics.mean_f1))
 
 
 def test_renaming_classes_renames_the_scores():
     confusion, order = torch.rand(5, 5, dtype=torch.float64), torch.randperm(5)
-    renamed, scores = ClassScores(confusion[order][:, order]), ClassScores(confusion)
-    torch.testing.assert_close(renamed.iou, scores.iou[order])
-    torch.testing.assert_close(renamed.mean_f1, scores.mean_f1)
-    torch.testing.assert_close(ClassScores(confusion.T).precision, scores.recall)
+    renamed, metrics = ClassMetrics(confusion[order][:, order]), ClassMetrics(confusion)
+    torch.testing.assert_close(renamed.iou, metrics.iou[order])
+    torch.testing.assert_close(renamed.mean_f1, metrics.mean_f1)
+    torch.testing.assert_close(ClassMetrics(confusion.T).precision, metrics.recall)
 
 
 WORKER = """

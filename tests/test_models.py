@@ -96,7 +96,7 @@ def test_network_sees_neighbours_and_baseline_does_not(hierarchy):
 
 
 def test_quarter_turns_of_the_sphere_turn_the_answer():
-    """An exact rotation of the grid: scores of a turned map are the turned scores."""
+    """An exact rotation of the grid: logits of a turned map are the turned logits."""
     nside, hierarchy = 4, HealpixSphere(4).hierarchy(3)
     model = PIXEL["network"]().double().eval()
     turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -141,7 +141,7 @@ def test_features_of_another_type_are_an_error(surfaces, hierarchy, wrong):
 
 
 def test_under_autocast(surfaces, hierarchy):
-    """Scores are off by a few roundings to bfloat16 (2^-9 each), and gradients flow."""
+    """Logits are off by a few roundings to bfloat16 (2^-9 each), and gradients flow."""
     for model, surface in ((SHAPE["network"](), surfaces[2]), (PIXEL["network"](), hierarchy)):
         surface, model = surface.to(torch.float32), model.eval()
         x = torch.randn(surface.num_vertices, IN.dim)

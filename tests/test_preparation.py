@@ -103,7 +103,7 @@ def test_what_is_reported_is_reported_by_this_process_and_again(
 def test_every_choice_has_its_own_entry(shapes: Path, tmp_path: Path) -> None:
     path, cache = next(shapes.rglob("*_000.ply")), Cache(tmp_path)
     choices = [{}, {"transport": "normal_aligning"}, {"rings": 2}, {"rings": 3}, {"radius": 0.1}, {"nearest": 9}]
-    choices += [{"on_defect": "error"}, {"levels": 2}, {"max_faces": 200}]
+    choices += [{"on_defect": "error"}, {"num_levels": 2}, {"max_faces": 200}]
     choices += [{"augment": {"noise": 0.1}, "variant": k} for k in (1, 2)]
     for choice in choices:
         for _ in range(2):
@@ -136,7 +136,7 @@ def test_strict_names_the_bad_file(shapes: Path, tmp_path: Path) -> None:
         ({"on_defect": "mend"}, "repair, drop, error"),
         ({"rings": 2, "radius": 0.1}, "at most one"),
         ({"nearest": 0}, "greater than 0"),
-        ({"levels": 0}, "at least 1"),
+        ({"num_levels": 0}, "at least 1"),
         ({"max_faces": 3}, "max_faces 3 has to be at least 32"),
         ({"workers": -1}, "at least 0"),
         ({"features": ["colour"]}, "'colour' is not known; choose some of default"),
@@ -152,7 +152,7 @@ def test_the_folder_prepares_as_it_is_told_and_says_so(shapes: Path, tmp_path: P
     (sample, *_) = data.samples("test")
     assert float(sample.surface.log_radius.max()) > 3 * float(prepare_mesh(sample.name).surface.log_radius.mean())
     assert data.spec == {"kind": "meshes", "transport": "levi_civita", "on_defect": "repair", "rings": None,
-                         "radius": 0.25, "nearest": None, "features": ["curvature", "hks"], "levels": 1,
+                         "radius": 0.25, "nearest": None, "features": ["curvature", "hks"], "num_levels": 1,
                          "max_faces": None, "augment": None, "variant": 0}  # fmt: skip
     assert str(data.in_type) == "18x0 + 1x2" and sample.x.shape[1] == data.in_type.dim
     how = Preparation.from_spec(data.spec)

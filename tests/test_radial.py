@@ -63,8 +63,8 @@ def test_zernike_polynomials_are_orthonormal_over_the_disc():
 
 def test_probe_measures_mean_squares_over_the_disc():
     torch.testing.assert_close(probe_disc(ZernikePolynomials(4)), torch.ones(4), rtol=0, atol=5e-3)
-    rings = probe_disc(radial_functions("linear", 2))
-    torch.testing.assert_close(rings, torch.tensor([1 / 6, 1 / 2]), rtol=1e-2, atol=0)
+    squares = probe_disc(radial_functions("linear", 2))
+    torch.testing.assert_close(squares, torch.tensor([1 / 6, 1 / 2]), rtol=1e-2, atol=0)
 
 
 def test_radii_beyond_the_cutoff_count_as_at_it(sphere):
@@ -75,14 +75,14 @@ def test_radii_beyond_the_cutoff_count_as_at_it(sphere):
 
 @pytest.mark.parametrize("name", BASES)
 def test_layers_of_every_basis_are_equivariant(sphere, name):
-    conv = GaugeConv("2x0 + 2x1", "2x0 + 2x1 + 1x2", rings=3, radial=name).double()
+    conv = GaugeConv("2x0 + 2x1", "2x0 + 2x1 + 1x2", num_radial=3, radial=name).double()
     assert conv.weight.shape[0] == 3
     assert_gauge_equivariant(conv, sphere)
 
 
 def test_gradients_reach_the_network_and_the_geometry(sphere):
     """The network of the radius gets the gradient that finite differences find."""
-    conv = GaugeConv("1x0 + 1x1", "1x0 + 1x1", rings=2, radial="network").double()
+    conv = GaugeConv("1x0 + 1x1", "1x0 + 1x1", num_radial=2, radial="network").double()
     x = torch.randn(48, 3, dtype=torch.float64)
 
     def loss(*parameters: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def test_a_module_of_ones_own(sphere):
             return torch.stack([radius**k for k in range(3)], dim=1)
 
     conv = GaugeConv("2x0", "1x0", radial=Powers(), self_interaction=False).double()
-    assert conv.rings == 3 and conv.weight.shape == (3, 2, 1)
+    assert conv.num_radial == 3 and conv.weight.shape == (3, 2, 1)
     x = torch.randn(2, dtype=torch.float64)
     row = sphere.dst == 5
     powers = torch.stack([relative_radius(sphere, 2.0)[row] ** k for k in range(3)]).mean(1)

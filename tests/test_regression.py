@@ -68,12 +68,12 @@ def tubes(tmp_path_factory) -> Path:
 
 
 def data(root: Path, **options) -> MeshFields:
-    return MeshFields(str(root), ["wss", "pressure"], levels=2, cache=False, workers=0, **options)
+    return MeshFields(str(root), ["wss", "pressure"], num_levels=2, cache=False, workers=0, **options)
 
 
 def test_targets_are_the_fields_of_the_files(tubes):
     module = data(tubes)
-    assert module.class_names == ["pressure", "wss"]
+    assert module.field_names == ["pressure", "wss"]
     assert str(module.out_type) == "1x0 + 1x1"
     assert {split: len(files) for split, files in module.files.items()} == {"train": 24, "val": 0, "test": 4}
     sample = module.samples("test")[0]
@@ -236,7 +236,7 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     options = '{"channels": [8, 16], "context": 4, "width": 32}'
     common = ["--runs", str(tmp_path), "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
     fit = ["--data.init_args.root", str(tubes), "--data.init_args.fields", "[wss, pressure]"]
-    fit += ["--data.init_args.levels", "2"]
+    fit += ["--data.init_args.num_levels", "2"]
     fit += ["--model.init_args.options", options, "--data.init_args.val_fraction", "0", "--trainer.max_epochs", "16"]
     assert main(["fit", "--config", "configs/regress.yaml", *common, *fit]) == 0
     run = tmp_path / "regress"

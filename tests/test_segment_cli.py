@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 # Three levels of 162 vertices in all are soon trained.
 SMALL = ["--model.init_args.options", '{"channels": [8, 8], "max_order": 1, "width": 16}',
-         "--data.init_args.levels", "2", "--data.init_args.batch_vertices", "700"]  # fmt: skip
+         "--data.init_args.num_levels", "2", "--data.init_args.batch_vertices", "700"]  # fmt: skip
 
 
 def common(runs: Path) -> list[str]:
@@ -138,7 +138,8 @@ def test_levels_that_do_not_agree_are_said_before_meshes_are_prepared(
         mesh = body(k)
         data = {"label": halves(mesh, "faces").astype(np.int32)}
         save_mesh(TriangleMesh(mesh.vertices, mesh.faces, face_data=data), tmp_path / f"{k}.ply")
-    words = ["--config", "configs/segment.yaml", "--data.init_args.root", str(tmp_path), "--data.init_args.levels", "2"]
+    words = ["--config", "configs/segment.yaml", "--data.init_args.root", str(tmp_path)]
+    words += ["--data.init_args.num_levels", "2"]
     assert main(["fit", *words, "--data.init_args.cache", str(tmp_path / "kept"), "--runs", str(tmp_path)]) == 2
     assert "the network has 4 levels, the data 2; give options.channels" in capsys.readouterr().err
     assert not list(tmp_path.rglob("kept/*"))

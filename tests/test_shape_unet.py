@@ -74,13 +74,13 @@ def test_a_mesh_that_is_turned_moved_and_scaled_gets_the_same_scores():
     mesh, names = blob(1), ["curvature", "default"]
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))[0]
     turn = (turn * turn.det()).numpy()
-    scores, model = [], None
+    logits, model = [], None
     for m in (mesh, TriangleMesh(3.0 * mesh.vertices @ turn.T + 5.0, mesh.faces)):
         surface = m.hierarchy(3)
         x, field_type = surface_features(m, surface.levels[0], names)
         model = model or trained(small(field_type), surface).double()
-        scores.append(model(x, surface))
-    torch.testing.assert_close(*scores, rtol=1e-7, atol=1e-7)
+        logits.append(model(x, surface))
+    torch.testing.assert_close(*logits, rtol=1e-7, atol=1e-7)
 
 
 def test_scores_of_elements(surfaces):
@@ -88,10 +88,10 @@ def test_scores_of_elements(surfaces):
     model, surface = trained(small(), surfaces[2]).double(), surfaces[2]
     x = torch.randn(surface.num_vertices, IN.dim, dtype=torch.float64)
     faces = torch.from_numpy(icosphere(2).faces)
-    scores = model(x, surface, faces)
-    assert scores.shape == (len(faces), 3)
-    # The last layer is linear, so means of features give means of scores.
-    torch.testing.assert_close(scores, model(x, surface)[faces].mean(1), rtol=1e-10, atol=1e-10)
+    logits = model(x, surface, faces)
+    assert logits.shape == (len(faces), 3)
+    # The last layer is linear, so means of features give means of logits.
+    torch.testing.assert_close(logits, model(x, surface)[faces].mean(1), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(model(x, surface, faces[:, :1]), model(x, surface)[faces[:, 0]])
 
 

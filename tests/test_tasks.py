@@ -84,16 +84,16 @@ def mesh_sample(target, elements=None):
 def test_points_count_by_area_on_maps_and_alike_on_meshes():
     batch = Points(uneven=True).batches[0]
     model = task(spec={"kind": "maps"}, class_weights=[1.0, 4.0])
-    scores = model(batch).detach()
+    logits = model(batch).detach()
     a = batch.surface.areas
-    each = cross_entropy(scores, batch.target, torch.tensor([1.0, 4.0]), reduction="none")
+    each = cross_entropy(logits, batch.target, torch.tensor([1.0, 4.0]), reduction="none")
     expected = (a * each).sum() / (a * torch.tensor([1.0, 4.0])[batch.target]).sum()
-    counted, target, weights = model._scored(batch)
+    counted, target, weights = model._counted(batch)
     torch.testing.assert_close(model.loss(counted, target, weights), expected)
     assert float(weights.mean()) == pytest.approx(1)
-    assert task()._scored(batch)[2] is None
-    assert task(area_weights=True)._scored(batch)[2] is not None
-    assert task(spec={"kind": "healpix"}, area_weights=False)._scored(batch)[2] is None
+    assert task()._counted(batch)[2] is None
+    assert task(area_weights=True)._counted(batch)[2] is not None
+    assert task(spec={"kind": "healpix"}, area_weights=False)._counted(batch)[2] is None
 
 
 def test_whole_surfaces_have_no_area_weights():
@@ -113,12 +113,12 @@ def test_masked_and_unknown_points_are_ignored():
     mask[1, 100:300] = True
     stacked.target[1, 100:200] = -1
     model = task(spec={"kind": "maps"})
-    scores, target, weights = model._scored(SurfaceBatch(stacked.x, batch.surface, stacked.target, mask, ["", ""]))
+    logits, target, weights = model._counted(SurfaceBatch(stacked.x, batch.surface, stacked.target, mask, ["", ""]))
     assert torch.equal(target, batch.target[200:300])
     torch.testing.assert_close(weights, point_weights(batch)[200:300])
-    torch.testing.assert_close(scores, model(stacked)[1, 200:300])
+    torch.testing.assert_close(logits, model(stacked)[1, 200:300])
     nothing = SurfaceBatch(stacked.x, batch.surface, stacked.target, torch.zeros_like(mask), ["", ""])
-    loss = model.loss(*model._scored(nothing))
+    loss = model.loss(*model._counted(nothing))
     loss.backward()
     assert loss.item() == 0
     assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
@@ -152,10 +152,10 @@ def test_elements_are_handed_to_the_network():
     model = task()
     model.network = Averages()
     batch = collate([sample, sample])
-    scores, found, _ = model._scored(batch)
+    logits, found, _ = model._counted(batch)
     assert found.tolist() == [0, 1, 0, 1]
-    torch.testing.assert_close(scores[:2], (sample.x[0:2] + sample.x[1:3]) / 2)
-    torch.testing.assert_close(scores[2:], scores[:2])
+    torch.testing.assert_close(logits[:2], (sample.x[0:2] + sample.x[1:3]) / 2)
+    torch.testing.assert_close(logits[2:], logits[:2])
     torch.testing.assert_close(model(collate([sample._replace(elements=None)])), sample.x)
 
 
@@ -184,7 +184,7 @@ def test_rare_classes_are_found_by_dice_and_focused_by_weights(tmp_path):
         torch.manual_seed(0)
         model = task(learning_rate=0.03, **options)
         fit(model, tmp_path / name, epochs=30).test(model, datamodule=Points(), verbose=False)
-        found[name] = model.test_confusion.scores
+        found[name] = model.test_confusion.metrics
     assert float(found["dice"].iou[1]) > float(found["plain"].iou[1]) + 0.05
     assert float(found["both"].iou[1]) > float(found["plain"].iou[1]) + 0.05
     assert float(found["balanced"].recall[1]) > float(found["plain"].recall[1]) + 0.3
@@ -265,6 +265,6 @@ def test_scores_of_the_demonstration_are_those_of_the_metrics():
     confusion = Confusion(2)
     confusion.update(probabilities.argmax(-1), target)
     assert score.accuracy == float((probabilities.argmax(-1) == target).double().mean())
-    assert score.mean_iou == float(confusion.scores.mean_iou)
-    assert score.class_iou == confusion.scores.iou.tolist()
+    assert score.mean_iou == float(confusion.metrics.mean_iou)
+    assert score.class_iou == confusion.metrics.iou.tolist()
     assert _score(task(), "net", probabilities, target, 1.0, None, False).mean_iou is None

@@ -32,7 +32,7 @@ class Spoiled(nn.Module):
     def __init__(self, graph=lambda g: g, output=lambda y, g: y, field_type=MIXED):
         super().__init__()
         self.in_type = self.out_type = field_type
-        self.conv = GaugeConv(field_type, field_type, rings=3)
+        self.conv = GaugeConv(field_type, field_type, num_radial=3)
         self.graph, self.output = graph, output
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:

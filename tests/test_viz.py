@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from meshconv.demo import ClimateResults, Field, ModelScore, Report, ShapeResults, write_report
+from meshconv.demo import ClimateResults, Field, ModelResults, Report, ShapeResults, write_report
 from meshconv.demo import html as page_html
 from meshconv.demo import report as report_module
 from meshconv.errors import InputError
@@ -206,8 +206,8 @@ def climate(**changes):
             "prediction": prediction,
             "baseline_prediction": baseline,
             "held_out": XYZ[:, 1] > 0,
-            "model": ModelScore("Net", 0.91, 0.5, [0.5, np.nan], 2e-7, 1234, 121.0),
-            "baseline": ModelScore("Plain", 0.80, 0.4, [0.6, 0.2]),
+            "model": ModelResults("Net", 0.91, 0.5, [0.5, np.nan], 2e-7, 1234, 121.0),
+            "baseline": ModelResults("Plain", 0.80, 0.4, [0.6, 0.2]),
             **changes,
         }
     )
@@ -222,8 +222,8 @@ def shapes(**changes):
             "truth": np.array([0, 0, 1, 1]),
             "prediction": np.array([0, 0, 1, 0]),
             "baseline_prediction": np.array([1, 0, 1, 0]),
-            "model": ModelScore("Shape net", 0.75, gauge_error=3e-7),
-            "baseline": ModelScore("Alone", 0.5),
+            "model": ModelResults("Shape net", 0.75, gauge_error=3e-7),
+            "baseline": ModelResults("Alone", 0.5),
             "command": "meshconv fit --config 'a<b'",
             **changes,
         }
@@ -276,7 +276,7 @@ def test_report_counts_who_is_right_in_held_out_blocks_alone(text):
 
 
 def test_report_says_so_when_the_baseline_is_ahead():
-    worse = shapes(model=ModelScore("Shape net", 0.5), baseline=ModelScore("Alone", 0.75))
+    worse = shapes(model=ModelResults("Shape net", 0.5), baseline=ModelResults("Alone", 0.75))
     page = report_module.render_report(Report("T", "1", "d", 1.0, shapes=worse))
     assert "Alone is 25.0 points of accuracy ahead of Shape net." in page
     assert "HEALPix" not in page
@@ -301,7 +301,7 @@ def test_results_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"prediction: shape \(12,\) is not that of truth"):
         climate(prediction=np.zeros(12, dtype=int))
     with pytest.raises(InputError, match="Net: 3 class_iou for 2 zones"):
-        climate(model=ModelScore("Net", 0.5, 0.5, [0.1, 0.2, 0.3]))
+        climate(model=ModelResults("Net", 0.5, 0.5, [0.1, 0.2, 0.3]))
     with pytest.raises(InputError, match="one class for each of 4 meshes"):
         shapes(truth=np.zeros(3, dtype=int))
     with pytest.raises(InputError, match="classes 0 to 2 are not all among the 2 named"):

@@ -23,7 +23,7 @@ def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hi
 
 @dataclass(frozen=True, eq=False)
 class SurfaceBatch:
-    """Features on a surface, and what is to be told of them.
+    """Features on a surface, and targets.
 
     Attributes
     ----------

@@ -10,11 +10,11 @@ import numpy as np
 from meshconv.errors import InputError
 from meshconv.viz.relief import Mesh
 
-__all__ = ["ClimateResults", "Field", "ModelScore", "Report", "ShapeResults"]
+__all__ = ["ClimateResults", "Field", "ModelResults", "Report", "ShapeResults"]
 
 
 @dataclass(frozen=True)
-class ModelScore:
+class ModelResults:
     """One trained model and how it did on data it has not seen.
 
     Parameters
@@ -69,7 +69,7 @@ class ClimateResults:
         not negative.
     held_out : bool array [npix]
         Pixels of the blocks that training did not see; only these are scored.
-    model, baseline : ModelScore
+    model, baseline : ModelResults
         The gauge network and the network without neighbours, trained alike.
     command : str
         What to type to get these numbers.
@@ -83,8 +83,8 @@ class ClimateResults:
     prediction: np.ndarray
     baseline_prediction: np.ndarray
     held_out: np.ndarray
-    model: ModelScore
-    baseline: ModelScore
+    model: ModelResults
+    baseline: ModelResults
     command: str = ""
     note: str = ""
 
@@ -114,7 +114,7 @@ class ShapeResults:
         Class names.
     truth, prediction, baseline_prediction : int array [len(meshes)]
         Class numbers.
-    model, baseline : ModelScore
+    model, baseline : ModelResults
         The gauge network and the network without neighbours, trained alike.
     command, note : str
         As in :class:`ClimateResults`.
@@ -125,8 +125,8 @@ class ShapeResults:
     truth: np.ndarray
     prediction: np.ndarray
     baseline_prediction: np.ndarray
-    model: ModelScore
-    baseline: ModelScore
+    model: ModelResults
+    baseline: ModelResults
     command: str = ""
     note: str = ""
 

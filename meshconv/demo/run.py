@@ -19,7 +19,7 @@ from meshconv.datasets.maps.climate import KoeppenClimate
 from meshconv.datasets.maps.climate_inputs import climate_field
 from meshconv.datasets.meshes.classes import MeshFolder
 from meshconv.demo.report import write_report
-from meshconv.demo.results import ClimateResults, Field, ModelScore, Report, ShapeResults
+from meshconv.demo.results import ClimateResults, Field, ModelResults, Report, ShapeResults
 from meshconv.io.meshes.load import load_mesh
 from meshconv.ops import BACKEND
 from meshconv.testing import gauge_equivariance_error
@@ -84,7 +84,7 @@ def run_demo(output: Path, climate: Path, climate_steps: int, shape_epochs: int)
     return write_report(output / "report.html", report)
 
 
-def _row(score: ModelScore) -> dict[str, Any]:
+def _row(score: ModelResults) -> dict[str, Any]:
     return {"network": score.name, "accuracy": score.accuracy, "mean_iou": score.mean_iou,
             "gauge_error": score.gauge_error, "seconds": score.seconds}  # fmt: skip
 
@@ -101,12 +101,12 @@ def _fit(task: lightning.LightningModule, data: Any, folder: Path, epochs: int) 
 
 
 def _score(task: Any, name: str, probabilities: Tensor, target: Tensor, seconds: float, gauge: float | None,
-           segment: bool) -> ModelScore:  # fmt: skip
+           segment: bool) -> ModelResults:  # fmt: skip
     """Accuracy, and IoU per class where points are labelled; NaN for a class that does not occur."""
     confusion = Confusion(len(task.class_names))
     confusion.update(probabilities.argmax(-1), target)
-    scores = confusion.scores
-    return ModelScore(
+    scores = confusion.metrics
+    return ModelResults(
         name=name,
         accuracy=float(scores.accuracy),
         mean_iou=float(scores.mean_iou) if segment else None,

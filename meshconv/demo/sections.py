@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from meshconv.demo import html
-from meshconv.demo.results import ClimateResults, ModelScore, ShapeResults
+from meshconv.demo.results import ClimateResults, ModelResults, ShapeResults
 from meshconv.viz.confusion import draw_confusion
 from meshconv.viz.mesh import RIGHT, WRONG, contact_sheet
 from meshconv.viz.sphere import NO_DATA, draw_healpix, zone_colors
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def _score_table(model: ModelScore, baseline: ModelScore) -> str:
+def _score_table(model: ModelResults, baseline: ModelResults) -> str:
     rows: list[tuple[str, ...]] = [("Accuracy", *html.larger(model.accuracy, baseline.accuracy, ".1%"))]
     if model.mean_iou is not None and baseline.mean_iou is not None:
         rows.append(("Mean IoU", *html.larger(model.mean_iou, baseline.mean_iou, ".3f")))

@@ -1,4 +1,4 @@
-"""What a surface is like as a whole, told to each of its points."""
+"""Global context of a surface, and conditioning of the fields at its points on it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn import GlobalPool, Linear, from_ambient, to_ambient
 
 
-class Summary(NamedTuple):
-    """Of each surface: numbers ``[..., G, scalars]`` and vectors in space ``[..., G, vectors, 3]``."""
+class Context(NamedTuple):
+    """Context of each surface: numbers ``[..., G, scalars]`` and vectors in space ``[..., G, vectors, 3]``."""
 
     scalars: Tensor
     vectors: Tensor
@@ -24,7 +24,7 @@ def space_type(like: FieldType, vectors: int) -> FieldType:
     return like.like([vectors, vectors], odd_scalars=vectors if like.group == "O(2)" else 0)
 
 
-class Summarise(nn.Module):
+class GlobalContext(nn.Module):
     r"""Area means over each surface of invariants, and of learnt vectors in space.
 
     .. math:: U_k = \frac{1}{A}\sum_p a_p \big( (W f_p)^0_k n_p + (W f_p)^1_k \big)
@@ -49,17 +49,17 @@ class Summarise(nn.Module):
         self.scalar_pool = GlobalPool(self.in_type, "area")
         self.dense = nn.Sequential(nn.Linear(self.in_type.num_fields + vectors**2, scalars), nn.SiLU())
 
-    def forward(self, x: Tensor, graph: GaugeGraph) -> Summary:
+    def forward(self, x: Tensor, graph: GaugeGraph) -> Context:
         """Of fields ``[..., V, in_type.dim]``."""
         ambient = to_ambient(self.to_space(x), graph, self.space).flatten(-2)
         vectors = self.vector_pool(ambient, graph).unflatten(-1, (self.vectors, 3))
         vectors = vectors * (vectors.square().mean((-2, -1), keepdim=True) + 1e-6).rsqrt()
         products = (vectors @ vectors.mT).flatten(-2) / 3
-        return Summary(self.dense(torch.cat([self.scalar_pool(x, graph), products], dim=-1)), vectors)
+        return Context(self.dense(torch.cat([self.scalar_pool(x, graph), products], dim=-1)), vectors)
 
 
-class Inform(nn.Module):
-    r"""Add to the fields of each point what the summary is, seen from there.
+class ContextConditioning(nn.Module):
+    r"""Add to the fields of each point the context of its surface, seen from there.
 
     Its numbers; the components of its vectors :math:`U_k` in the point's frame; and their inner products with vectors
     :math:`u_{p,k}` that are read off the point's own fields. With :math:`u_p` the position, which any input of moments
@@ -69,7 +69,7 @@ class Inform(nn.Module):
     ----------
     in_type : FieldType or str
     scalars, vectors
-        As of :class:`Summarise`.
+        As of :class:`GlobalContext`.
     """
 
     def __init__(self, in_type: FieldType | str, scalars: int, vectors: int):
@@ -78,15 +78,15 @@ class Inform(nn.Module):
         self.space = space_type(self.in_type, vectors)
         self.to_space = Linear(self.in_type, self.space, bias=False)
         odd = self.space.odd_scalars
-        told = self.in_type.like([scalars + 2 * vectors, vectors], odd_scalars=odd)
-        self.linear = Linear(told, self.in_type)
+        seen = self.in_type.like([scalars + 2 * vectors, vectors], odd_scalars=odd)
+        self.linear = Linear(seen, self.in_type)
 
-    def forward(self, x: Tensor, graph: GaugeGraph, summary: Summary) -> Tensor:
+    def forward(self, x: Tensor, graph: GaugeGraph, context: Context) -> Tensor:
         """``[..., V, in_type.dim]`` to the same."""
         own = self.space.split(self.to_space(x))
-        seen_fields = from_ambient(summary.vectors[..., graph.batch_index, :, :], graph, self.space)
+        seen_fields = from_ambient(context.vectors[..., graph.batch_index, :, :], graph, self.space)
         seen = self.space.split(seen_fields)
         along = own[0] * seen[0]
         across = (own[1] * seen[1]).unflatten(-1, (2, -1)).sum(-2)
-        scalars = summary.scalars[..., graph.batch_index, :]
+        scalars = context.scalars[..., graph.batch_index, :]
         return x + self.linear(torch.cat([scalars, along + across, seen_fields], dim=-1))

@@ -28,7 +28,7 @@ class FieldUNet(UNet):
         Type of the input fields.
     out_type : FieldType or str
         Of the outputs: ``"1x0 + 1x1"`` for a number and a tangent vector.
-    channels, max_order, blocks, rings, cutoff, width, layers, layer, context
+    channels, max_order, blocks, num_radial, cutoff, width, layers, layer, context
         As in :class:`~meshconv.models.ShapeUNet`.
 
     Raises
@@ -48,14 +48,14 @@ class FieldUNet(UNet):
         channels: Sequence[int] = (16, 32, 64),
         max_order: int = 2,
         blocks: int | Sequence[int] = 1,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,
         layers: int = 2,
         layer: LayerName = "conv",
         context: int = 16,
     ):
-        options = {"rings": rings, "cutoff": cutoff}
+        options = {"num_radial": num_radial, "cutoff": cutoff}
         super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
         self.out_type = FieldType(out_type)
         self.out_type.check_group(self.in_type)

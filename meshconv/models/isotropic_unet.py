@@ -26,7 +26,7 @@ class IsotropicUNet(nn.Module):
     channels
         Scalars on every level, finest first; three times the channels of a :class:`~meshconv.models.SphereUNet` of
         order 1 give as many numbers a point.
-    rings, cutoff, width, layers, dropout
+    num_radial, cutoff, width, layers, dropout
         As in :class:`~meshconv.models.SphereUNet`.
 
     References
@@ -47,7 +47,7 @@ class IsotropicUNet(nn.Module):
         in_type: FieldType | str,
         num_classes: int,
         channels: Sequence[int] = (48, 72),
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,
         layers: int = 2,
@@ -56,7 +56,7 @@ class IsotropicUNet(nn.Module):
         super().__init__()
         self.in_type = FieldType(in_type)
         scalars = FieldType.from_multiplicities([self.in_type.dim])
-        self.body = SphereUNet(scalars, num_classes, channels, 0, rings, cutoff, width, layers, dropout)
+        self.body = SphereUNet(scalars, num_classes, channels, 0, num_radial, cutoff, width, layers, dropout)
         self.out_type = self.body.out_type
 
     @property
@@ -65,6 +65,6 @@ class IsotropicUNet(nn.Module):
         return self.body.num_levels
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
-        """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         self.in_type.check(x)
         return self.body(upright_components(x, self.in_type, surface.levels[0]), surface)

@@ -72,7 +72,7 @@ class PlanarUNet(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
-        """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         self.in_type.check(x)
         sphere = surface.levels[0]
         given = upright_components(x, self.in_type, sphere)

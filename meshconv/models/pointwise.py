@@ -30,7 +30,7 @@ class PixelwiseNetwork(nn.Module):
         self.head = Linear(self.body.out_type, self.out_type)
 
     def forward(self, x: Tensor, surface: Any) -> Tensor:
-        """Scores ``[..., V, num_classes]``; ``surface`` is not looked at."""
+        """Logits ``[..., V, num_classes]``; ``surface`` is not looked at."""
         return self.head(self.body(x))
 
 
@@ -58,5 +58,5 @@ class PointwiseClassifier(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        """Scores ``[..., G, num_classes]``; of the graph only areas and membership are used."""
+        """Logits ``[..., G, num_classes]``; of the graph only areas and membership are used."""
         return self.head(self.pool(self.body(x), graph))

@@ -12,7 +12,7 @@ from meshconv.nn.block import LayerName, surface_layer
 
 
 class ShapeClassifier(nn.Module):
-    """Gauge-equivariant residual network on one surface at its own resolution, with invariant class scores.
+    """Gauge-equivariant residual network on one surface at its own resolution, with invariant logits of classes.
 
     A convolution (or attention, or messages), residual blocks, a dense layer on each point's scalars and field lengths,
     the mean over the surface, and a linear classifier. No step depends on the gauge, the order of vertices or the batch
@@ -29,7 +29,7 @@ class ShapeClassifier(nn.Module):
         Highest order inside the network.
     blocks
         Residual blocks of two convolutions each; every convolution reaches one ring further.
-    rings, cutoff
+    num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width
         Units of the dense layer before the mean.
@@ -47,7 +47,7 @@ class ShapeClassifier(nn.Module):
         channels: int = 16,
         max_order: int = 2,
         blocks: int = 4,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 64,
         dropout: float = 0.2,
@@ -57,16 +57,16 @@ class ShapeClassifier(nn.Module):
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
         hidden = self.in_type.like([channels] * (max_order + 1))
-        self.stem = surface_layer(layer, self.in_type, hidden, rings=rings, cutoff=cutoff)
+        self.stem = surface_layer(layer, self.in_type, hidden, num_radial=num_radial, cutoff=cutoff)
         self.blocks = nn.ModuleList(
-            ResidualBlock(hidden, hidden, layer, rings=rings, cutoff=cutoff) for _ in range(blocks)
+            ResidualBlock(hidden, hidden, layer, num_radial=num_radial, cutoff=cutoff) for _ in range(blocks)
         )
         self.invariants = InvariantLayers(hidden, width)
         self.pool = GlobalPool(self.invariants.out_type, "area")
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        """Scores ``[..., G, num_classes]`` for features ``[..., V, in_type.dim]``."""
+        """Logits ``[..., G, num_classes]`` for features ``[..., V, in_type.dim]``."""
         x = self.stem(x, graph)
         for block in self.blocks:
             x = block(x, graph)

@@ -14,7 +14,7 @@ from meshconv.nn.block import LayerName
 
 
 class ShapeUNet(UNet):
-    """Gauge-equivariant U-Net on meshes that sees the whole body, with invariant scores of points or elements.
+    """Gauge-equivariant U-Net on meshes that sees the whole body, with invariant logits of points or elements.
 
     Residual blocks on every level of a hierarchy, pooling and unpooling with transport, skips. Windows of a few levels
     do not reach across a body; so learnt means over each surface, numbers and vectors in space, are told to the points
@@ -27,12 +27,12 @@ class ShapeUNet(UNet):
         Type of the input fields (:data:`~meshconv.geometry.features.moments.MESH_FEATURES` for meshes).
     num_classes
     channels
-        Fields of each order on every level, finest first; one level per entry (``Preparation.levels``).
+        Fields of each order on every level, finest first; one level per entry (``Preparation.num_levels``).
     max_order
         Highest order inside the network.
     blocks
         Residual blocks of two convolutions on every level, down and up again; a number, or one for each level.
-    rings, cutoff
+    num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width, layers
         Units and number of the dense layers that end the network; they see the input fields of the point as well.
@@ -52,7 +52,7 @@ class ShapeUNet(UNet):
         channels: Sequence[int] = (16, 32, 64, 64),
         max_order: int = 2,
         blocks: int | Sequence[int] = 1,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,
         layers: int = 2,
@@ -60,14 +60,14 @@ class ShapeUNet(UNet):
         layer: LayerName = "conv",
         context: int = 16,
     ):
-        options = {"rings": rings, "cutoff": cutoff}
+        options = {"num_radial": num_radial, "cutoff": cutoff}
         super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy, elements: Tensor | None = None) -> Tensor:
-        """Scores of every point, or of elements.
+        """Logits of every point, or of elements.
 
         Parameters
         ----------

@@ -26,7 +26,7 @@ class SphereUNet(UNet):
         Fields of each order on every level, finest first; one level per entry.
     max_order
         Highest order inside the network.
-    rings, cutoff
+    num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width, layers
         Units and number of the dense layers that end the network; they see the input fields of the point as well.
@@ -46,7 +46,7 @@ class SphereUNet(UNet):
         num_classes: int,
         channels: Sequence[int] = (16, 24),
         max_order: int = 1,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,
         layers: int = 2,
@@ -56,14 +56,14 @@ class SphereUNet(UNet):
     ):
         in_type = FieldType(in_type)
         given = in_type + in_type.like([0, 1]) if north else in_type
-        super().__init__(given, channels, max_order, layer=layer, options={"rings": rings, "cutoff": cutoff})
+        super().__init__(given, channels, max_order, layer=layer, options={"num_radial": num_radial, "cutoff": cutoff})
         self.in_type, self.north = in_type, north
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
-        """Scores ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
+        """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         if self.north:
             direction = to_north(surface.levels[0]).to(x.dtype).expand(*x.shape[:-1], 2)
             x = concatenate_fields([self.in_type, self.in_type.like([0, 1])], [x, direction])

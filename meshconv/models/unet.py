@@ -1,4 +1,4 @@
-"""The body that all U-Nets share: levels, pooling and unpooling with transport, skips, and a view of the whole."""
+"""The body that all U-Nets share: levels, pooling and unpooling with transport, skips, and global context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.models.context import Inform, Summarise
+from meshconv.models.context import ContextConditioning, GlobalContext
 from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock
 from meshconv.nn import Sequential as SurfaceSequential
 from meshconv.nn.block import LayerName, surface_layer
@@ -32,7 +32,7 @@ class UNet(nn.Module):
     narrow
         Bring coarse fields to the finer level's width before they are unpooled: cheaper than after.
     context
-        Vectors and (four times as many) numbers that tell each point of the surface as a whole; 0: none.
+        Vectors, and four times as many numbers, of the global context that each point is conditioned on; 0: none.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class UNet(nn.Module):
         self.unpools = nn.ModuleList(ClusterUnpool(t) for t in below)
         self.narrow = nn.ModuleList(map(Linear, types[1:], below)) if narrow else None
         size = (4 * context, context)
-        self.summarise = Summarise(types[-1], *size) if context else None
-        self.inform = nn.ModuleList(Inform(t, *size) for t in types) if context else None
+        self.context = GlobalContext(types[-1], *size) if context else None
+        self.conditioning = nn.ModuleList(ContextConditioning(t, *size) for t in types) if context else None
 
     @property
     def num_levels(self) -> int:
@@ -91,15 +91,15 @@ class UNet(nn.Module):
             if k < len(self.pools):
                 skips.append(x)
                 x = self.pools[k](x, surface.pools[k])
-        summary = None if self.summarise is None else self.summarise(x, surface.levels[-1])
-        x = self._informed(x, surface, summary, -1)
+        context = None if self.context is None else self.context(x, surface.levels[-1])
+        x = self._conditioned(x, surface, context, -1)
         for k in reversed(range(len(self.up))):
             if self.narrow is not None:
                 x = self.narrow[k](x)
             fine = self.unpools[k](x, surface.pools[k])
             x = self.up[k](concatenate_fields([self.types[k], self.below[k]], [skips[k], fine]), surface.levels[k])
-            x = self._informed(x, surface, summary, k)
+            x = self._conditioned(x, surface, context, k)
         return concatenate_fields([self.types[0], self.given], [x, given])
 
-    def _informed(self, x: Tensor, surface: Hierarchy, summary: Any, level: int) -> Tensor:
-        return x if self.inform is None else self.inform[level](x, surface.levels[level], summary)
+    def _conditioned(self, x: Tensor, surface: Hierarchy, context: Any, level: int) -> Tensor:
+        return x if self.conditioning is None else self.conditioning[level](x, surface.levels[level], context)

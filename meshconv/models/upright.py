@@ -35,7 +35,7 @@ def to_north(sphere: GaugeGraph) -> Tensor:
     r"""Unit tangent vectors to the north, in the frames of the points; 0 at the poles.
 
     The gauge-invariant field :math:`(z - (z \cdot n) n) / \cos\phi`; its divergence is :math:`-\tan\phi`, so that a
-    network which sees it at neighbours knows the latitude :math:`\phi`.
+    network which sees it at neighbours has the latitude :math:`\phi`.
 
     Parameters
     ----------

@@ -34,22 +34,22 @@ class AttentionLogits(nn.Module):
     heads
     key_channels
         Fields of each order in a head's keys.
-    rings
+    num_radial
         Radial functions of the terms with a direction.
     """
 
-    def __init__(self, in_type: FieldType, heads: int, key_channels: int, rings: int):
+    def __init__(self, in_type: FieldType, heads: int, key_channels: int, num_radial: int):
         super().__init__()
         self.in_type, self.heads = in_type, heads
         present = [c > 0 for c in in_type.multiplicities]
-        keys, directions = heads * key_channels, heads * rings
+        keys, directions = heads * key_channels, heads * num_radial
         even, odd = keys * (in_type.scalars > 0), keys * (in_type.odd_scalars > 0)
         key_type = in_type.like([even + odd, *(keys * p for p in present[1:])], odd)
         self.query = Linear(in_type, key_type)
         self.key = Linear(in_type, key_type, bias=False)  # a constant key is the same for all neighbours
         higher = [directions * p for p in present[1:]]
         # With one ring a point's own scalars say the same of all its neighbours.
-        toward = [directions * (rings > 1), *higher]
+        toward = [directions * (num_radial > 1), *higher]
         away = [directions * (in_type.scalars > 0), *higher]
         self.toward = Linear(in_type, in_type.like(toward)) if any(toward) else None
         self.away = Linear(in_type, in_type.like(away), bias=False) if any(away) else None
@@ -60,7 +60,7 @@ class AttentionLogits(nn.Module):
                 linear.reset_parameters()
 
     def forward(self, x: Tensor, graph: GaugeGraph, radial: Tensor) -> Tensor:
-        """``[..., V, in_type.dim]`` and ``[E, rings]`` to ``[..., E, heads]``, in float32 or float64."""
+        """``[..., V, in_type.dim]`` and ``[E, num_radial]`` to ``[..., E, heads]``, in float32 or float64."""
         query, kind = self.query(x), self.query.out_type
         key, edges = graph.sources(self.key(x), kind)
         query, key = by_head(query, kind, self.heads), by_head(key, kind, self.heads)
@@ -156,7 +156,7 @@ class GaugeAttention(nn.Module):
             key_channels = -(-max(self.in_type.multiplicities) // heads)
         if key_channels < 1:
             raise ValueError(f"key_channels {key_channels} has to be >= 1")
-        self.logits = AttentionLogits(self.in_type, heads, key_channels, self.values.rings)
+        self.logits = AttentionLogits(self.in_type, heads, key_channels, self.values.num_radial)
 
     def reset_parameters(self) -> None:
         self.values.reset_parameters()

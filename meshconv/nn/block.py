@@ -29,7 +29,7 @@ def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldTyp
         ``"conv"``, ``"attention"`` or ``"message"``.
     in_type, out_type : FieldType or str
     options
-        Of the layer's own; ``rings``, ``cutoff``, ``radial``, ``self_interaction`` and ``bias`` all three have.
+        Of the layer's own; ``num_radial``, ``cutoff``, ``radial``, ``self_interaction`` and ``bias`` all three have.
 
     Examples
     --------

@@ -65,11 +65,11 @@ class GaugeConv(nn.Module):
     Parameters
     ----------
     in_type, out_type : FieldType or str
-    rings
+    num_radial
         Number of radial functions.
     cutoff
-        Radius where the radial functions end, in units of the graph's ``scale``, a property of each surface (the root
-        of its area per point), never of the batch. A neighbour beyond it counts as one at it.
+        Radius where the radial functions end, in units of the graph's ``scale``, a property of each surface (the square
+        root of its area per point), never of the batch. A neighbour beyond it counts as one at it.
     band_limit
         Highest frequency of the kernel in the neighbour's direction; by default all that the types allow.
     aggregation
@@ -79,9 +79,9 @@ class GaugeConv(nn.Module):
     bias
         Learnt constant at order 0.
     radial
-        ``"linear"`` rings, ``"gaussian"`` rings, ``"zernike"`` polynomials, a ``"network"`` of the radius
+        ``"linear"`` hats, ``"gaussian"`` bumps, ``"zernike"`` polynomials, a ``"network"`` of the radius
         (:mod:`meshconv.nn.radial`), or a module of one's own, from relative radii ``[E]`` in [0, 1] to
-        ``[E, functions]``; ``rings`` then is what it returns.
+        ``[E, functions]``; ``num_radial`` then is what it returns.
 
     Notes
     -----
@@ -106,7 +106,7 @@ class GaugeConv(nn.Module):
         self,
         in_type: FieldType | str,
         out_type: FieldType | str,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         band_limit: int | None = None,
         aggregation: Aggregation = "mean",
@@ -115,15 +115,15 @@ class GaugeConv(nn.Module):
         radial: Radial | nn.Module = "linear",
     ):
         super().__init__()
-        if rings < 1 or cutoff <= 0:
-            raise ValueError(f"rings has to be >= 1 and cutoff > 0, got {rings} and {cutoff}")
+        if num_radial < 1 or cutoff <= 0:
+            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
         if aggregation not in ("mean", "sum", "area"):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.radial = radial_functions(radial, rings)
-        self.rings, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
+        self.radial = radial_functions(radial, num_radial)
+        self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
-        self.weight = nn.Parameter(torch.empty(self.rings, self.in_type.dim, self.out_type.dim))
+        self.weight = nn.Parameter(torch.empty(self.num_radial, self.in_type.dim, self.out_type.dim))
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
         scalars = self.out_type.scalars
         self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
@@ -165,6 +165,6 @@ class GaugeConv(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.in_type} -> {self.out_type}, rings={self.rings}, cutoff={self.cutoff}, "
+            f"{self.in_type} -> {self.out_type}, num_radial={self.num_radial}, cutoff={self.cutoff}, "
             f"aggregation={self.aggregation!r}, bias={self.bias is not None}"
         )

@@ -31,7 +31,7 @@ class DepthwiseGaugeConv(nn.Module):
         One multiplicity C at all orders up to N; no odd scalars.
     out_type : FieldType or str
         Any type; h has C fields of each order up to its highest.
-    rings, cutoff, band_limit, aggregation, self_interaction, bias, radial
+    num_radial, cutoff, band_limit, aggregation, self_interaction, bias, radial
         As of :class:`~meshconv.nn.GaugeConv`.
 
     Raises
@@ -56,7 +56,7 @@ class DepthwiseGaugeConv(nn.Module):
         self,
         in_type: FieldType | str,
         out_type: FieldType | str,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         band_limit: int | None = None,
         aggregation: Aggregation = "mean",
@@ -65,8 +65,8 @@ class DepthwiseGaugeConv(nn.Module):
         radial: Radial | nn.Module = "linear",
     ):
         super().__init__()
-        if rings < 1 or cutoff <= 0:
-            raise ValueError(f"rings has to be >= 1 and cutoff > 0, got {rings} and {cutoff}")
+        if num_radial < 1 or cutoff <= 0:
+            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
         if aggregation not in ("mean", "sum", "area"):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
@@ -76,13 +76,13 @@ class DepthwiseGaugeConv(nn.Module):
                 f"a depthwise convolution takes one multiplicity at all orders and no odd scalars, got {self.in_type}"
             )
         channels = counts[0]
-        self.radial = radial_functions(radial, rings)
-        self.rings, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
+        self.radial = radial_functions(radial, num_radial)
+        self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         orders = len(self.out_type.multiplicities)
         self.hidden_type = self.in_type.like([channels] * orders)
         self.kernel_types = (self.in_type.like([1] * len(counts)), self.in_type.like([1] * orders))
         self.kernel_space = KernelSpace(*self.kernel_types, band_limit)
-        self.weight = nn.Parameter(torch.empty(self.rings, channels, *(t.dim for t in self.kernel_types)))
+        self.weight = nn.Parameter(torch.empty(self.num_radial, channels, *(t.dim for t in self.kernel_types)))
         self.pointwise = Linear(self.hidden_type, self.out_type, bias=bias)
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
         self.reset_parameters()
@@ -112,6 +112,6 @@ class DepthwiseGaugeConv(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.in_type} -> {self.out_type}, rings={self.rings}, cutoff={self.cutoff}, "
+            f"{self.in_type} -> {self.out_type}, num_radial={self.num_radial}, cutoff={self.cutoff}, "
             f"aggregation={self.aggregation!r}"
         )

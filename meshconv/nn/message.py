@@ -100,7 +100,7 @@ class GaugeMessage(nn.Module):
     in_type, out_type : FieldType or str
     units
         Hidden units of the message network; by default the most fields of one order in either type.
-    rings, cutoff, radial, aggregation, self_interaction, bias
+    num_radial, cutoff, radial, aggregation, self_interaction, bias
         As of :class:`~meshconv.nn.GaugeConv`; c is linear in the radial functions.
 
     Notes
@@ -126,7 +126,7 @@ class GaugeMessage(nn.Module):
         in_type: FieldType | str,
         out_type: FieldType | str,
         units: int | None = None,
-        rings: int = 2,
+        num_radial: int = 2,
         cutoff: float = 2.0,
         radial: Radial | nn.Module = "linear",
         aggregation: Aggregation = "mean",
@@ -134,8 +134,8 @@ class GaugeMessage(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        if rings < 1 or cutoff <= 0:
-            raise ValueError(f"rings has to be >= 1 and cutoff > 0, got {rings} and {cutoff}")
+        if num_radial < 1 or cutoff <= 0:
+            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
         if aggregation not in ("mean", "sum", "area"):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
@@ -145,7 +145,7 @@ class GaugeMessage(nn.Module):
         if units < 1:
             raise ValueError(f"units {units} has to be >= 1")
         self.units, self.cutoff, self.aggregation = units, cutoff, aggregation
-        self.radial = radial_functions(radial, rings)
+        self.radial = radial_functions(radial, num_radial)
         self.even = EdgeUnits(self.in_type, self.out_type, units)
         # Without an odd part in the input the units of a pair are equal.
         in_pairs = self.in_type.group == "O(2)" and self.in_type.num_fields > self.in_type.scalars

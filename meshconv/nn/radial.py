@@ -17,10 +17,10 @@ def relative_radius(graph: GaugeGraph, cutoff: float) -> Tensor:
     return (graph.log_radius / (cutoff * graph.scale[graph.dst])).clamp(max=1)
 
 
-class LinearRings(nn.Module):
+class LinearHats(nn.Module):
     """Linear hats at ``count`` radii equally spaced from 0 to 1; they sum to one at every radius.
 
-    Each edge meets two of them at most. Continuous, with kinks at the radii of the rings.
+    Each edge meets two of them at most. Continuous, with kinks at those radii.
     """
 
     def __init__(self, count: int):
@@ -38,7 +38,7 @@ class LinearRings(nn.Module):
         return str(self.count)
 
 
-class GaussianRings(nn.Module):
+class GaussianBumps(nn.Module):
     r"""Gaussians at ``count`` radii equally spaced from 0 to 1, half as wide as the distance between two.
 
     .. math:: R_b(r) = e^{-(r - r_b)^2 / 2 s^2}, \qquad r_b = \tfrac{b}{count - 1}, \quad s = \tfrac{1}{2 (count - 1)}
@@ -123,8 +123,8 @@ class RadialNetwork(nn.Module):
 
 
 BASES: dict[str, type[nn.Module]] = {
-    "linear": LinearRings,
-    "gaussian": GaussianRings,
+    "linear": LinearHats,
+    "gaussian": GaussianBumps,
     "zernike": ZernikePolynomials,
     "network": RadialNetwork,
 }

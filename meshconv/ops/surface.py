@@ -1,6 +1,6 @@
 """Operators on triangle meshes, numpy in and out: compiled, or the references where the extension is absent.
 
-What they mean is told where the geometry uses them: :mod:`~meshconv.geometry.mesh.halfedges`,
+What they mean stands where the geometry uses them: :mod:`~meshconv.geometry.mesh.halfedges`,
 :mod:`~meshconv.geometry.mesh.measures`, :mod:`~meshconv.geometry.mesh.transport`. F faces, H = 3 F half-edges, E
 undirected edges.
 """

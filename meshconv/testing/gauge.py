@@ -41,7 +41,7 @@ def gauge_equivariance_error(
     x : Tensor [..., V, in_type.dim], optional
         Input features; standard normal by default.
     in_type, out_type
-        Default: the module's attributes. An output with another number of rows than the graph (a class score per
+        Default: the module's attributes. An output with another number of rows than the graph (logits per
         surface, say) has to be of order 0.
     dtype
         Precision the module runs in; default: its parameters', float32 if it has none.

@@ -36,7 +36,7 @@ class RunCLI(LightningCLI):
         parser.add_argument("--runs", default="runs", help="folder of all runs")
         parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.accelerator": "auto"})
-        for name in ("in_type", "class_names", "spec"):
+        for name in ("in_type", "class_names", "field_names", "spec"):
             convert = {"compute_fn": str} if name == "in_type" else {}
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate", **convert)
 

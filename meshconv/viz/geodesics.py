@@ -1,4 +1,4 @@
-"""A picture of what a gauge graph knows: geodesic polar coordinates, and frames carried along geodesics."""
+"""A picture of a gauge graph: geodesic polar coordinates, and frames carried along geodesics."""
 
 from __future__ import annotations
 

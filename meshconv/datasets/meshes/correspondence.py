@@ -90,7 +90,7 @@ class CategoryBatches(Sampler[list[int]]):
 class MeshCorrespondence(MeshData):
     """Meshes anywhere below ``root``, and which of their vertices are common points.
 
-    **Common points**, found without being told: a file of the mesh's name ending in ``.vts``, ``.npy``, ``.txt`` or
+    **Common points**, found by themselves: a file of the mesh's name ending in ``.vts``, ``.npy``, ``.txt`` or
     ``.json``, beside it or in any other folder below ``root``. Entry k is the vertex of common point k (as FAUST, SCAPE
     and TOSCA remeshed are distributed, counting from 1; files that count from 0 are recognised), or, where files of one
     category differ in length, entry v is the common point of vertex v (a template's vertex, -1 for none). Without such
@@ -148,7 +148,7 @@ class MeshCorrespondence(MeshData):
     ):
         super().__init__(batch_size=batch_size, **options)
         if batch_size < 2:
-            raise InputError(f"batch_size {batch_size} has to be at least 2: points are told apart between meshes")
+            raise InputError(f"batch_size {batch_size} has to be at least 2: points of several meshes are compared")
         check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
         self.root, self.max_pairs = Path(root), max_pairs
         meshes = _find_meshes(self.root)

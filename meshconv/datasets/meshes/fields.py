@@ -44,7 +44,7 @@ class MeshFields(MeshData):
 
     Attributes
     ----------
-    class_names : list of str
+    field_names : list of str
         Names of the fields: numbers first, then vectors, as in ``out_type``.
     out_type : FieldType
 
@@ -71,7 +71,7 @@ class MeshFields(MeshData):
             raise InputError(f"{root}: no mesh files in it or below it")
         vectors = [name for name, ndim in zip(fields, self._dimensions(meshes, fields), strict=True) if ndim == 2]
         scalars = [name for name in fields if name not in vectors]
-        self.class_names = [*scalars, *vectors]
+        self.field_names = [*scalars, *vectors]
         self.out_type = FieldType.from_multiplicities([len(scalars), len(vectors)])
         pairs = [LabelledFile(mesh, None) for mesh in meshes]
         for split, part in split_files(self.root, pairs, test_fraction, val_fraction, self.seed).items():
@@ -94,15 +94,15 @@ class MeshFields(MeshData):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """How inputs are made and what is told of them, in plain values."""
+        """How inputs are made and what is predicted, in plain values."""
         return {"kind": "regression", "out_type": str(self.out_type), **self.how.spec}
 
     @cached_property
     def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and size of each field over the training vertices, float64 ``[fields]``.
 
-        Of a number its mean and standard deviation; of a vector 0 and the root mean square of its length: neither knows
-        a direction.
+        Of a number its mean and standard deviation; of a vector 0 and the root mean square of its length: neither
+        depends on a direction.
         """
         target = torch.cat([sample.target for sample in self.samples("train")]).to(torch.float64)
         lengths = self.out_type.norms(target)
@@ -112,7 +112,7 @@ class MeshFields(MeshData):
         off = torch.cat([scalars - mean[:count], lengths[:, count:]], dim=1)
         size = off.square().nanmean(0).sqrt()
         if size.isnan().any():
-            unknown = self.class_names[int(size.isnan().nonzero()[0])]
+            unknown = self.field_names[int(size.isnan().nonzero()[0])]
             raise InputError(f"{self.root}: field {unknown!r} is unknown at every training vertex")
         return mean, torch.where(size > 0, size, 1.0)
 

@@ -79,7 +79,7 @@ class MeshData(lightning.LightningDataModule):
     features
         Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.
-    levels
+    num_levels
         1 for networks on graphs; for those on hierarchies their number of levels.
     max_faces
         Meshes with more faces are simplified to as many before anything else is computed; labels follow.
@@ -116,7 +116,7 @@ class MeshData(lightning.LightningDataModule):
         radius: float | None = None,
         nearest: int | None = None,
         features: Sequence[str] = ("default",),
-        levels: int = 1,
+        num_levels: int = 1,
         max_faces: int | None = None,
         augment: Mapping[str, Any] | None = None,
         variants: int = 0,
@@ -131,7 +131,7 @@ class MeshData(lightning.LightningDataModule):
             if value is not None and value < least:
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
-        self.how = Preparation(transport, on_defect, rings, radius, nearest, tuple(features), levels, max_faces)
+        self.how = Preparation(transport, on_defect, rings, radius, nearest, tuple(features), num_levels, max_faces)
         self._hows = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()
@@ -142,7 +142,7 @@ class MeshData(lightning.LightningDataModule):
     @property
     def num_levels(self) -> int:
         """Levels of the surfaces that the loaders give; 1: graphs."""
-        return self.how.levels
+        return self.how.num_levels
 
     @property
     def in_type(self) -> FieldType:

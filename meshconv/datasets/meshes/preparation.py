@@ -104,7 +104,7 @@ class Preparation:
         At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
     features
         Names of inputs, see :func:`~meshconv.geometry.features.inputs.surface_features`.
-    levels
+    num_levels
         1: a graph; more: a hierarchy of so many (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
 
     max_faces
@@ -126,7 +126,7 @@ class Preparation:
     radius: float | None = None
     nearest: int | None = None
     features: tuple[str, ...] = ("default",)
-    levels: int = 1
+    num_levels: int = 1
     max_faces: int | None = None
     augment: Augmentation | None = None
     variant: int = 0
@@ -147,8 +147,8 @@ class Preparation:
         given = {name: value for name, value in extent.items() if value is not None}
         if len(given) > 1 or not all(value > 0 for value in given.values()):
             raise InputError(f"neighbourhoods {given}: give at most one of rings, radius, nearest, greater than 0")
-        if self.levels < 1:
-            raise InputError(f"levels {self.levels} has to be at least 1")
+        if self.num_levels < 1:
+            raise InputError(f"num_levels {self.num_levels} has to be at least 1")
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
@@ -169,9 +169,9 @@ class Preparation:
     def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
         """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
         extent: dict[str, Any] = {"rings": self.rings, "radius": self.radius, "nearest": self.nearest}
-        hierarchy = mesh.hierarchy(self.levels, transport=self.transport, **extent)
+        hierarchy = mesh.hierarchy(self.num_levels, transport=self.transport, **extent)
         x, _ = surface_features(mesh, hierarchy.levels[0], self.features)
-        surface = hierarchy if self.levels > 1 else hierarchy.levels[0]
+        surface = hierarchy if self.num_levels > 1 else hierarchy.levels[0]
         return x.to(torch.float32), surface.to(torch.float32)
 
     def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:

@@ -18,7 +18,7 @@ _SMALLEST_MASS = 1e-9
 class HeatAverage:
     r"""Averages :math:`(M + t L)^{-1} M f` with vertex areas M and the cotangent Laplacian L.
 
-    Of all averages round a vertex this one knows no ring and no resolution: its root mean square radius is
+    Of all averages round a vertex this one depends on no ring and no resolution: its root mean square radius is
     :math:`2\sqrt{t}`, whatever the triangles. Weights are clipped to [0, 10], so an average never leaves the range of
     what is averaged, on any mesh.
 

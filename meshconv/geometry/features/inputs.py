@@ -89,7 +89,7 @@ _FEATURES = {
 }
 
 SURFACE_FEATURES = tuple(_FEATURES)
-"""Names that :func:`surface_features` knows."""
+"""Names of :func:`surface_features`."""
 
 
 def surface_feature_type(names: Sequence[str] = ("default",), group: Group = "SO(2)") -> FieldType:

@@ -103,7 +103,7 @@ def unoriented_graph(mesh: TriangleMesh, transport: str, **extent: Any) -> Gauge
     cover = orientation_cover(mesh.surface, mesh.num_vertices, mesh.name)
     double = type(mesh)(mesh.vertices[cover.base], cover.faces, mesh.name)
     size = np.sqrt(mesh.area / double.area)
-    if extent.get("radius") is not None:  # in units of the root of the area
+    if extent.get("radius") is not None:  # in units of the square root of the area
         extent["radius"] *= size
         size = 1.0
     else:

@@ -151,7 +151,7 @@ class TriangleMesh:
         return find_defects(self._points, self.faces)
 
     def repair(self, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
-        """A mesh without defects, that knows the way back.
+        """A mesh without defects, with the way back.
 
         Parameters
         ----------
@@ -303,7 +303,7 @@ class TriangleMesh:
         radius : float, optional
             Neighbours within this geodesic distance in units of the square root of the mesh's area.
         nearest : int, optional
-            The so many nearest neighbours by geodesic distance.
+            That many nearest neighbours by geodesic distance.
         unoriented : bool
             For surfaces that cannot be oriented, like a Moebius strip: frames are consistent up to reflections, the
             graph's ``reflected`` says where, and features are of O(2). Without it such a surface gets a seam.

@@ -18,7 +18,7 @@ from meshconv.io.cache.tensor_file import DamagedFile
 
 log = logging.getLogger(__name__)
 
-# Of the layout of entries; the code that computes them is told apart by its hash.
+# Of the layout of entries; the code that computes them is distinguished by its hash.
 _FORMAT = 1
 _SUFFIX = ".safetensors"
 _PACKAGE = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""How well classes are told: all from one confusion matrix, in which points may weigh differently."""
+"""Metrics of classes, all from one confusion matrix, in which points may weigh differently."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torchmetrics import Metric
 
 
 @dataclass(frozen=True, eq=False)
-class ClassScores:
-    """What a confusion matrix says. NaN where nothing was counted.
+class ClassMetrics:
+    """Metrics of a confusion matrix; NaN where nothing was counted.
 
     Attributes
     ----------
@@ -105,6 +105,6 @@ class Confusion(Metric):
         return self.confusion
 
     @property
-    def scores(self) -> ClassScores:
+    def metrics(self) -> ClassMetrics:
         """Accuracy, IoU and the like, over all processes."""
-        return ClassScores(self.compute())
+        return ClassMetrics(self.compute())

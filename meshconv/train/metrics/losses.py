@@ -15,11 +15,11 @@ ClassWeights = Sequence[float] | Literal["balanced"] | None
 
 
 class ClassLoss(nn.Module):
-    r"""Loss of class scores; with point weights :math:`a_i` and class weights :math:`w_c`, over points with a target.
+    r"""Loss of logits; with point weights :math:`a_i` and class weights :math:`w_c`, over points with a target.
 
     - ``cross_entropy``: :math:`\sum_i a_i w_{t_i} \ell_i / \sum_i a_i w_{t_i}`, ``label_smoothing`` as torch has it.
     - ``focal`` (Lin et al. 2017): :math:`\ell_i = -(1 - p_{i t_i})^\gamma \log p_{i t_i}` in the same mean: points that
-      are told well count little.
+      are classified well count little.
     - ``dice``: one minus the mean, with :math:`w_c`, of
       :math:`2 \sum_i a_i p_{ic} y_{ic} / \sum_i a_i (p_{ic} + y_{ic})` over the classes that occur in the batch. A
       class counts the same however few its points are.
@@ -48,8 +48,8 @@ class ClassLoss(nn.Module):
 
     Examples
     --------
-    >>> scores, target = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 1])
-    >>> bool(ClassLoss(2)(scores, target) == nn.functional.cross_entropy(scores, target))
+    >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 1])
+    >>> bool(ClassLoss(2)(logits, target) == nn.functional.cross_entropy(logits, target))
     True
     """
 
@@ -92,24 +92,24 @@ class ClassLoss(nn.Module):
         share = counts.to(torch.float64) / counts.sum().clamp(min=1) * present.sum()
         self.weight.copy_(torch.where(present, 1 / share.clamp(min=1e-300), 0.0))
 
-    def forward(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Scalar loss; 0 (with a gradient of 0) if nothing is given.
 
         Parameters
         ----------
-        scores : Tensor [N, classes]
+        logits : Tensor [N, classes]
         target : int64 Tensor [N]
             None below 0.
         weights : Tensor [N], optional
             :math:`a_i`; all 1 by default.
         """
         if not len(target):
-            return scores.sum()
-        if scores.dtype in (torch.float16, torch.bfloat16):
-            scores = scores.float()
-        a = scores.new_ones(len(target)) if weights is None else weights.to(scores.dtype)
-        w = scores.new_ones(scores.shape[-1]) if self.weight is None else self.weight.to(scores.dtype)
-        return torch.stack([part(self, scores, target, a, w) for part in self.parts]).sum()
+            return logits.sum()
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        a = logits.new_ones(len(target)) if weights is None else weights.to(logits.dtype)
+        w = logits.new_ones(logits.shape[-1]) if self.weight is None else self.weight.to(logits.dtype)
+        return torch.stack([part(self, logits, target, a, w) for part in self.parts]).sum()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Checkpoints from before a run had class weights load: all classes weigh what they do here."""
@@ -118,21 +118,21 @@ class ClassLoss(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _cross_entropy(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
-    each = nn.functional.cross_entropy(scores, target, w, reduction="none", label_smoothing=loss.label_smoothing)
+def _cross_entropy(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    each = nn.functional.cross_entropy(logits, target, w, reduction="none", label_smoothing=loss.label_smoothing)
     return (a * each).sum() / _total(a * w[target])
 
 
-def _focal(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
-    log_p = scores.log_softmax(-1).gather(-1, target[:, None]).squeeze(-1)
+def _focal(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    log_p = logits.log_softmax(-1).gather(-1, target[:, None]).squeeze(-1)
     # The least value bounds the derivative of the power where gamma < 1.
-    missing = -torch.expm1(log_p).clamp(max=-torch.finfo(scores.dtype).eps)
+    missing = -torch.expm1(log_p).clamp(max=-torch.finfo(logits.dtype).eps)
     a = a * w[target]
     return -(a * missing**loss.focal_gamma * log_p).sum() / _total(a)
 
 
-def _dice(loss: ClassLoss, scores: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
-    p, y = scores.softmax(-1), nn.functional.one_hot(target, scores.shape[-1]).to(scores.dtype)
+def _dice(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    p, y = logits.softmax(-1), nn.functional.one_hot(target, logits.shape[-1]).to(logits.dtype)
     truth = a @ y
     present = truth > 0
     dice = 2 * (a @ (p * y))[present] / (a @ p + truth)[present]

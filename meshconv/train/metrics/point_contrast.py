@@ -1,4 +1,4 @@
-"""The loss of correspondence: a point shall be told from all others, on every surface that has it."""
+"""The loss of correspondence: a point is to be distinguished from all others, on every surface that has it."""
 
 from __future__ import annotations
 

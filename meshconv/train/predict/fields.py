@@ -69,7 +69,7 @@ def _fields(task: Task, sample: MeshSample) -> dict[str, NDArray[np.float32]]:
     assert sample.origin is not None
     with torch.no_grad():
         x = task(collate([sample]))
-    kind, names = FieldType(task.hparams["spec"]["out_type"]), task.hparams["class_names"]
+    kind, names = FieldType(task.hparams["spec"]["out_type"]), task.hparams["field_names"]
     graph = sample.surface if isinstance(sample.surface, GaugeGraph) else sample.surface.levels[0]
     columns = list(x[:, kind.slice(0)].unbind(1)) if 0 in kind.orders else []
     if 1 in kind.orders:

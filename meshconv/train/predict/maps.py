@@ -155,8 +155,8 @@ class _StepPredictor:
             for line in self.inputs.far_off(raw):
                 log.warning("%s: %s", self.fields.path, line)
         with torch.no_grad():
-            scores = self.task.network(torch.from_numpy(x)[None], self.hierarchy)[0]
-        probability = np.where(present, scores.softmax(-1).T.numpy(), np.nan)
+            logits = self.task.network(torch.from_numpy(x)[None], self.hierarchy)[0]
+        probability = np.where(present, logits.softmax(-1).T.numpy(), np.nan)
         return self.surface.to_file(probability, known).astype(np.float32)
 
     def report(self, steps: int) -> None:

@@ -131,6 +131,6 @@ def _predict_maps(
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
         surface = sphere.hierarchy(task.num_levels or 1).to(torch.float32)
         with torch.no_grad():
-            scores = task.network(x, surface)
-        write_labels(target, scores.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
+            logits = task.network(x, surface)
+        write_labels(target, logits.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
     return written

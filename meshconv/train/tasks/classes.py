@@ -24,7 +24,7 @@ class _ClassTask(Task):
     Parameters
     ----------
     network, in_type, options, learning_rate, weight_decay
-        As in :class:`~meshconv.train.tasks.base.Task`; the data module knows ``in_type``, ``class_names`` and ``spec``.
+        As in :class:`~meshconv.train.tasks.base.Task`; the data module has ``in_type``, ``class_names`` and ``spec``.
     class_names : list of str
     spec : dict
         How the data module made the inputs.
@@ -71,24 +71,24 @@ class _ClassTask(Task):
                 raise InputError("class_weights: balanced needs a data module with class_counts; give a list instead")
             self.loss.balance(counts.to(self.device))
 
-    def _scored(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Scores ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
-        scores = self(batch)
+    def _counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
+        logits = self(batch)
         counts = batch.target >= 0 if batch.mask is None else batch.mask & (batch.target >= 0)
         weights = point_weights(batch).expand(counts.shape)[counts] if self.weigh else None
-        return scores[counts], batch.target[counts], weights
+        return logits[counts], batch.target[counts], weights
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        scores, target, weights = self._scored(batch)
-        loss = self.loss(scores, target, weights)
+        logits, target, weights = self._counted(batch)
+        loss = self.loss(logits, target, weights)
         self.log_loss("train", loss, len(target))
         return loss
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
-        scores, target, weights = self._scored(batch)
+        logits, target, weights = self._counted(batch)
         confusion = self.val_confusion if split == "val" else self.test_confusion
-        confusion.update(scores.argmax(-1), target, weights)
-        self.log_loss(split, self.loss(scores, target, weights), len(target))
+        confusion.update(logits.argmax(-1), target, weights)
+        self.log_loss(split, self.loss(logits, target, weights), len(target))
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores(self.val_confusion, "val")
@@ -99,18 +99,18 @@ class _ClassTask(Task):
 
     def on_test_epoch_end(self) -> None:
         self._log_scores(self.test_confusion, "test")
-        iou = self.test_confusion.scores.iou
+        iou = self.test_confusion.metrics.iou
         self.log_dict({f"test/iou/{n}": v for n, v in zip(self.class_names, iou, strict=True)}, sync_dist=True)
 
     def _log_scores(self, confusion: Confusion, split: str) -> None:
-        scores = confusion.scores
-        means = {"accuracy": scores.accuracy, "mean_iou": scores.mean_iou, "f1": scores.mean_f1}
+        metrics = confusion.metrics
+        means = {"accuracy": metrics.accuracy, "mean_iou": metrics.mean_iou, "f1": metrics.mean_f1}
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=True, sync_dist=True)
 
     def test_details(self) -> dict[str, Any]:
-        scores = self.test_confusion.scores
-        share = scores.confusion.sum(1) / scores.confusion.sum()
-        columns = {"share": share, **{n: getattr(scores, n) for n in ("iou", "f1", "precision", "recall")}}
+        metrics = self.test_confusion.metrics
+        share = metrics.confusion.sum(1) / metrics.confusion.sum()
+        columns = {"share": share, **{n: getattr(metrics, n) for n in ("iou", "f1", "precision", "recall")}}
         rows = [{"name": n, **{k: float(v[c]) for k, v in columns.items()}} for c, n in enumerate(self.class_names)]
         return {"weighted_by": "area" if self.weigh else "count", "classes": rows}
 

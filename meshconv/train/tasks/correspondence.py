@@ -40,7 +40,7 @@ class CorrespondenceTask(Task):
         orientation of the surface: with ``max_order`` of at least 1 they tell the left from the right of a symmetric
         shape, as no signature of the spectrum and no isotropic network can.
     class_names : list of str
-        Categories, of which the network knows nothing.
+        Categories, which the network does not see.
     spec : dict
         How the data module made the inputs.
     embedding

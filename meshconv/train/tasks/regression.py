@@ -27,7 +27,7 @@ class RegressionTask(Task):
     network, in_type, options, learning_rate, weight_decay
         As in :class:`~meshconv.train.tasks.base.Task`; the network takes the type of the outputs as its second argument
         (:class:`~meshconv.models.FieldUNet`).
-    class_names : list of str
+    field_names : list of str
         Names of the fields, in the order of ``out_type``.
     spec : dict
         How the data module made the inputs, and ``out_type``.
@@ -42,7 +42,7 @@ class RegressionTask(Task):
         self,
         network: str,
         in_type: str,
-        class_names: list[str],
+        field_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
         learning_rate: float = 3e-3,
@@ -53,9 +53,9 @@ class RegressionTask(Task):
             raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('kind')}")
         super().__init__(network, in_type, spec["out_type"], options, learning_rate, weight_decay)
         self.save_hyperparameters()
-        self.out_type, self.class_names, self.weigh = FieldType(spec["out_type"]), list(class_names), area_weights
-        if len(class_names) != self.out_type.num_fields:
-            raise InputError(f"{len(class_names)} names for {self.out_type.num_fields} fields of type {self.out_type}")
+        self.out_type, self.field_names, self.weigh = FieldType(spec["out_type"]), list(field_names), area_weights
+        if len(field_names) != self.out_type.num_fields:
+            raise InputError(f"{len(field_names)} names for {self.out_type.num_fields} fields of type {self.out_type}")
         self.register_buffer("mean", torch.zeros(self.out_type.dim))
         self.register_buffer("size", torch.ones(self.out_type.dim))
         self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
@@ -108,6 +108,6 @@ class RegressionTask(Task):
         found = measured.errors
         measured.reset()
         for name, values in found.items():
-            fields = self.class_names[len(self.class_names) - len(values) :]
+            fields = self.field_names[len(self.field_names) - len(values) :]
             shown = {f"{split}/{name}/{field}": value for field, value in zip(fields, values, strict=True)}
             self.log_dict(shown, prog_bar=name == "relative_l2", sync_dist=True)
