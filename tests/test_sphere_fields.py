@@ -262,3 +262,24 @@ def test_bad_variables(tmp_path):
     for name, message in (cases | {"empty": "no value in all"}).items():
         with pytest.raises(InputError, match=message):
             fields.values(name)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_columns_and_a_row_that_an_ocean_grid_repeats(dtype, tmp_path):
+    """Copies lie some 1e-7 apart where they are rounded; the first counts, and predictions go to both."""
+    lat, lon = np.meshgrid(np.linspace(-78, 86, 42), 73.3 + 4.0 * np.arange(92), indexing="ij")
+    lat, lon = np.concatenate([lat, lat[-2:-1, ::-1]]), np.concatenate([lon, lon[-2:-1, ::-1] + 360])
+    if dtype == "f8":
+        lat, lon = (a + 3e-6 * np.random.default_rng(0).normal(size=a.shape) for a in (lat, lon))
+    t = on(lat, lon)
+    t[:, 90:], t[-1] = 99.0, 99.0
+    data = xr.Dataset(
+        {"t": (("y", "x"), t)}, {"nav_lat": (("y", "x"), lat.astype(dtype)), "nav_lon": (("y", "x"), lon.astype(dtype))}
+    )
+    fields = open_fields(write(data, tmp_path / "a.nc"))
+    assert fields.grid.num_points == 42 * 90
+    np.testing.assert_allclose(fields.values("t"), smooth(fields.grid.xyz), atol=1e-5)
+    assert fields.grid.areas.min() > 1e-6
+    fields.grid.gauge_graph().validate()
+    back = fields.to_file_grid(fields.values("t"))
+    np.testing.assert_allclose(back, on(lat, lon), atol=1e-5)

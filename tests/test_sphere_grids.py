@@ -10,7 +10,7 @@ import torch
 
 from meshconv import HealpixSphere, InputError
 from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
+from meshconv.geometry.sphere.points import PointSphere, distinct_points, icosahedral_sphere
 from meshconv.geometry.sphere.regrid import Regridder
 
 
@@ -185,6 +185,61 @@ def test_point_graphs():
     assert around.num_edges == int(near.sum()) - sphere.num_points
     assert float(around.scale[0]) == 0.15
     assert len(sphere.triangles) == 2 * sphere.num_points - 4
+
+
+def circle(tilt: bool, height: float = 0.0, turn: float = 2 * np.pi) -> np.ndarray:
+    t = np.arange(100) * turn / 100
+    xyz = np.stack([np.cos(t), np.sin(t), np.full(100, height)], axis=-1)
+    return xyz @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] if tilt else xyz
+
+
+CIRCLES = [circle(False), circle(True), circle(True, 0.7), circle(True, turn=2.0), circle(True).astype("f4")]
+
+
+@pytest.mark.parametrize("points", CIRCLES)
+def test_points_on_one_circle_have_no_areas(points):
+    for use in (lambda grid: grid.areas, lambda grid: grid.gauge_graph(), lambda grid: grid.hierarchy(2)):
+        with pytest.raises(InputError, match="all 100 points lie on one circle"):
+            use(PointSphere(points))
+
+
+@pytest.mark.parametrize("tilt", [False, True])
+def test_areas_of_a_hemisphere(tilt):
+    whole = icosahedral_sphere(5)
+    part = whole.xyz @ (np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] if tilt else np.eye(3))
+    keep = whole.xyz[:, 2] >= -1e-9
+    areas = PointSphere(part[keep]).areas
+    # Cells on the rim reach beyond it.
+    inner = whole.xyz[keep][:, 2] > 0.1
+    np.testing.assert_allclose(areas[inner], whole.areas[keep][inner], rtol=1e-9)
+    assert areas.sum() == pytest.approx(2 * np.pi, rel=0.05)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-8, 1e-7, 1e-6])
+def test_copies_are_what_rounding_sets_apart(apart):
+    rng = np.random.default_rng(0)
+    xyz = icosahedral_sphere(3).xyz[rng.permutation(642)]
+    copied = rng.permutation(642)[:50]
+    moved = xyz[copied] + apart * rng.normal(size=(50, 3)) / 2
+    points = np.concatenate([xyz, moved / np.linalg.norm(moved, axis=1, keepdims=True)])
+    first, point = distinct_points(points)
+    np.testing.assert_array_equal(first, np.arange(642))
+    np.testing.assert_array_equal(point, [*range(642), *copied])
+    # What a grid is fine enough to hold is none.
+    close = xyz[:1] + 1e-4 * rng.normal(size=(200, 3))
+    assert len(distinct_points(close / np.linalg.norm(close, axis=1, keepdims=True))[0]) == 200
+    metres = xyz[:1] + np.stack(np.meshgrid([0], np.arange(30), np.arange(30), indexing="ij"), -1).reshape(-1, 3) * 8e-7
+    assert len(distinct_points(metres / np.linalg.norm(metres, axis=1, keepdims=True))[0]) == 900
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_columns_that_go_on_after_the_circle_is_closed(dtype):
+    once = LatLonGrid(np.arange(-87.5, 90, 5), 73.3 + 3.0 * np.arange(120))
+    more = LatLonGrid(once.lat_deg, (73.3 + 3.0 * np.arange(123)).astype(dtype))
+    assert more.is_periodic
+    areas = more.areas.reshape(more.shape)
+    np.testing.assert_allclose(areas[:, :120], once.areas.reshape(once.shape), rtol=1e-4)
+    assert not areas[:, 120:].any()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from meshconv.geometry.sphere.frames import Array, Index, polar_frames, unit_vec
 class LatLonGrid:
     """Cells between parallels and meridians; point ``i * len(lon) + j`` is row ``i``, column ``j``.
 
-    Rows may run north or south, longitudes from any meridian; a column repeated after 360 degrees, missing poles and
+    Rows may run north or south, longitudes from any meridian; columns repeated after 360 degrees, missing poles and
     regions are fine. Where the outermost rows lie within two rows' distance of a pole, interpolation goes across it.
 
     Parameters
@@ -47,15 +47,17 @@ class LatLonGrid:
             raise InputError("latitudes neither ascend nor descend throughout; sort the data by latitude")
         self._rows = np.argsort(self.lat_deg, kind="stable")
         self._south_north = np.clip(self.lat_deg[self._rows], -90, 90)
+        # float32 has 433 and 73 degrees a copy's rounding apart.
+        same = min(1e-4, 0.01 * float(np.median(np.abs(np.diff(self.lon_deg)))))
         turned = (self.lon_deg - self.lon_deg[0]) % 360
-        turned[np.abs(turned - 360) < 1e-6] = 0.0
+        turned[turned > 360 - same] = 0.0
         order = np.argsort(turned, kind="stable")
-        gaps = np.diff(turned[order])
-        repeated = order[1:][gaps < 1e-6]
-        if len(repeated) > 1 or (len(repeated) and abs(abs(self.lon_deg[-1] - self.lon_deg[0]) - 360) > 1e-6):
-            raise InputError(f"longitude {self.lon_deg[repeated[0]]:g} degrees occurs twice; drop the copies")
-        # A column that closes the circle is a copy of the first.
-        self._columns = order[np.concatenate([[True], gaps >= 1e-6])]
+        first = np.concatenate([[True], np.diff(turned[order]) > same])
+        twice = np.flatnonzero(~first & (np.abs(np.diff(self.lon_deg[order], prepend=np.inf)) < 180))
+        if len(twice):
+            raise InputError(f"longitude {self.lon_deg[order[twice[0]]]:g} degrees occurs twice; drop the copies")
+        # Columns that go on after the circle is closed are copies of the first ones.
+        self._columns = np.minimum.reduceat(order, np.flatnonzero(first))
         self._east = turned[self._columns]
         width = np.diff(self._east, append=self._east[0] + 360)
         self.is_periodic = bool(width[-1] <= 1.5 * np.median(width[:-1])) if len(width) > 1 else False

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError, SphericalVoronoi, cKDTree
 
 from meshconv.errors import InputError
@@ -21,6 +22,43 @@ from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest
 _FEWEST = 6
 # Neighbours lie at most this many times the usual spacing apart; what is longer spans a gap in the data.
 _GAP = 4.0
+# Closer points have no triangulation in float64.
+_SAME_PLACE = 1e-8
+# Thickness of a plane of points in float32 to their extent; of a region of a kilometre it is 4e-5.
+_FLAT = 1e-6
+# Coordinates in float32, or one copy at 433 degrees and one at 73, put copies this far apart, 13 m on the Earth.
+_COPIES = 2e-6
+
+
+def distinct_points(xyz: Array) -> tuple[Index, Index]:
+    """The points of a grid that are no copies of earlier ones, and for every point the one that stands for it.
+
+    Ocean models repeat columns where the grid closes and a row where it folds, up to rounding: what lies within 2e-6
+    radians of another point, and within a hundredth of the usual spacing, is a copy. The first counts.
+
+    Parameters
+    ----------
+    xyz : [N, 3]
+        Unit vectors.
+
+    Returns
+    -------
+    first : int64 [V]
+        Ascending.
+    point : int64 [N]
+        Places in ``first``.
+    """
+    # Exact copies first: a thousand points at a pole are a million pairs.
+    _, once, copy = np.unique(xyz.round(9) + 0.0, axis=0, return_index=True, return_inverse=True)
+    tree = cKDTree(xyz[once])
+    # The second neighbour: the first one may be a copy.
+    spacing = np.median(tree.query(xyz[once], k=min(3, len(once)))[0][:, -1]) if len(once) > 1 else 0.0
+    pairs = tree.query_pairs(min(_COPIES, 0.01 * spacing), output_type="ndarray")
+    links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(once),) * 2)
+    cluster = connected_components(links, directed=False)[1][copy.ravel()]
+    first = np.unique(cluster, return_index=True)[1]
+    order = np.argsort(first)
+    return first[order].astype(np.int64), np.argsort(order)[cluster].astype(np.int64)
 
 
 class PointSphere:
@@ -53,7 +91,7 @@ class PointSphere:
             raise InputError(f"point {bad} is {points[bad].tolist()}, it has no direction")
         self.xyz: Array = points / length[:, None]
         distance, other = self._tree.query(self.xyz, k=min(7, len(points)))
-        if distance[:, 1].min() < 1e-9:
+        if distance[:, 1].min() < _SAME_PLACE:
             one = int(distance[:, 1].argmin())
             two = int(other[one, 0] if other[one, 0] != one else other[one, 1])
             raise InputError(f"points {min(one, two)} and {max(one, two)} are in the same place; drop one")
@@ -99,10 +137,16 @@ class PointSphere:
 
         Those whose empty circle has a radius over twice the usual spacing lie in a gap of the data and are left out.
         """
+        flat = InputError(
+            f"all {self.num_points} points lie on one circle, they have no cells; give points that cover an area"
+        )
+        extent = np.linalg.svd(self.xyz - self.xyz.mean(axis=0), compute_uv=False)
+        if extent[2] < _FLAT * extent[0]:
+            raise flat
         try:
             hull = ConvexHull(self.xyz)
         except QhullError as error:
-            raise InputError("all points lie on one circle, they have no triangulation") from error
+            raise flat from error
         # A face's plane cuts its empty circle out of the sphere; -offset is the cosine of the circle's radius.
         faces = hull.simplices[-hull.equations[:, 3] >= np.cos(self._reach / 2) - 1e-12].astype(np.int64)
         a, b, c = self.xyz[faces.T]
@@ -118,8 +162,8 @@ class PointSphere:
     @functools.cached_property
     def areas(self) -> Array:
         """Voronoi cells on the unit sphere, ``[V]``; on the rim of a gap no larger than the largest elsewhere."""
-        cells = SphericalVoronoi(self.xyz).calculate_areas()
-        faces = self.triangles
+        faces = self.triangles  # says so where there are none
+        cells = SphericalVoronoi(self.xyz, threshold=_SAME_PLACE).calculate_areas()
         i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
         low, high, count = np.minimum(i, j), np.maximum(i, j), self.num_points
         edges, uses = np.unique(low * count + high, return_counts=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere
+from meshconv.geometry.sphere.points import PointSphere, distinct_points
 from meshconv.geometry.sphere.regrid import SphereGrid
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.healpix_netcdf import cell_dimension, declarations
@@ -217,15 +217,13 @@ def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray 
     """
     known = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
     la, lo = np.radians(lat[known]), np.radians(lon[known])
-    xyz = np.stack([np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)], axis=-1).round(8) + 0.0
-    _, first, point = np.unique(xyz, axis=0, return_index=True, return_inverse=True)
+    xyz = np.stack([np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)], axis=-1)
+    first, point = distinct_points(xyz)
     if len(first) == len(known):
         return known, None
-    order = np.argsort(first)
-    rank = np.argsort(order)[point.ravel()]
     again = np.setdiff1d(np.arange(len(known)), first)
     log.info("%s: %d of %d points lie where another one does; the first counts", path, len(again), len(known))
-    return known[first[order]], np.stack([known[again], rank[again]])
+    return known[first], np.stack([known[again], point[again]])
 
 
 def _is_healpix(dataset: xr.Dataset) -> bool:
