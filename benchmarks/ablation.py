@@ -28,12 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.generated import FAMILIES, generate_shapes
-from meshconv.datasets.meshes.module import collate
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation
-from meshconv.fields import FieldType
-from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv import FieldType, Hierarchy
+from meshconv.datasets import MeshSample, Preparation, SurfaceBatch, collate, generate_shapes
+from meshconv.datasets.generated import FAMILIES
 from meshconv.models import PointwiseClassifier, ShapeUNet
 from meshconv.nn import GlobalPool
 

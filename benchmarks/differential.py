@@ -21,10 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from harmonics import EIGENVALUE, Harmonic, errors, orders, shaken
 from meshes import icosphere
 
-from meshconv import HealpixSphere
-from meshconv import nn as layers
-from meshconv.geometry.graph.complex import SurfaceComplex
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv import GaugeGraph, HealpixSphere, SurfaceComplex, nn as layers
 
 SURFACES = {
     "HEALPix nside 16 to 64": [HealpixSphere(n) for n in (16, 32, 64)],

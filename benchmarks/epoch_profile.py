@@ -21,8 +21,7 @@ import yaml
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from meshconv import models
-from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.meshes.classes import MeshFolder
+from meshconv.datasets import MeshFolder, write_shapes
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "classify.yaml"
 

@@ -30,9 +30,9 @@ from entries import memory_mb
 from geometry_entries import icosphere
 
 from meshconv import TriangleMesh, load_mesh
-from meshconv.geometry.features.inputs import SURFACE_FEATURES, surface_features
+from meshconv.geometry import SURFACE_FEATURES, surface_features
 from meshconv.geometry.sphere.frames import sphere_edges
-from meshconv.io.meshes.save import save_mesh
+from meshconv.io import save_mesh
 
 
 def best(call: Callable[[], object], repeats: int = 5) -> float:

@@ -19,8 +19,7 @@ import torch
 from entries import peak, surface_graph
 from torch import nn
 
-from meshconv import FieldType
-from meshconv import nn as layers
+from meshconv import FieldType, nn as layers
 
 FAMILIES: dict[str, Callable[[FieldType], nn.Module]] = {
     "GaugeConv": lambda t: layers.GaugeConv(t, t),

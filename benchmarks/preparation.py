@@ -23,9 +23,9 @@ _TARGETS = {"first time": 60, "from the cache": 3}
 
 def prepare(root: Path, folder: str, workers: int, extent: dict[str, float]) -> None:
     """Prepare all meshes below ``root`` and print what it took."""
+    from meshconv.datasets import Preparation, prepare_meshes
     from meshconv.datasets.meshes.module import MESH_SUFFIXES
-    from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
-    from meshconv.io.cache.cache import Cache
+    from meshconv.io import Cache
 
     paths = [(p, 0) for p in sorted(root.rglob("*")) if p.suffix.lower() in MESH_SUFFIXES]
     start = time.perf_counter()

@@ -24,14 +24,12 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from meshconv import TriangleMesh
+from meshconv import TriangleMesh, load_mesh
 from meshconv.cli import main as meshconv
+from meshconv.datasets import Preparation, collate, prepare_meshes
 from meshconv.datasets.meshes.class_layouts import find_mesh_files
-from meshconv.datasets.meshes.module import collate
-from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
-from meshconv.geometry.repair.simplification import simplify
-from meshconv.io.meshes.load import load_mesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv.geometry import simplify
+from meshconv.io import save_mesh
 from meshconv.train import load_task
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "classify.yaml"
@@ -97,7 +95,7 @@ def run(split: int, given: Path, hard: Path, output: Path, more: list[str]) -> d
 
 def held_out(given: Path, split: int) -> list[tuple[Path, int]]:
     """Test files and labels of the split, from the data module itself."""
-    from meshconv.datasets.meshes.classes import MeshFolder
+    from meshconv.datasets import MeshFolder
 
     data = MeshFolder(str(given), test_fraction=0.5, seed=split, cache=False)
     return data.files["test"]

@@ -17,7 +17,7 @@ import torch
 import zarr
 from torch.utils.data import DataLoader, RandomSampler
 
-from meshconv.datasets.maps.module import SphereMaps
+from meshconv.datasets import SphereMaps
 from meshconv.train import SegmentationTask
 
 ROWS, COLUMNS = 721, 1440

@@ -24,10 +24,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from meshconv.datasets.meshes.correspondence import MeshCorrespondence, collate_samples
-from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
-from meshconv.fields import FieldType
-from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv import FieldType, Hierarchy
+from meshconv.datasets import MeshCorrespondence, Preparation, prepare_meshes
+from meshconv.datasets.meshes.correspondence import collate_samples
 from meshconv.models import ShapeUNet
 from meshconv.train import CorrespondenceTask
 from meshconv.train.fit import run_options

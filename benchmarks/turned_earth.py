@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from meshconv import FieldType, HealpixSphere
 from meshconv.datasets.maps.climate import KoeppenClimate
-from meshconv.geometry.sphere.regrid import Regridder
+from meshconv.geometry import Regridder
 from meshconv.nn import Gradient
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -144,7 +144,7 @@ def picture(maps: Path, file: Path, names: list[str], turn: str = "random 0", in
     """Zones upright, and those of the turned Earth turned back, of two networks."""
     from matplotlib.figure import Figure
 
-    from meshconv.viz.sphere import draw_healpix, zone_colors
+    from meshconv.viz import draw_healpix, zone_colors
 
     figure = Figure(figsize=(13, 4.9), layout="constrained")
     axes = figure.subplots(2, 3)

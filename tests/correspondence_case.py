@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import ConvexHull, cKDTree
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
 from meshconv.io import save_mesh
 
 

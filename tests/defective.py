@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from meshes import icosphere, moebius
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -8,7 +8,7 @@ import numpy as np
 from meshes import _grid_faces
 from scipy.spatial import Delaunay
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
 
 
 def _upward(xy: np.ndarray) -> np.ndarray:

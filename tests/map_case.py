@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from meshconv import InputError
-from meshconv.datasets.maps.module import SphereMaps
+from meshconv.datasets import SphereMaps
 
 LAT, LON = np.arange(80, -81, -10.0), np.arange(0, 360, 10.0)
 TIMES = np.arange("2020-01", "2020-07", dtype="datetime64[M]").astype("datetime64[ns]")

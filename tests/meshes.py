@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
 
 
 def icosphere(level: int = 2) -> TriangleMesh:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.ops import segment_reference as reference
-from meshconv.ops import transport_dot, transport_max, transport_sum
+from meshconv.ops import segment_reference as reference, transport_dot, transport_max, transport_sum
 
 
 @dataclass

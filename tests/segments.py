@@ -8,9 +8,9 @@ import numpy as np
 from meshes import icosphere
 from numpy.typing import NDArray
 
+from meshconv import TriangleMesh
 from meshconv.datasets.meshes.elements import edges_of
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv.io import save_mesh
 
 
 def body(seed: int) -> TriangleMesh:

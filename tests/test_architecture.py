@@ -1,8 +1,11 @@
-"""The direction of dependency, and the size of files."""
+"""The direction of dependency, and what packages export."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ PACKAGE = ROOT / "meshconv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 PARTS = [p for p in FILES if p != PACKAGE / "__init__.py"]  # the root re-exports from everywhere
 OUTSIDE_OPS = [p for p in FILES if p.parent != PACKAGE / "ops"]
-SOURCES = FILES + sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"})
+PACKAGES = ["meshconv", *(f"meshconv.{p.parent.name}" for p in sorted(PACKAGE.glob("*/__init__.py")))]
 
 EVERYWHERE = {"errors", "fields"}
 # What each part may import besides itself and EVERYWHERE.
@@ -119,7 +122,16 @@ def test_the_extension_is_seen_by_ops_alone(path):
         assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.ops.meshconv")
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_hold_one_idea(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= 400, f"{path.name} has {lines} lines: split it"
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_export_is_there(name):
+    package = importlib.import_module(name)
+    assert package.__doc__
+    for export in package.__all__:
+        assert getattr(package, export) is not None
+
+
+def test_the_root_imports_no_program_s_libraries():
+    heavy = {"lightning", "matplotlib", "trimesh", "xarray", "healpy", "torchmetrics", "jsonargparse"}
+    code = f"import sys, meshconv; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -20,8 +20,7 @@ from test_equivariance import MIRRORED, MIXED, MODULES, call, randomised
 from torch import Tensor, nn
 from torch.autograd import gradgradcheck
 
-from meshconv import HealpixSphere
-from meshconv import nn as layers
+from meshconv import HealpixSphere, nn as layers
 
 STORED = Path(__file__).parent / "data" / "state_dicts.json"
 FROM_VERTICES = (layers.FaceGradient, layers.CotangentLaplacian, layers.ToFaces)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from meshconv import FieldType, GaugeGraph
-from meshconv import nn as layers
+from meshconv import FieldType, GaugeGraph, nn as layers
 from meshconv.nn.attention import deal_fields, side_by_side
 
 MIXED = FieldType("4x0 + 4x1 + 2x2")

@@ -11,13 +11,10 @@ import trimesh
 from meshes import DEFECTIVE, MANIFOLD, blob, icosphere, torus
 from scipy.spatial import cKDTree
 
-from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.meshes.classes import MeshFolder
-from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
-from meshconv.errors import InputError
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.geometry.repair.augmentation import Augmentation
-from meshconv.geometry.repair.simplification import simplify, subdivide_at_random
+from meshconv import InputError, TriangleMesh
+from meshconv.datasets import MeshFolder, Preparation, prepare_meshes, write_shapes
+from meshconv.geometry import Augmentation, simplify
+from meshconv.geometry.repair.simplification import subdivide_at_random
 
 EVERYTHING = Augmentation(rotation=True, scale=1.5, noise=0.02, decimate=0.3, remesh=0.5, cutout=0.4)
 

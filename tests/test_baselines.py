@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from torch import nn
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv.geometry.sphere.points import icosahedral_sphere
+from meshconv.geometry import icosahedral_sphere
 from meshconv.models import IsotropicUNet, PixelwiseNetwork, PlanarUNet, SphereUNet
 from meshconv.models.planar_unet import _KNOWN, MapConv, map_resampling
 from meshconv.models.upright import to_north, upright_components

@@ -13,11 +13,11 @@ import pytest
 import torch
 from meshes import bumpy_sheet
 
-from meshconv import GaugeGraph, Hierarchy
+from meshconv import GaugeGraph, Hierarchy, InputError
 from meshconv.cli import main
-from meshconv.errors import InputError
-from meshconv.geometry.repair.origin import Changes, Origin
-from meshconv.io.cache.cache import Cache, cache_key, code_version, default_folder
+from meshconv.geometry import Changes, Origin
+from meshconv.io import Cache, cache_key
+from meshconv.io.cache.cache import code_version, default_folder
 from meshconv.io.cache.content import array_content, file_content
 from meshconv.io.cache.records import decode_record, encode_record
 from meshconv.io.cache.tensor_file import DamagedFile, decode_tensors, encode_tensors

@@ -12,13 +12,10 @@ import pytest
 from defective import damaged
 from meshes import icosphere, moebius
 
+from meshconv import InputError, TriangleMesh, load_mesh
 from meshconv.cli import main
-from meshconv.datasets.meshes.classes import MeshFolder
-from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
-from meshconv.errors import InputError
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io import load_mesh, read_mesh, save_mesh
-from meshconv.io.meshes.check import check_files
+from meshconv.datasets import MeshFolder, Preparation, prepare_mesh
+from meshconv.io import check_files, read_mesh, save_mesh
 
 
 @pytest.fixture

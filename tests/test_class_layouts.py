@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from segments import write_mesh
 
+from meshconv import InputError
+from meshconv.datasets import MeshFolder
 from meshconv.datasets.meshes.class_layouts import find_mesh_files, read_class_list
-from meshconv.datasets.meshes.classes import MeshFolder
-from meshconv.errors import InputError
 
 
 def write(root: Path, *names: str) -> Path:

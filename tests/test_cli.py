@@ -12,9 +12,7 @@ import torch
 import xarray as xr
 
 from meshconv.cli import main
-from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.meshes.module import collate
-from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
+from meshconv.datasets import Preparation, collate, prepare_mesh, write_shapes
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from meshconv.errors import InputError
+from meshconv import InputError
 from meshconv.io.maps.climate import open_healpix, write_labels
 
 NSIDE = 4

@@ -17,8 +17,8 @@ import pytest
 import xarray as xr
 
 from meshconv import InputError
-from meshconv.datasets.maps.module import SphereMaps
-from meshconv.io.maps.fields import open_fields
+from meshconv.datasets import SphereMaps
+from meshconv.io import open_fields
 
 VARIABLES = ["TMQ", "U850", "V850", "UBOT", "VBOT", "QREFHT", "PS", "PSL", "T200", "T500", "PRECT", "TS", "TREFHT",
              "Z1000", "Z200", "ZBOT"]  # fmt: skip

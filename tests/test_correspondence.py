@@ -9,11 +9,11 @@ import torch
 from correspondence_case import body, sphere_mesh, sphere_points, write_poses
 from torch.nn.functional import normalize
 
+from meshconv import TriangleMesh, load_mesh
 from meshconv.cli import main
-from meshconv.datasets.meshes.correspondence import MeshCorrespondence, collate_samples
-from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io import load_mesh, save_mesh
+from meshconv.datasets import MeshCorrespondence, Preparation, prepare_meshes
+from meshconv.datasets.meshes.correspondence import collate_samples
+from meshconv.io import save_mesh
 from meshconv.train import CorrespondenceTask, load_task
 from meshconv.train.metrics.map_errors import Shape, map_errors
 from meshconv.train.metrics.point_contrast import PointContrast

@@ -10,8 +10,9 @@ import torch
 from meshes import CLOSED, DEFECTIVE, MANIFOLD, blob, bumpy_sheet, cylinder, flat_sheet, icosphere
 from scipy.spatial.transform import Rotation
 
-from meshconv.geometry.features.curvature import SHAPE_OPERATOR, gauss_curvature, principal_curvatures, shape_operator
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
+from meshconv.geometry import gauss_curvature, principal_curvatures, shape_operator
+from meshconv.geometry.features.curvature import SHAPE_OPERATOR
 
 Point = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -10,9 +10,8 @@ import pytest
 from defective import damaged
 from meshes import MANIFOLD, flat_sheet, icosphere, moebius, single_triangle
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.geometry.repair.defects import edge_faces as group_edges
-from meshconv.geometry.repair.defects import flat_faces, open_seams, places
+from meshconv import TriangleMesh
+from meshconv.geometry.repair.defects import edge_faces as group_edges, flat_faces, open_seams, places
 
 CLEAN = asdict(icosphere(1).defects)
 KNOWN = {

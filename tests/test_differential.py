@@ -12,8 +12,7 @@ from harmonics import EIGENVALUE, Harmonic, errors, orders, shaken
 from meshes import DEFECTIVE, OPEN, flat_sheet, icosphere
 from scipy.special import sph_harm_y
 
-from meshconv import GaugeGraph, HealpixSphere
-from meshconv import nn as layers
+from meshconv import GaugeGraph, HealpixSphere, nn as layers
 from meshconv.nn.stencil import taylor_stencil
 from meshconv.testing import assert_gauge_equivariant
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from meshes import blob, icosphere, torus
 
-from meshconv.geometry.mesh.distances import surface_distances
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
+from meshconv.geometry import surface_distances
 
 
 def test_great_circles():

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from meshconv import GaugeGraph, HealpixSphere
-from meshconv import nn as layers
+from meshconv import GaugeGraph, HealpixSphere, nn as layers
 from meshconv.testing import assert_gauge_equivariant, gauge_equivariance_error
 
 MIXED = "4x0 + 3x1 + 2x2"

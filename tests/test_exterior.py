@@ -12,9 +12,7 @@ from harmonics import EIGENVALUE, Harmonic, errors, orders, shaken
 from meshes import CLOSED, DEFECTIVE, OPEN, cylinder, double_torus, icosphere, tetrahedron, torus
 from torch import Tensor
 
-from meshconv import GaugeGraph, HealpixSphere, TriangleMesh
-from meshconv import nn as layers
-from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv import GaugeGraph, HealpixSphere, SurfaceComplex, TriangleMesh, nn as layers
 
 SURFACES = {**{k: build for k, (build, _) in {**CLOSED, **OPEN}.items()}, "healpix": lambda: HealpixSphere(4)}
 EULER = {**{k: chi for k, (_, chi) in {**CLOSED, **OPEN}.items()}, "healpix": 2}

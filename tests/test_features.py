@@ -8,9 +8,9 @@ import torch
 from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, icosphere, torus
 from scipy.spatial.transform import Rotation
 
+from meshconv import TriangleMesh
+from meshconv.geometry import MESH_FEATURES, mesh_features
 from meshconv.geometry.features.diffusion import HeatAverage
-from meshconv.geometry.features.moments import MESH_FEATURES, mesh_features
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 def features(mesh: TriangleMesh) -> torch.Tensor:

@@ -8,9 +8,9 @@ import torch
 from correspondence_case import body, sphere_mesh, sphere_points
 from scipy.spatial import cKDTree
 
-from meshconv.geometry.features.functional_map import nearest_rows, refine_map
-from meshconv.geometry.features.spectral import laplacian_spectrum
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
+from meshconv.geometry import laplacian_spectrum, refine_map
+from meshconv.geometry.features.functional_map import nearest_rows
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from meshconv.datasets import generated
-from meshconv.datasets.generated import FAMILIES, generate_shape, generate_shapes, write_shapes
-from meshconv.errors import InputError
+from meshconv import InputError
+from meshconv.datasets import generate_shape, generate_shapes, generated, write_shapes
+from meshconv.datasets.generated import FAMILIES
 
 
 @pytest.fixture(scope="module")

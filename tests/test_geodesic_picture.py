@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from meshes import icosphere
 
-from meshconv.errors import InputError
-from meshconv.viz.geodesics import geodesic_picture
+from meshconv import InputError
+from meshconv.viz import geodesic_picture
 from meshconv.viz.raster import rasterize
 
 

@@ -15,9 +15,9 @@ from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, cylinder, flat_sheet,
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
-from meshconv.geometry.graph.holonomy import face_holonomies, loop_holonomy
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import GaugeGraph, TriangleMesh
+from meshconv.geometry import face_holonomies, loop_holonomy
+from meshconv.geometry.graph.gauge_graph import wrap_angle
 from meshconv.geometry.sphere.frames import sphere_edges
 from meshconv.ops.geodesics import geodesics
 

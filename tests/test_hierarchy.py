@@ -8,11 +8,9 @@ import pytest
 import torch
 from meshes import DEFECTIVE, blob, bumpy_sheet, icosphere, single_triangle
 
-from meshconv import GaugeGraph, HealpixSphere, Hierarchy
+from meshconv import GaugeGraph, HealpixSphere, Hierarchy, Pooling
+from meshconv.datasets import MeshSample, collate
 from meshconv.datasets.batch import join_surfaces
-from meshconv.datasets.meshes.module import collate
-from meshconv.datasets.meshes.preparation import MeshSample
-from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.models import SphereUNet
 
 

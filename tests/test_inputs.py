@@ -8,11 +8,8 @@ import torch
 from meshes import DEFECTIVE, MANIFOLD, blob, icosphere, moebius
 from scipy.spatial.transform import Rotation
 
-from meshconv.errors import InputError
-from meshconv.fields import FieldType
-from meshconv.geometry.features.inputs import SURFACE_FEATURES, surface_feature_type, surface_features
-from meshconv.geometry.features.moments import MESH_FEATURES, mesh_features
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import FieldType, InputError, TriangleMesh
+from meshconv.geometry import MESH_FEATURES, SURFACE_FEATURES, mesh_features, surface_feature_type, surface_features
 
 INVARIANT = ["default", "areas", "curvature", "hks", "wks"]
 

@@ -14,8 +14,7 @@ import torch
 import trimesh
 from meshes import blob, bumpy_sheet, cube, flat_sheet, icosphere, torus
 
-from meshconv import GaugeGraph, HealpixSphere, TriangleMesh
-from meshconv.errors import InputError
+from meshconv import GaugeGraph, HealpixSphere, InputError, TriangleMesh
 from meshconv.io import from_pyg, from_pytorch3d, from_trimesh, to_pyg, to_pytorch3d, to_trimesh
 
 # PyTorch Geometric compiles some of its classes when it is imported.

@@ -11,8 +11,7 @@ from meshes import CLOSED, OPEN, blob, bumpy_sheet, double_torus
 from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph, TriangleMesh
-from meshconv.geometry.features.moments import MESH_FEATURES, mesh_features
-from meshconv.geometry.graph.holonomy import face_holonomies
+from meshconv.geometry import MESH_FEATURES, face_holonomies, mesh_features
 from meshconv.models import ShapeClassifier
 from meshconv.nn import GaugeConv, NormNonlinearity
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 import xarray as xr
 
-from meshconv.datasets.batch import SurfaceBatch
+from meshconv import InputError
+from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.maps.climate import CLIMATE_INPUTS, KoeppenClimate, find_climate_file, load_inputs
-from meshconv.errors import InputError
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2

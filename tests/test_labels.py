@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshconv.errors import InputError
-from meshconv.io.meshes.labels import read_labels
+from meshconv import InputError
+from meshconv.io import read_labels
 
 
 @pytest.mark.parametrize(

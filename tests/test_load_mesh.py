@@ -11,8 +11,8 @@ import pytest
 import trimesh
 from meshes import icosphere, torus
 
-from meshconv.errors import InputError
-from meshconv.io.meshes.load import load_mesh, mesh_formats, read_mesh
+from meshconv import InputError, load_mesh
+from meshconv.io import mesh_formats, read_mesh
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 PLY = (

@@ -14,8 +14,8 @@ from map_case import LAT, LON, TIMES, maps, one_line, save, weather
 
 from meshconv import HealpixSphere, InputError
 from meshconv.cli import main
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.io.maps.fields import open_fields
+from meshconv.geometry import LatLonGrid
+from meshconv.io import open_fields
 
 
 def healpix(nside: int = 4, count: int | None = None, **attributes) -> xr.Dataset:

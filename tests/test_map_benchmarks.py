@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from meshconv import FieldType, HealpixSphere
-from meshconv.geometry.sphere.regrid import Regridder
+from meshconv.geometry import Regridder
 from meshconv.models import SphereUNet
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"

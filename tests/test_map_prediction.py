@@ -14,9 +14,9 @@ import xarray as xr
 from map_case import DIMS, LAT, LON, maps, one_line, save, weather
 
 from meshconv import HealpixSphere, InputError
-from meshconv.io.maps.fields import open_fields
+from meshconv.io import open_fields
+from meshconv.train import SegmentationTask
 from meshconv.train.predict.maps import predict_maps
-from meshconv.train.tasks.classes import SegmentationTask
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import torch
 import xarray as xr
 
 from meshconv import HealpixSphere, InputError
+from meshconv.datasets import SphereMaps
 from meshconv.datasets.maps.inputs import MapInputs
-from meshconv.datasets.maps.module import SphereMaps
 from meshconv.datasets.maps.surface import MapSurface
-from meshconv.geometry.sphere.points import icosahedral_sphere
-from meshconv.io.maps.fields import open_fields
+from meshconv.geometry import icosahedral_sphere
+from meshconv.io import open_fields
+from meshconv.train import SegmentationTask
 from meshconv.train.predict.predictor import predict
-from meshconv.train.tasks.classes import SegmentationTask
 
 LAT, LON = np.arange(87.5, -90, -5.0), np.arange(0, 360, 5.0)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,

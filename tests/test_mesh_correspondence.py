@@ -12,9 +12,10 @@ import pytest
 import torch
 from correspondence_case import body, sphere_mesh, sphere_points, write_poses
 
-from meshconv.datasets.meshes.correspondence import CategoryBatches, MeshCorrespondence
-from meshconv.errors import InputError
-from meshconv.io import load_mesh, save_mesh
+from meshconv import InputError, load_mesh
+from meshconv.datasets import MeshCorrespondence
+from meshconv.datasets.meshes.correspondence import CategoryBatches
+from meshconv.io import save_mesh
 
 
 def _data(root: Path, **options) -> MeshCorrespondence:

@@ -9,9 +9,8 @@ import pytest
 import trimesh
 from meshes import icosphere
 
-from meshconv.errors import InputError
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io import load_mesh, mesh_formats, read_mesh, save_mesh
+from meshconv import InputError, TriangleMesh, load_mesh
+from meshconv.io import mesh_formats, read_mesh, save_mesh
 
 LABEL = np.arange(42, dtype=np.int32) * 3
 QUALITY = np.linspace(0, 1, 80)

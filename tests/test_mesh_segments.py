@@ -12,13 +12,10 @@ from defective import damaged
 from meshes import blob, tetrahedron
 from segments import body, halves, write_bodies, write_labels, write_mesh
 
+from meshconv import InputError, TriangleMesh
+from meshconv.datasets import MeshSegments, Preparation, prepare_mesh
 from meshconv.datasets.meshes.elements import ElementLabels, edges_of, to_file
-from meshconv.datasets.meshes.preparation import Preparation, prepare_mesh
-from meshconv.datasets.meshes.segments import MeshSegments
-from meshconv.errors import InputError
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.load import read_mesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv.io import read_mesh, save_mesh
 from meshconv.models import ShapeUNet
 
 KINDS = ("vertices", "faces", "edges")

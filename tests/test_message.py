@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv import nn as layers
+from meshconv import FieldType, GaugeGraph, HealpixSphere, nn as layers
 
 MIXED = FieldType("4x0 + 3x1 + 2x2")
 OUT = FieldType("3x0 + 2x1 + 1x3")

@@ -7,8 +7,7 @@ import copy
 import pytest
 import torch
 
-from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv import nn as layers
+from meshconv import FieldType, GaugeGraph, HealpixSphere, nn as layers
 from meshconv.models import ShapeClassifier, SphereUNet
 from meshconv.nn.block import surface_layer
 from meshconv.testing import assert_gauge_equivariant

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from meshconv import FieldType, GaugeGraph
-from meshconv import nn as layers
+from meshconv import FieldType, GaugeGraph, nn as layers
 
 TYPE = FieldType("6x0 + 3x0- + 4x1 + 2x2")
 NORMS = {"batch": layers.FieldBatchNorm, "layer": layers.FieldLayerNorm, "instance": layers.FieldInstanceNorm}

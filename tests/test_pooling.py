@@ -6,8 +6,7 @@ import pytest
 import torch
 from meshes import flat_sheet, icosphere, moebius
 
-from meshconv import FieldType, GaugeGraph, HealpixSphere
-from meshconv.geometry.graph.hierarchy import Pooling
+from meshconv import FieldType, GaugeGraph, HealpixSphere, Pooling
 from meshconv.nn import AttentionPool, ClusterInterpolation, ClusterUnpool, GlobalPool, from_ambient
 
 

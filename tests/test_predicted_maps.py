@@ -15,11 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import icosahedral_sphere
-from meshconv.viz import coastlines as module
-from meshconv.viz.predicted_maps import write_maps
-from meshconv.viz.sphere import NO_DATA, draw_field, zone_colors
+from meshconv.geometry import LatLonGrid, icosahedral_sphere
+from meshconv.viz import coastlines as module, draw_field, write_maps, zone_colors
+from meshconv.viz.sphere import NO_DATA
 
 NAMES = ["quiet", "vortex"]
 

@@ -13,14 +13,10 @@ import torch
 from meshes import DEFECTIVE, blob
 from test_cache import assert_same
 
-from meshconv.datasets.generated import write_shapes
-from meshconv.datasets.meshes.classes import MeshFolder
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation, prepare_mesh, prepare_meshes
-from meshconv.errors import InputError
-from meshconv.geometry.features.moments import mesh_features
-from meshconv.io.cache.cache import Cache
-from meshconv.io.meshes.load import load_mesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv import InputError, load_mesh
+from meshconv.datasets import MeshFolder, MeshSample, Preparation, prepare_mesh, prepare_meshes, write_shapes
+from meshconv.geometry import mesh_features
+from meshconv.io import Cache, save_mesh
 
 forked = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 

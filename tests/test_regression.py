@@ -13,14 +13,12 @@ import torch
 from scipy.spatial.transform import Rotation
 from torchmetrics import MeanSquaredError
 
-from meshconv import FieldType, InputError, TriangleMesh
+from meshconv import FieldType, Hierarchy, InputError, TriangleMesh
 from meshconv.cli import main
-from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.fields import MeshFields
-from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.io.meshes.save import save_mesh
+from meshconv.datasets import MeshFields, SurfaceBatch
+from meshconv.io import save_mesh
 from meshconv.models import FieldUNet
-from meshconv.nn.ambient import to_ambient
+from meshconv.nn import to_ambient
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import RegressionTask, load_task
 from meshconv.train.metrics.field_errors import FieldErrors

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from meshconv import HealpixSphere
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
-from meshconv.geometry.sphere.regrid import Regridder
-from meshconv.io.cache.cache import Cache
-from meshconv.io.maps.weights import cached_regridder, grid_content
+from meshconv.geometry import LatLonGrid, PointSphere, Regridder, icosahedral_sphere
+from meshconv.io import Cache, cached_regridder
+from meshconv.io.maps.weights import grid_content
 
 GRIDS = [
     LatLonGrid(np.arange(-80, 81, 10.0), np.arange(0, 360, 10.0)),

@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 import torch
 from defective import ALL, DAMAGES, damaged
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from meshes import MANIFOLD, flat_sheet, icosphere, moebius
 
-from meshconv.errors import InputError
-from meshconv.geometry.features.moments import mesh_features
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.geometry.repair.origin import Changes, Origin
+from meshconv import InputError, TriangleMesh, load_mesh
+from meshconv.geometry import Changes, Origin, mesh_features
 from meshconv.geometry.repair.repair import repair_surface
-from meshconv.io import load_mesh, save_mesh
+from meshconv.io import save_mesh
 
 LEFT_BY_DROP = ("open seams", "inside out")
 FUZZ = settings(

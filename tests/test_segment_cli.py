@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from segments import body, halves, write_labels, write_mesh
 
+from meshconv import TriangleMesh
 from meshconv.cli import main
 from meshconv.datasets.meshes.elements import edges_of
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.load import read_mesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv.io import read_mesh, save_mesh
 
 # Lightning and its dependencies warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")

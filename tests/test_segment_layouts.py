@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from segments import halves, write_labels, write_mesh
 
-from meshconv.datasets.meshes.classes import MeshFolder
+from meshconv import InputError
+from meshconv.datasets import MeshFolder, MeshSegments
 from meshconv.datasets.meshes.segment_layouts import pair_files, split_files
-from meshconv.datasets.meshes.segments import MeshSegments
-from meshconv.errors import InputError
 
 
 def put(root: Path, meshes: dict[str, str], kind: str = "faces") -> Path:

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from meshconv import FieldType
-from meshconv import nn as layers
+from meshconv import FieldType, nn as layers
 from meshconv.testing import assert_gauge_equivariant
 
 MIXED = "4x0 + 4x1"

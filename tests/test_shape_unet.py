@@ -12,7 +12,7 @@ from test_equivariance import randomised
 from torch import nn
 
 from meshconv import FieldType, Hierarchy, TriangleMesh
-from meshconv.geometry.features.inputs import surface_features
+from meshconv.geometry import surface_features
 from meshconv.models import ShapeUNet, SphereUNet
 from meshconv.testing import gauge_equivariance_error
 

@@ -8,9 +8,9 @@ from meshes import DEFECTIVE, MANIFOLD, icosphere
 from scipy.sparse import csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
+from meshconv import TriangleMesh
 from meshconv.geometry.features.diffusion import HeatAverage
 from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 def graph_laplacian(mesh: TriangleMesh) -> tuple[csr_array, np.ndarray, np.ndarray]:

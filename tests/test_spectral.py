@@ -10,15 +10,9 @@ from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, icosphere, torus
 from scipy.linalg import eigh
 from scipy.spatial.transform import Rotation
 
-from meshconv.errors import InputError
+from meshconv import InputError, TriangleMesh
+from meshconv.geometry import Spectrum, heat_kernel_signature, laplacian_spectrum, wave_kernel_signature
 from meshconv.geometry.features import spectral
-from meshconv.geometry.features.spectral import (
-    Spectrum,
-    heat_kernel_signature,
-    laplacian_spectrum,
-    wave_kernel_signature,
-)
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 SIGNATURES = [heat_kernel_signature, wave_kernel_signature]
 

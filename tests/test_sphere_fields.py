@@ -10,10 +10,8 @@ import pytest
 import xarray as xr
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
-from meshconv.geometry.sphere.regrid import Regridder
-from meshconv.io.maps.fields import open_fields
+from meshconv.geometry import LatLonGrid, PointSphere, Regridder, icosahedral_sphere
+from meshconv.io import open_fields
 
 LAT, LON = np.arange(-87.5, 90, 5), np.arange(0, 360, 5.0)
 TIMES = np.array(["2020-01-15", "2020-02-15", "2020-03-15"], dtype="datetime64[ns]")

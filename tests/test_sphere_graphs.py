@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from meshconv import HealpixSphere, InputError
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.geometry.sphere.points import PointSphere, icosahedral_sphere
+from meshconv import GaugeGraph, HealpixSphere, Hierarchy, InputError
+from meshconv.geometry import PointSphere, icosahedral_sphere
 from meshconv.models import SphereUNet
 from meshconv.testing import gauge_equivariance_error
 

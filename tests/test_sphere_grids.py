@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from meshconv import HealpixSphere, InputError
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere, distinct_points, icosahedral_sphere
-from meshconv.geometry.sphere.regrid import Regridder
+from meshconv.geometry import LatLonGrid, PointSphere, Regridder, icosahedral_sphere
+from meshconv.geometry.sphere.points import distinct_points
 
 
 def global_grid(rows: int = 60, north_first: bool = False, start: float = 0.0, poles: bool = False) -> LatLonGrid:

@@ -12,14 +12,13 @@ import xarray as xr
 
 from meshconv import HealpixSphere, InputError
 from meshconv.cli import main
+from meshconv.datasets import SphereMaps
 from meshconv.datasets.maps.inputs import MapInputs
-from meshconv.datasets.maps.module import SphereMaps
 from meshconv.datasets.maps.surface import MapSurface
-from meshconv.io.maps.fields import open_fields
-from meshconv.train.checkpoint import load_task
+from meshconv.io import open_fields
+from meshconv.train import SegmentationTask, load_task
 from meshconv.train.predict.maps import predict_maps
 from meshconv.train.predict.predictor import predict
-from meshconv.train.tasks.classes import SegmentationTask
 
 LAT, LON = np.arange(88, -90, -4.0), np.arange(-180, 180, 4.0)
 TIMES = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[ns]")

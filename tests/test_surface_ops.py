@@ -12,7 +12,7 @@ import torch
 from defective import DAMAGES, damaged
 from meshes import DEFECTIVE, MANIFOLD, blob, flat_sheet, icosphere, torus
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv import TriangleMesh
 from meshconv.geometry.repair.defects import duplicates, repeated_corners
 from meshconv.ops import surface, surface_reference
 

@@ -12,14 +12,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from meshconv import HealpixSphere, InputError
-from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.generated import generate_shape
+from meshconv import GaugeGraph, HealpixSphere, InputError
+from meshconv.datasets import MeshSample, SurfaceBatch, collate, generate_shape
 from meshconv.datasets.maps.climate import KoeppenClimate
-from meshconv.datasets.meshes.module import collate
-from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.demo.run import _score
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
 from meshconv.train.fit import run_options
 from meshconv.train.metrics.confusion import Confusion

@@ -10,7 +10,7 @@ from meshes import blob, icosphere, torus
 from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere, TriangleMesh
-from meshconv.geometry.features.moments import MESH_FEATURES, mesh_features
+from meshconv.geometry import MESH_FEATURES, mesh_features
 from meshconv.nn import GaugeConv, GlobalPool, Linear, ResidualBlock
 from meshconv.testing import (
     assert_batch_consistent,

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from meshes import icosphere
 
-from meshconv.datasets.meshes.correspondence import MeshCorrespondence
-from meshconv.errors import InputError
+from meshconv import InputError, load_mesh
+from meshconv.datasets import MeshCorrespondence
 from meshconv.io.cache.content import file_content
-from meshconv.io.meshes.load import load_mesh
 
 
 def write(folder: Path, name: str, scale: float = 1.0, first: int = 1) -> Path:

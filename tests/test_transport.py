@@ -11,12 +11,10 @@ import pytest
 import torch
 from meshes import CLOSED, DEFECTIVE, MANIFOLD, OPEN, blob, flat_sheet, icosphere, moebius
 
-from meshconv.errors import InputError
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv import GaugeGraph, InputError, TriangleMesh
 from meshconv.geometry.mesh.halfedges import build_half_edges
 from meshconv.geometry.mesh.measures import corner_angles
 from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 TRANSPORTS = ["levi_civita", "normal_aligning"]
 

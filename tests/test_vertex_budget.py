@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from meshconv.datasets.meshes.vertex_budget import VertexBudget
-from meshconv.errors import InputError
+from meshconv import InputError
+from meshconv.datasets import VertexBudget
 
 
 @pytest.mark.parametrize("seed", range(4))

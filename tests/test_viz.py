@@ -16,10 +16,17 @@ from matplotlib.figure import Figure
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from meshconv.demo import ClimateResults, Field, ModelResults, Report, ShapeResults, write_report
-from meshconv.demo import html as page_html
-from meshconv.demo import report as report_module
-from meshconv.errors import InputError
+from meshconv import InputError
+from meshconv.demo import (
+    ClimateResults,
+    Field,
+    ModelResults,
+    Report,
+    ShapeResults,
+    html as page_html,
+    report as report_module,
+    write_report,
+)
 from meshconv.viz import contact_sheet, draw_healpix, draw_mesh, relief, zone_colors
 from meshconv.viz.mesh import RIGHT, WRONG, view_rotation
 from meshconv.viz.sphere import KOEPPEN_COLORS, NO_DATA

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from segments import body, halves
 
-from meshconv.datasets.meshes.segments import MeshSegments
-from meshconv.errors import InputError
-from meshconv.io.meshes.load import load_mesh, read_mesh
+from meshconv import InputError, load_mesh
+from meshconv.datasets import MeshSegments
+from meshconv.io import read_mesh
 
 QUADS = """# vtk DataFile Version 3.0
 a box without its lid

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshconv.errors import InputError
-from meshconv.io.meshes.load import read_mesh
+from meshconv import InputError
+from meshconv.io import read_mesh
 
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 1]], dtype=np.float32)
 ARRAYS = {  # the four sides of a pyramid, of which two make one polygon each, and a line before them

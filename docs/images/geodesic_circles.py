@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from meshconv import TriangleMesh
-from meshconv.viz.geodesics import geodesic_picture
+from meshconv.viz import geodesic_picture
 
 LONG, SHORT = 150, 68
 

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from meshconv.datasets.maps.climate import KoeppenClimate
-from meshconv.train.checkpoint import load_task
-from meshconv.viz.sphere import draw_healpix, zone_colors
+from meshconv.train import load_task
+from meshconv.viz import draw_healpix, zone_colors
 
 
 def main() -> None:

@@ -19,12 +19,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.labels import read_labels
-from meshconv.io.meshes.load import read_mesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv import TriangleMesh
+from meshconv.io import read_labels, read_mesh, save_mesh
 from meshconv.train.predict.predictor import predict
-from meshconv.viz.mesh import draw_mesh
+from meshconv.viz import draw_mesh
 
 
 def main() -> None:

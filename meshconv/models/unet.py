@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.context import ContextConditioning, GlobalContext
-from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock
-from meshconv.nn import Sequential as SurfaceSequential
+from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock, Sequential as SurfaceSequential
 from meshconv.nn.block import LayerName, surface_layer
 
 

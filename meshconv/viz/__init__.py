@@ -1,7 +1,5 @@
 """Pictures of meshes and spheres."""
 
-from meshconv.viz.mesh import contact_sheet, draw_mesh
-from meshconv.viz.relief import relief
-from meshconv.viz.sphere import draw_healpix, zone_colors
+import lazy_loader
 
-__all__ = ["contact_sheet", "draw_healpix", "draw_mesh", "relief", "zone_colors"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from meshconv.geometry.mesh.halfedges import HalfEdges
 from meshconv.geometry.mesh.measures import VertexFans
 from meshconv.ops import surface
-from meshconv.ops.surface_reference import FloatArray, IntArray
-from meshconv.ops.surface_reference import tangent_frames as tangent_frames
+from meshconv.ops.surface_reference import FloatArray, IntArray, tangent_frames as tangent_frames
 
 
 class OneRing(NamedTuple):

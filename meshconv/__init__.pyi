@@ -1,0 +1,26 @@
+from . import (
+    datasets as datasets,
+    demo as demo,
+    geometry as geometry,
+    io as io,
+    models as models,
+    nn as nn,
+    ops as ops,
+    testing as testing,
+    train as train,
+    viz as viz,
+)
+from .errors import InputError as InputError
+from .fields import FieldType as FieldType
+from .geometry import (
+    GaugeGraph as GaugeGraph,
+    HealpixSphere as HealpixSphere,
+    Hierarchy as Hierarchy,
+    PointCloud as PointCloud,
+    Pooling as Pooling,
+    SurfaceComplex as SurfaceComplex,
+    TriangleMesh as TriangleMesh,
+)
+from .io import load_mesh as load_mesh
+
+__version__: str

@@ -1,0 +1,22 @@
+from .batch import SurfaceBatch as SurfaceBatch
+from .generated import (
+    generate_shape as generate_shape,
+    generate_shapes as generate_shapes,
+    write_shapes as write_shapes,
+)
+from .maps.module import SphereMaps as SphereMaps
+from .meshes.classes import MeshFolder as MeshFolder
+from .meshes.correspondence import MeshCorrespondence as MeshCorrespondence
+from .meshes.fields import MeshFields as MeshFields
+from .meshes.module import (
+    MeshData as MeshData,
+    collate as collate,
+)
+from .meshes.preparation import (
+    MeshSample as MeshSample,
+    Preparation as Preparation,
+    prepare_mesh as prepare_mesh,
+    prepare_meshes as prepare_meshes,
+)
+from .meshes.segments import MeshSegments as MeshSegments
+from .meshes.vertex_budget import VertexBudget as VertexBudget

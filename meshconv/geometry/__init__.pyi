@@ -1,0 +1,51 @@
+from .features.curvature import (
+    gauss_curvature as gauss_curvature,
+    principal_curvatures as principal_curvatures,
+    shape_operator as shape_operator,
+)
+from .features.functional_map import refine_map as refine_map
+from .features.inputs import (
+    SURFACE_FEATURES as SURFACE_FEATURES,
+    surface_feature_type as surface_feature_type,
+    surface_features as surface_features,
+)
+from .features.moments import (
+    MESH_FEATURES as MESH_FEATURES,
+    mesh_features as mesh_features,
+)
+from .features.spectral import (
+    Spectrum as Spectrum,
+    heat_kernel_signature as heat_kernel_signature,
+    laplacian_spectrum as laplacian_spectrum,
+    wave_kernel_signature as wave_kernel_signature,
+)
+from .graph.complex import SurfaceComplex as SurfaceComplex
+from .graph.gauge_graph import GaugeGraph as GaugeGraph
+from .graph.hierarchy import (
+    Hierarchy as Hierarchy,
+    Pooling as Pooling,
+)
+from .graph.holonomy import (
+    face_holonomies as face_holonomies,
+    loop_holonomy as loop_holonomy,
+)
+from .mesh.distances import surface_distances as surface_distances
+from .mesh.triangle_mesh import TriangleMesh as TriangleMesh
+from .point_cloud import PointCloud as PointCloud
+from .repair.augmentation import Augmentation as Augmentation
+from .repair.defects import Defects as Defects
+from .repair.origin import (
+    Changes as Changes,
+    Origin as Origin,
+)
+from .repair.simplification import simplify as simplify
+from .sphere.healpix import HealpixSphere as HealpixSphere
+from .sphere.latlon import LatLonGrid as LatLonGrid
+from .sphere.points import (
+    PointSphere as PointSphere,
+    icosahedral_sphere as icosahedral_sphere,
+)
+from .sphere.regrid import (
+    Regridder as Regridder,
+    SphereGrid as SphereGrid,
+)

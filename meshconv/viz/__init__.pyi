@@ -1,0 +1,12 @@
+from .geodesics import geodesic_picture as geodesic_picture
+from .mesh import (
+    contact_sheet as contact_sheet,
+    draw_mesh as draw_mesh,
+)
+from .predicted_maps import write_maps as write_maps
+from .relief import relief as relief
+from .sphere import (
+    draw_field as draw_field,
+    draw_healpix as draw_healpix,
+    zone_colors as zone_colors,
+)
