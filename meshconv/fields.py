@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class FieldType:
 
     .. math:: \rho(a) = \bigoplus_m \begin{pmatrix}\cos ma & -\sin ma\\ \sin ma & \cos ma\end{pmatrix}^{\oplus c_m}
 
-    O(2) has the reflection F: e2 -> -e2 as well, for surfaces without orientation: it changes the sign of sine
+    O(2) has the reflection F: e2 -> -e2 as well, for non-orientable surfaces: it changes the sign of sine
     components, and of the *odd* scalars, written ``0-``.
 
     Features of the type are arrays ``[..., dim]``: order by order, inside an order all cosine components and
@@ -35,21 +35,33 @@ class FieldType:
     Parameters
     ----------
     text
-        ``"16x0 + 8x1"``: multiplicity x order, orders strictly ascending; the empty type is not allowed. A type of
+        ``"16x0 + 8x1"``: multiplicity x order, in any order of the terms; the empty type is not allowed. A type of
         O(2) is written ``"O(2): 8x0 + 8x1"``; ``"8x0 + 4x0- + 8x1"`` is one without saying so.
 
     Raises
     ------
     ValueError
-        If the text does not parse, orders do not ascend or exceed 64, or every multiplicity is zero.
+        If the text does not parse, an order exceeds 64, or every multiplicity is zero.
+
+    Notes
+    -----
+    Types are compared by value, with text too: ``FieldType("8x1 + 16x0") == "16x0 + 8x1"``; the hash is that of
+    ``str(type)``. Iteration gives the terms of that text as pairs (multiplicity, order), the order of odd scalars as
+    ``"0-"``. ``a + b`` is the direct sum, ``a * b`` the tensor product, ``3 * a`` the direct sum of three copies.
 
     Examples
     --------
-    >>> t = FieldType("16x0 + 8x1")
-    >>> t.dim, t.num_fields, t.multiplicities
-    (32, 24, (16, 8))
+    >>> t = FieldType("8x1 + 16x0")
+    >>> t, t.dim, t.num_fields, t.multiplicities
+    (FieldType('16x0 + 8x1'), 32, 24, (16, 8))
+    >>> list(t)
+    [(16, 0), (8, 1)]
     >>> t + FieldType("4x1 + 2x2")
     FieldType('16x0 + 12x1 + 2x2')
+    >>> FieldType("2x1") * FieldType("1x1 + 1x2")
+    FieldType('4x0 + 2x1 + 2x2 + 2x3')
+    >>> t.randn(10).shape
+    torch.Size([10, 32])
     >>> FieldType("4x0 + 2x0- + 1x1").group
     'O(2)'
     """
@@ -77,17 +89,11 @@ class FieldType:
             multiplicity, order = int(match[1]), int(match[2])
             if order > MAX_ORDER:
                 raise ValueError(f"field type {text!r}: order {order} is out of range, the highest is {MAX_ORDER}")
-            if match[3]:
-                if order > 0 or odd:
-                    raise ValueError(f"field type {text!r}: only order 0 has odd fields, and they are given once")
-                if len(counts) > 1:
-                    raise ValueError(f"field type {text!r}: orders have to ascend, 0- comes too late")
-                odd = multiplicity
-                counts = [(counts or [0])[0] + odd]
-                continue
-            if order < len(counts):
-                raise ValueError(f"field type {text!r}: orders have to ascend, {order} comes too late")
-            counts += [0] * (order - len(counts)) + [multiplicity]
+            if match[3] and order > 0:
+                raise ValueError(f"field type {text!r}: only order 0 has odd fields")
+            odd += multiplicity if match[3] else 0
+            counts += [0] * (order + 1 - len(counts))
+            counts[order] += multiplicity
         group = named[1] if named else "O(2)" if odd else "SO(2)"
         if odd and group == "SO(2)":
             raise ValueError(f"field type {text!r}: SO(2) has no reflections, so no odd fields; write 'O(2): ...'")
@@ -282,8 +288,9 @@ class FieldType:
         if self.group != other.group:
             raise ValueError(f"fields of different groups: {self} ({self.group}) and {other} ({other.group})")
 
-    def __add__(self, other: FieldType) -> FieldType:
+    def __add__(self, other: FieldType | str) -> FieldType:
         """Direct sum; fields of equal order are put side by side."""
+        other = FieldType(other)
         self.check_group(other)
         a, b = self.multiplicities, other.multiplicities
         n = max(len(a), len(b))
@@ -291,24 +298,69 @@ class FieldType:
         counts = (p + q for p, q in zip(pad_a, pad_b, strict=True))
         return self.like(counts, self.odd_scalars + other.odd_scalars)
 
+    def __mul__(self, other: FieldType | str | int) -> FieldType:
+        r"""Tensor product: the type of the products of all components of one with all of the other.
+
+        Orders multiply as :math:`m \otimes n = |m - n| \oplus (m + n)`; of two equal ones above 0 the difference is an
+        inner and a cross product: two scalars, the second odd for O(2). With a number: as many copies of the type.
+        """
+        if isinstance(other, int):
+            return self.like([other * c for c in self.multiplicities], other * self.odd_scalars)
+        if not isinstance(other, FieldType | str):
+            return NotImplemented
+        other = FieldType(other)
+        self.check_group(other)
+        counts, odd = [0] * (self.max_order + other.max_order + 1), 0
+        for m, p in enumerate(self.multiplicities):
+            for n, q in enumerate(other.multiplicities):
+                counts[m + n] += p * q
+                if m and n:
+                    counts[abs(m - n)] += p * q * (2 if m == n else 1)
+                    odd += p * q * (m == n and self.group == "O(2)")
+        odd += self.scalars * other.odd_scalars + self.odd_scalars * other.scalars
+        return self.like(counts, odd)
+
+    def __rmul__(self, other: str | int) -> FieldType:
+        return self * other
+
+    def __iter__(self) -> Iterator[tuple[int, int | str]]:
+        higher = [(count, order) for order, count in enumerate(self.multiplicities) if order]
+        return iter([term for term in [(self.scalars, 0), (self.odd_scalars, "0-"), *higher] if term[0]])
+
+    def randn(self, *shape: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        """Features ``[*shape, dim]`` of independent standard normal components.
+
+        Parameters
+        ----------
+        shape
+            Without the last axis, or, as for :func:`e3nn.o3.Irreps.randn`, with -1 for it.
+        generator, options
+            Of :func:`torch.randn`: ``dtype``, ``device``, ``requires_grad``.
+        """
+        leading = shape[:-1] if shape[-1:] == (-1,) else shape
+        if any(n < 0 for n in leading):
+            raise ValueError(f"shape {list(shape)}: sizes are not negative; fields lie along the last axis")
+        return torch.randn(*leading, self.dim, generator=generator, **options)
+
     def _key(self) -> tuple:
         return self.multiplicities, self.odd_scalars, self.group
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            try:
+                other = FieldType(other)
+            except ValueError:
+                return False
         return isinstance(other, FieldType) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(str(self))
 
     def __reduce__(self) -> tuple:
         return (FieldType, (str(self),))
 
     def __str__(self) -> str:
-        counts = (self.scalars, *self.multiplicities[1:])
-        terms = [f"{c}x{m}" for m, c in enumerate(counts) if c]
-        if self.odd_scalars:
-            terms.insert(1 if self.scalars else 0, f"{self.odd_scalars}x0-")
-        text = " + ".join(terms)
+        text = " + ".join(f"{count}x{order}" for count, order in self)
         return text if self.group == "SO(2)" else f"O(2): {text}"
 
     def __repr__(self) -> str:

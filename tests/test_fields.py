@@ -39,6 +39,8 @@ def matrix(field_type: FieldType, angle: float) -> Tensor:
         ("  2x3 ", (0, 0, 0, 2), "2x3"),
         ("0x0 + 1x1", (0, 1), "1x1"),
         ("4x0 + 0x5", (4,), "4x0"),
+        ("8x1 + 16x0", (16, 8), "16x0 + 8x1"),
+        ("1x3 + 2x1 + 1x3 + 2x0", (2, 2, 0, 2), "2x0 + 2x1 + 2x3"),
     ],
 )
 def test_text(text, multiplicities, canonical):
@@ -52,8 +54,7 @@ def test_text(text, multiplicities, canonical):
 @pytest.mark.parametrize(
     "text",
     ["", " ", "+", "16", "x1", "16x", "-1x0", "1x-1", "1.5x0", "1x0 +", "1x0 + + 1x1", "1x0, 1x1", "1X0", "16x1-",
-     "1x0- + 1x0", "1x0- + 1x0-", "1x0 + 1x1 + 1x0-", "SO(2): 1x0 + 1x0-", "U(1): 1x0", "O(2):", "1x65",
-     "1x1 + 1x0", "1x0 + 2x0", "1x2 + 1x2", "0x0", "0x3", "scalar", "1 x 0", "1x0\n2x1"],
+     "SO(2): 1x0 + 1x0-", "U(1): 1x0", "O(2):", "1x65", "0x0", "0x3", "scalar", "1 x 0", "1x0\n2x1"],
 )  # fmt: skip
 def test_bad_text_is_shown(text):
     with pytest.raises(ValueError, match="field type") as error:
@@ -90,7 +91,77 @@ def test_immutable_and_hashable():
     with pytest.raises(AttributeError, match="immutable"):
         t.multiplicities = (1,)
     assert {t: 1}[FieldType("1x0+1x1")] == 1
-    assert t != FieldType("1x0") and t != "1x0 + 1x1"
+    assert t != FieldType("1x0")
+
+
+def test_types_are_compared_with_text():
+    t = FieldType("8x1 + 16x0")
+    assert t == FieldType("16x0 + 8x1") == "16x0 + 8x1" and t == "8x1 + 16x0" and "16x0+8x1" == t  # noqa: SIM300
+    assert t != "16x0" and t != "O(2): 16x0 + 8x1" and t != "no type" and t != (16, 8) and t != 16
+    assert hash(t) == hash(FieldType("16x0 + 8x1")) == hash("16x0 + 8x1")
+    assert {t: 1}["16x0 + 8x1"] == 1
+    odd = FieldType("3x1 + 2x0- + 1x0")
+    assert odd == "1x0 + 2x0- + 3x1" and hash(odd) == hash(FieldType("O(2): 1x0 + 2x0- + 3x1")) == hash(str(odd))
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("8x1 + 16x0", [(16, 0), (8, 1)]),
+        ("2x4", [(2, 4)]),
+        ("1x2 + 2x0- + 4x0", [(4, 0), (2, "0-"), (1, 2)]),
+        ("O(2): 3x0-", [(3, "0-")]),
+    ],
+)
+def test_iteration_gives_the_terms_of_the_text(text, terms):
+    t = FieldType(text)
+    assert list(t) == terms
+    assert str(t).endswith(" + ".join(f"{c}x{m}" for c, m in t)) and sum(c for c, _ in t) == t.num_fields
+
+
+PRODUCTS = [
+    ("2x0", "3x0", "6x0"),
+    ("2x0 + 1x1", "1x2", "1x1 + 2x2 + 1x3"),
+    ("2x1", "1x1 + 1x2", "4x0 + 2x1 + 2x2 + 2x3"),
+    ("1x0 + 2x0- + 1x1", "1x0- + 1x1 + 1x2", None),
+    ("O(2): 1x1", "O(2): 1x1", "O(2): 1x0 + 1x0- + 1x2"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "product"), PRODUCTS)
+def test_products_have_the_product_of_the_characters(a, b, product):
+    a, b = FieldType(a), FieldType(b)
+    both = a * b
+    assert both.dim == a.dim * b.dim and both == b * a and (product is None or both == product)
+    angles = torch.tensor([0.0, 0.3, 1.1, 2.9, -1.7], dtype=torch.float64)
+    for reflected in [False, True] if a.group == "O(2)" else [False]:
+        trace = [t.representation(angles, reflected).diagonal(dim1=-2, dim2=-1).sum(-1) for t in (both, a, b)]
+        torch.testing.assert_close(trace[0], trace[1] * trace[2])
+
+
+def test_multiples_of_a_type_and_groups_of_a_product():
+    t = FieldType("2x0 + 1x0- + 1x2")
+    assert 3 * t == t * 3 == t + t + t == "6x0 + 3x0- + 3x2"
+    assert t * "O(2): 1x0" == t and "O(2): 1x1" * t == t * FieldType("O(2): 1x1")
+    with pytest.raises(ValueError, match="different groups"):
+        t * FieldType("1x0")
+    with pytest.raises(ValueError, match="no fields"):
+        0 * t
+    with pytest.raises(ValueError, match="order 80 is out of range"):
+        FieldType("1x40") * FieldType("1x40")
+    with pytest.raises(TypeError):
+        t * 1.5
+
+
+def test_random_fields():
+    t, seeds = FieldType("2x1 + 3x0"), [torch.Generator().manual_seed(1) for _ in range(2)]
+    x = t.randn(4, 5000, generator=seeds[0], dtype=torch.float64)
+    assert x.shape == (4, 5000, 7) and x.dtype == torch.float64 and t.randn().shape == (7,)
+    assert torch.equal(x, t.randn(4, 5000, -1, generator=seeds[1], dtype=torch.float64))
+    torch.testing.assert_close(x.flatten(0, 1).T.cov(), torch.eye(7, dtype=torch.float64), rtol=0, atol=0.06)
+    assert t.randn(2, requires_grad=True).requires_grad
+    with pytest.raises(ValueError, match=r"\[-1, 2\]"):
+        t.randn(-1, 2)
 
 
 @pytest.mark.parametrize("text", TYPES)

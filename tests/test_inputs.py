@@ -86,7 +86,7 @@ def test_without_orientation_what_changes_sign_is_odd() -> None:
     alpha, flip = graph.random_gauge(generator), torch.rand(mesh.num_vertices, generator=generator) < 0.5
     other = surface_features(mesh, graph.change_gauge(alpha, flip), names)[0]
     torch.testing.assert_close(other, field_type.change_gauge(x, alpha, flip), rtol=0, atol=1e-6)
-    with pytest.raises(InputError, match="'default' is not known of a surface without orientation; choose some of"):
+    with pytest.raises(InputError, match="'default' is not known of a non-orientable surface; choose some of"):
         surface_features(mesh, graph)
 
 

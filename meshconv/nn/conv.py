@@ -59,7 +59,7 @@ class GaugeConv(nn.Module):
 
     In the edge's own frame the kernel is any dense matrix, so every pair of orders up to the types' own meets: the
     solution of the kernel constraint is complete. For types of O(2) it keeps the half that commutes with the
-    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on surfaces without orientation a source
+    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on non-orientable surfaces a source
     seen through a reflecting transporter is reflected first.
 
     Parameters

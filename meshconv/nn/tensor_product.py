@@ -102,9 +102,7 @@ class TensorProductNonlinearity(nn.Module):
 
 def _kinds(field_type: FieldType) -> list[str]:
     """``"0"``, ``"0-"``, ``"1"``, ...: those that occur, in the order of the components."""
-    scalars = [("0", field_type.scalars), ("0-", field_type.odd_scalars)]
-    higher = [(str(m), c) for m, c in enumerate(field_type.multiplicities) if m]
-    return [kind for kind, count in scalars + higher if count]
+    return [str(order) for _, order in field_type]
 
 
 def _rank(kind: str) -> float:

@@ -54,8 +54,8 @@ class GaugeGraph:
     graph_ptr : int64 [G + 1]
         Points of surface ``g`` of a batch are ``graph_ptr[g]:graph_ptr[g + 1]``.
     reflected : bool [E], optional
-        Edges whose transporter reflects before it turns, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as on a surface
-        without orientation; None where no edge does. Such a graph carries fields of O(2) alone.
+        Edges whose transporter reflects before it turns, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as on a
+        non-orientable surface; None where no edge does. Such a graph carries fields of O(2) alone.
 
     Notes
     -----

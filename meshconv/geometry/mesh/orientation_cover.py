@@ -1,4 +1,4 @@
-"""Surfaces without orientation: the gauge graph of their two-sheeted cover, folded up again."""
+"""Non-orientable surfaces: the gauge graph of their two-sheeted cover, folded up again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OrientationCover(NamedTuple):
-    """Every face of a component without orientation once from either side, faces of the others once.
+    """Every face of a non-orientable component once from either side, faces of the others once.
 
     Attributes
     ----------
