@@ -262,3 +262,17 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     assert np.abs(two - one @ turn.T).max() < 1e-3 * size
     assert np.abs(one - shear).mean() < 0.3 * size
     np.testing.assert_allclose(*(np.load(tmp_path / f"out_{name}_pressure.npy") for name in ("one", "two")), rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_data_without_what_the_task_predicts_are_said_before_meshes_are_prepared(tubes, tmp_path, capsys):
+    """Fields are no classes: one line, and no mesh was computed."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"model: {{class_path: meshconv.train.SegmentationTask, init_args: {{network: ShapeUNet}}}}\n"
+        f"data:\n  class_path: meshconv.datasets.MeshFields\n"
+        f"  init_args: {{root: {tubes}, fields: [wss], num_levels: 2, cache: {tmp_path}/kept}}\n"
+    )
+    assert main(["fit", "--config", str(config), "--runs", str(tmp_path)]) == 2
+    assert "a classifier needs data of at least 2 classes, these have none" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("kept/*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from meshconv.errors import InputError
+from meshconv.fields import FieldType
 from meshconv.train.tasks.base import Task
 
 
@@ -37,8 +39,9 @@ class RunCLI(LightningCLI):
         parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.accelerator": "auto"})
         for name in ("in_type", "class_names", "field_names", "spec"):
-            convert = {"compute_fn": str} if name == "in_type" else {}
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate", **convert)
+            # From the module itself: of an attribute that it lacks a link would write its text, which makes loaders.
+            value = partial(_attribute, name=name)
+            parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand] if self.subcommand else self.config
@@ -58,6 +61,12 @@ class RunCLI(LightningCLI):
     def _evaluates(self) -> bool:
         """Whether ``config.yaml`` and ``metrics.csv`` of the training have to stay as they are."""
         return self.subcommand in ("validate", "test")
+
+
+def _attribute(data: lightning.LightningDataModule, name: str) -> Any:
+    """What a task takes of the data, in plain values; None where the data have no such thing."""
+    value = getattr(data, name, None)
+    return str(value) if isinstance(value, FieldType) else value
 
 
 class RunLog(Callback):

@@ -53,8 +53,8 @@ class _ClassTask(Task):
         focal_gamma: float = 2.0,
         area_weights: bool | None = None,
     ):
-        if len(class_names) < 2:
-            raise InputError(f"a classifier needs at least 2 classes, the data has {len(class_names)}: {class_names}")
+        if len(class_names or []) < 2:
+            raise InputError(f"a classifier needs data of at least 2 classes, these have {class_names or 'none'}")
         super().__init__(network, in_type, len(class_names), options, learning_rate, weight_decay)
         self.save_hyperparameters()
         self.class_names = list(class_names)
