@@ -82,6 +82,8 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--template", type=Path | None, help="mesh that others are matched to; default: the first")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
     parser.add_argument("--join", action="store_true", help="map files together are one input (a variable in each)")
+    parser.add_argument("--select", nargs="+", default=[], metavar="NAME=VALUE", help="of maps: member=3 level=850")
+    parser.add_argument("--dimension", nargs="+", help="of maps: predict along these; default: that of the training")
     parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
     parser.add_argument("--probability", help="class whose probability is drawn too")
@@ -90,12 +92,14 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
     from meshconv.io.cache.cache import Cache
+    from meshconv.io.maps.selection import parse_selection
     from meshconv.train.predict.predictor import predict
 
     cache = Cache.choose(given.cache)
     for path in predict(
         given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers,
-        given.template, given.maps, given.step, given.probability, given.join,
+        given.template, given.maps, given.step, given.probability, given.join, parse_selection(given.select),
+        given.dimension,
     ):
         print(path)
 

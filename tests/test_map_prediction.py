@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-from map_case import DIMS, LAT, LON, maps, one_line, save, weather
+from map_case import DIMS, LAT, LON, TIMES, maps, one_line, save, weather
 
 from meshconv import HealpixSphere, InputError
 from meshconv.io import open_fields
@@ -117,6 +117,114 @@ def test_coordinates_that_are_no_coordinates_are_kept(task, tmp_path):
     with xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["nav_lat"], la)
         assert found["label"].dims == ("time", "y", "x")
+
+
+def ensemble() -> xr.Dataset:
+    """The weather of four members, of which the third is that of :func:`weather`."""
+    parts = [weather() + shift for shift in (-3.0, 2.0, 0.0, 5.0)]
+    members = xr.concat(parts, "member").assign_coords(member=[0, 1, 2, 7]).drop_vars("event")
+    for name in ("t", "u", "v"):
+        members[name].attrs.update(weather()[name].attrs)
+    return members
+
+
+def test_a_member_is_selected_where_training_had_none(task, tmp_path):
+    predict_maps(task, save(weather(), tmp_path / "a.nc"), tmp_path / "one.nc")
+    many = save(ensemble(), tmp_path / "b.nc")
+    with pytest.raises(InputError, match="variable t has also dimension member; select one value") as error:
+        predict_maps(task, many, tmp_path / "out.nc")
+    one_line(error)
+    predict_maps(task, many, tmp_path / "out.nc", select={"member": 2})
+    with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
+        xr.testing.assert_equal(found["label"].drop_vars("member"), wanted["label"])
+        assert found["member"] == 2
+    predict_maps(task, many, tmp_path / "all.nc", dimension=["time", "member"])
+    with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "all.nc") as found:
+        assert found["probability"].dims == ("time", "member", "class", "lat", "lon")
+        xr.testing.assert_equal(found["probability"].sel(member=2, drop=True), wanted["probability"])
+        assert not found["probability"].sel(member=7, drop=True).equals(wanted["probability"])
+        assert found["member"].values.tolist() == [0, 1, 2, 7]
+    for wrong, message in (({"member": 5}, r"member has no 5; it runs from 0 \.\. 7"),
+                           ({"lat": 10}, "no dimension lat to select from; there is"),
+                           ({"number": 0}, "no dimension number")):  # fmt: skip
+        with pytest.raises(InputError, match=message) as error:
+            predict_maps(task, many, tmp_path / "no.nc", select=wrong)
+        one_line(error)
+    with pytest.raises(InputError, match="no dimension step to predict along; there is"):
+        predict_maps(task, many, tmp_path / "no.nc", dimension=["step"])
+
+
+def test_a_forecast_is_predicted_along_its_steps(task, tmp_path):
+    data = weather().drop_vars("event")
+    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "one.nc")
+    hours = data.rename(time="step").assign_coords(
+        step=np.arange(0, 36, 6).astype("timedelta64[h]").astype("timedelta64[ns]")
+    )
+    path = save(hours.expand_dims(time=TIMES[:1], height=[2.0]), tmp_path / "b.nc")
+    predict_maps(task, path, tmp_path / "out.nc", dimension=["step"])
+    with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
+        np.testing.assert_array_equal(found["label"], wanted["label"])
+        assert found["label"].dims == ("step", "lat", "lon") and found["height"] == 2 and found["time"] == TIMES[0]
+    for select in ({"step": "12h"}, {"step": 12}):
+        predict_maps(task, path, tmp_path / "out.nc", select=select)
+        with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
+            np.testing.assert_array_equal(found["label"][0], wanted["label"][2])
+
+
+def test_what_training_selected_is_selected_otherwise(tmp_path):
+    data = maps(save(ensemble().assign(event=weather()["event"]), tmp_path / "a.nc"),
+                scalars=[{"name": "t", "select": {"member": 2}}], vectors=[])  # fmt: skip
+    task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
+    predict_maps(task, tmp_path / "a.nc", tmp_path / "one.nc")
+    other = ensemble().assign_coords(member=[3, 4, 5, 6])
+    predict_maps(task, save(other, tmp_path / "b.nc"), tmp_path / "out.nc", select={"member": 5})
+    with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
+        np.testing.assert_array_equal(found["probability"], wanted["probability"])
+    two = maps(tmp_path / "a.nc", scalars=[{"name": "t", "select": {"member": m}} for m in (0, 7)], vectors=[])
+    task = SegmentationTask("PixelwiseNetwork", str(two.in_type), two.class_names, two.spec, {"width": 4}).eval()
+    with pytest.raises(InputError, match="the network was trained on member 0, 7 together") as error:
+        predict_maps(task, tmp_path / "b.nc", tmp_path / "out.nc", select={"member": 5})
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "value", "place"),
+    [
+        (np.array([0.995, 0.85, 0.2], np.float32), 0.85, 1),
+        (np.array([1000, 850, 500]), 850.0, 1),
+        (np.array(["r1i1p1f1", "r2i1p1f1", "r10i1p1f1"]), "r10i1p1f1", 2),
+        (np.array(["1", "5", "10"]), 5, 1),
+        (np.array(["2000-01-01", "2001-01-01", "2002-01-01"], "datetime64[ns]"), "2001-01-01", 1),
+        (None, 2, 2),
+    ],
+)
+def test_values_as_people_write_them(coordinate, value, place, tmp_path):
+    data = xr.concat([weather()["t"] + k for k in range(3)], "level").to_dataset()
+    data = data if coordinate is None else data.assign_coords(level=coordinate)
+    fields = open_fields(save(data, tmp_path / "a.nc"))
+    wanted = fields.dataset["t"].isel(level=place).transpose("time", "lat", "lon").values.reshape(6, -1)
+    np.testing.assert_array_equal(fields.values("t", {"level": value}), wanted)
+    np.testing.assert_array_equal(fields.select({"level": value}).values("t"), wanted)
+    with pytest.raises(InputError, match="level has no 'none'"):
+        fields.values("t", {"level": "none"})
+
+
+def test_selection_on_the_command_line(task, tmp_path, capsys):
+    import torch
+
+    from meshconv.cli import main
+
+    torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}, tmp_path / "last.ckpt")
+    path = str(save(ensemble(), tmp_path / "a.nc"))
+    words = ["predict", str(tmp_path / "last.ckpt"), path, "--output", str(tmp_path / "out"), "--maps", "false"]
+    assert main([*words, "--select", "member=2"]) == 0
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        assert found["label"].dims == DIMS and found["member"] == 2
+    words[-1] = "true"
+    assert main([*words, "--dimension", "member", "--select", "time=2020-03", "--step", "3"]) == 0
+    assert (tmp_path / "out_3.png").exists()
+    assert main([*words, "--select", "member"]) == 2
+    assert "write a dimension and a value, member=3" in capsys.readouterr().err
 
 
 @pytest.mark.slow

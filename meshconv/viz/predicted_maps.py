@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,14 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
     if probability is not None and probability not in names:
         raise InputError(f"{path}: no class {probability!r}; it has {', '.join(names)}")
     values = np.atleast_1d(label.attrs["flag_values"])
-    dimension = next((str(d) for d in label.dims if d not in fields.dims), None)
+    # Steps are counted through all dimensions but those of the map, the last one fastest.
+    sizes = {str(d): n for d, n in label.sizes.items() if d not in fields.dims}
+    count = math.prod(sizes.values())
     written = []
-    for step in _steps(path, fields, dimension, steps):
-        at = {} if dimension is None else {dimension: step}
-        several = dimension is not None and fields.dataset.sizes[dimension] > 1
-        stem = path.with_name(f"{path.stem}_{step}" if several else path.stem)
-        title = f"{path.name}{_time(fields, dimension, step)}"
+    for step in _steps(path, count, steps):
+        at = dict(zip(sizes, map(int, np.unravel_index(step, tuple(sizes.values()))), strict=True)) if sizes else {}
+        stem = path.with_name(f"{path.stem}_{step}" if count > 1 else path.stem)
+        title = f"{path.name}{''.join(_place(fields, dimension, k) for dimension, k in at.items())}"
         raw = fields.values("label", at=at, allow_missing=True)
         known = np.isfinite(raw)
         category = np.where(known, np.searchsorted(values, np.where(known, raw, values[0])), -1)
@@ -72,8 +74,7 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
     return written
 
 
-def _steps(path: Path, fields: SphereFields, dimension: str | None, steps: list[int] | None) -> list[int]:
-    count = 1 if dimension is None else fields.dataset.sizes[dimension]
+def _steps(path: Path, count: int, steps: list[int] | None) -> list[int]:
     chosen = [0, count - 1] if steps is None else steps
     wrong = [step for step in chosen if not -count <= step < count]
     if wrong:
@@ -81,10 +82,10 @@ def _steps(path: Path, fields: SphereFields, dimension: str | None, steps: list[
     return list(dict.fromkeys(step % count for step in chosen))
 
 
-def _time(fields: SphereFields, dimension: str | None, step: int) -> str:
-    if dimension is None or dimension not in fields.dataset.indexes:
-        return "" if dimension is None else f", {dimension} {step}"
-    return f", {dimension} {str(fields.dataset[dimension].values[step]).removesuffix('.000000000')}"
+def _place(fields: SphereFields, dimension: str, position: int) -> str:
+    if dimension not in fields.dataset.indexes:
+        return f", {dimension} {position}"
+    return f", {dimension} {str(fields.dataset[dimension].values[position]).removesuffix('.000000000')}"
 
 
 def _draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from meshconv.geometry.sphere.regrid import SphereGrid
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.healpix_netcdf import cell_dimension, declarations
 from meshconv.io.maps.healpix_pixels import healpix_grid
+from meshconv.io.maps.selection import choose, choose_all
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class SphereFields:
         Names of latitude and longitude; empty for HEALPix.
     copies : int64 [2, n], optional
         Where the file has a point of the grid once more, as at the seams of ocean models, and that point.
+    selection : dict
+        What :meth:`select` has chosen; it overrules what :meth:`values` is asked to select.
     """
 
     dataset: xr.Dataset
@@ -54,6 +57,7 @@ class SphereFields:
     positions: NDArray | None = None
     coordinates: tuple[str, ...] = ()
     copies: NDArray | None = None
+    selection: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variables(self) -> list[str]:
@@ -105,6 +109,25 @@ class SphereFields:
             return flat
         return np.where(self.positions >= 0, flat[..., self.positions], np.nan)
 
+    def select(self, selection: Mapping[str, Any]) -> SphereFields:
+        """The same maps at values of some dimensions: ``{"member": 3, "level": 850}``.
+
+        Raises
+        ------
+        InputError
+            No such dimension or value.
+        """
+        return self._with(choose_all(self.dataset, selection, self.dims, self.path), {**self.selection, **selection})
+
+    def steps(self, dimension: str, positions: Sequence[int]) -> SphereFields:
+        """The same maps at some positions along a dimension."""
+        return self._with(self.dataset.isel({dimension: list(positions)}), self.selection)
+
+    def _with(self, dataset: xr.Dataset, selection: Mapping[str, Any]) -> SphereFields:
+        if dataset is not self.dataset:
+            dataset.set_close(self.dataset.close)
+        return replace(self, dataset=dataset, selection=selection)
+
     def unit(self, name: str) -> str | None:
         """Unit of a variable, None if the file does not tell."""
         unit = self._variable(name).attrs.get("units")
@@ -141,16 +164,14 @@ class SphereFields:
 
     def _select(self, array: xr.DataArray, name: str, select: Mapping[str, Any]) -> xr.DataArray:
         for key, value in select.items():
+            if key in self.selection:
+                continue
             if key not in array.dims and key in array.coords and not array[key].ndim:
                 array = array.expand_dims(key)  # the one value that was selected before
             if key not in array.dims:
                 known = ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
                 raise InputError(f"{self.path}: variable {name} has no dimension {key} to select from, but {known}")
-            try:
-                array = array.sel({key: value}) if key in array.indexes else array.isel({key: value})
-            except (KeyError, IndexError, TypeError, ValueError) as error:
-                ends = f"{array[key].values[0]} .. {array[key].values[-1]}" if array.sizes[key] else "nothing"
-                raise InputError(f"{self.path}: {key} has no {value!r}; it runs from {ends}") from error
+            array = choose(array, key, value, self.path)
         return array
 
 

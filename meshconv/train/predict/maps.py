@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def predict_maps(
-    task: Task, paths: Path | Sequence[Path], target: Path, pixel_order: str | None = None, cache: Cache | None = None
+    task: Task,
+    paths: Path | Sequence[Path],
+    target: Path,
+    pixel_order: str | None = None,
+    cache: Cache | None = None,
+    select: Mapping[str, Any] | None = None,
+    dimension: Sequence[str] | None = None,
 ) -> None:
     """Write label and class probabilities for every step of the input, with its own grid, coordinates and attributes.
 
@@ -48,6 +54,10 @@ def predict_maps(
         As of :func:`~meshconv.io.maps.fields.open_fields`.
     cache
         Of regridding weights.
+    select
+        Values of dimensions, ``{"member": 3}``, also in place of those that the training selected.
+    dimension
+        Dimensions to predict along, such as ``["step", "member"]``; by default that of the training.
 
     Raises
     ------
@@ -57,21 +67,51 @@ def predict_maps(
     """
     fields = open_fields(paths, pixel_order)
     try:
-        _write(task, fields, target, pixel_order, cache)
+        _check_selection(task, select or {})
+        _write(task, fields.select(select or {}), target, pixel_order, cache, dimension)
     finally:
         fields.dataset.close()
 
 
-def _write(task: Task, fields: SphereFields, target: Path, pixel_order: str | None, cache: Cache | None) -> None:
+def _check_selection(task: Task, select: Mapping[str, Any]) -> None:
+    inputs = task.hparams["spec"]["inputs"]
+    for key in select:
+        trained = {str(e["select"][key]) for e in [*inputs["scalars"], *inputs["vectors"]] if key in e["select"]}
+        if len(trained) > 1:
+            raise InputError(
+                f"select {key}: the network was trained on {key} {', '.join(sorted(trained))} together; leave it out"
+            )
+
+
+def _leading(fields: SphereFields, trained: str | None, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Dimensions to predict along."""
+    if asked is None:
+        found = step_dimension(fields.dataset, trained)
+        return () if found is None else (found,)
+    missing = [d for d in asked if d not in fields.dataset.sizes or d in fields.dims]
+    if missing:
+        known = ", ".join(str(d) for d in fields.dataset.sizes if d not in fields.dims) or "none"
+        raise InputError(f"{fields.path}: no dimension {missing[0]} to predict along; there is {known}")
+    return tuple(dict.fromkeys(asked))
+
+
+def _write(
+    task: Task,
+    fields: SphereFields,
+    target: Path,
+    pixel_order: str | None,
+    cache: Cache | None,
+    dimension: Sequence[str] | None,
+) -> None:
     spec, path = task.hparams["spec"], fields.path
     order = choose_order(fields.dataset, path, pixel_order) if isinstance(fields.grid, HealpixSphere) else None
     predict = _StepPredictor(task, fields, cache)
-    dimension = step_dimension(fields.dataset, spec["dimension"])
-    leading = () if dimension is None else (dimension,)
+    leading = _leading(fields, spec["dimension"], dimension)
+    sizes = tuple(fields.dataset.sizes[d] for d in leading)
     shape = (len(spec["class_names"]), *(fields.dataset.sizes[d] for d in fields.dims))
-    if dimension is not None and not fields.dataset.sizes[dimension]:
-        raise InputError(f"{path}: no steps along {dimension}, there is nothing to predict")
-    steps = [{}] if dimension is None else [{dimension: k} for k in range(fields.dataset.sizes[dimension])]
+    if 0 in sizes:
+        raise InputError(f"{path}: no steps along {leading[sizes.index(0)]}, there is nothing to predict")
+    steps = [dict(zip(leading, position, strict=True)) for position in np.ndindex(*sizes)]
     # The first step at once: what is wrong with the input shows before a file is begun.
     first = predict(steps[0])
     later = [dask_array.from_delayed(dask.delayed(predict)(at), shape, np.float32) for at in steps[1:]]
@@ -80,10 +120,11 @@ def _write(task: Task, fields: SphereFields, target: Path, pixel_order: str | No
     labels = labels.astype(np.result_type(np.int16, *map(np.min_scalar_type, labels)))
     missing = np.setdiff1d(np.arange(-1, -len(labels) - 2, -1, dtype=labels.dtype), labels)[-1]
     label = probability.map_blocks(_label, labels, missing, drop_axis=1, dtype=labels.dtype)
-    if dimension is None:
-        probability, label = probability[0], label[0]
+    probability, label = probability.reshape((*sizes, *shape)), label.reshape((*sizes, *shape[1:]))
     names = ["_".join(name.split()) for name in spec["class_names"]]
     source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
+    # The one level or member of a file stays with what is predicted from it.
+    source = source.squeeze([d for d, n in source.sizes.items() if n == 1 and d not in (*fields.dims, *leading)])
     if isinstance(fields.grid, HealpixSphere) and fields.positions is not None and order is not None:
         source = with_healpix_attributes(source, fields.dims[0], fields.grid, fields.positions, order)
     crs = {n: source[n].variable for n in source.variables if "grid_mapping_name" in source[n].attrs}

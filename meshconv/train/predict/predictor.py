@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +38,8 @@ def predict(
     steps: list[int] | None = None,
     probability: str | None = None,
     join: bool = False,
+    select: Mapping[str, Any] | None = None,
+    dimension: Sequence[str] | None = None,
 ) -> list[Path]:
     """Predict files with a checkpoint's own kind of task; returns the files written.
 
@@ -48,7 +51,8 @@ def predict(
     Correspondence: matches of each mesh to ``template`` or the first file, see
     :func:`~meshconv.train.predict.correspondence.predict_correspondence`.
     Maps of the sphere: labels and class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there
-    are several; ``join`` takes the files for one input), and with ``maps`` pictures beside it of ``steps`` (the first
+    are several; ``join`` takes the files for one input), at values to ``select`` and along ``dimension``
+    (:func:`~meshconv.train.predict.maps.predict_maps`), and with ``maps`` pictures beside it of ``steps`` (the first
     and the last), with the ``probability`` of a class too (:func:`~meshconv.viz.predicted_maps.write_maps`).
 
     Raises
@@ -72,6 +76,8 @@ def predict(
         is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
         if is_map if kind in predict_kinds else is_mesh:
             raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
+    if (select or dimension) and kind != "maps":
+        raise InputError(f"select and dimension are for maps; {checkpoint} was trained on {kind}")
     if join and kind != "maps":
         raise InputError(f"join: {checkpoint} was trained on {kind}, whose files are predicted one by one")
     try:
@@ -87,7 +93,7 @@ def predict(
     if probability is not None and probability not in names:
         raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
     inputs = [files] if join else [[path] for path in files]
-    written = _predict_maps(task, kind, inputs, output, pixel_order, cache)
+    written = _predict_maps(task, kind, inputs, output, pixel_order, cache, select, dimension)
     return [p for file in written for p in (file, *(write_maps(file, steps, probability) if maps else ()))]
 
 
@@ -108,7 +114,14 @@ def _predict_meshes(
 
 
 def _predict_maps(
-    task: Task, kind: str, inputs: list[list[Path]], output: Path, pixel_order: str | None, cache: Cache | None
+    task: Task,
+    kind: str,
+    inputs: list[list[Path]],
+    output: Path,
+    pixel_order: str | None,
+    cache: Cache | None,
+    select: Mapping[str, Any] | None,
+    dimension: Sequence[str] | None,
 ) -> list[Path]:
     """One prediction for the files of each of ``inputs``."""
     spec, written = task.hparams["spec"], []
@@ -125,7 +138,7 @@ def _predict_maps(
     for paths, target in zip(inputs, targets, strict=True):
         written.append(target)
         if kind == "maps":
-            predict_maps(task, paths, target, pixel_order, cache)
+            predict_maps(task, paths, target, pixel_order, cache, select, dimension)
             continue
         x, source = load_inputs(paths[0], spec, pixel_order)
         sphere = HealpixSphere.from_pixel_count(x.shape[-2])
