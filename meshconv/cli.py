@@ -20,6 +20,7 @@ commands:
   demo      train on climate and on generated meshes, write a report (about six minutes)
   fit       train:    meshconv fit --config configs/classify.yaml --data.init_args.root FOLDER
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path runs/NAME/last.ckpt
+  validate  the same on the validation split
   predict   meshconv predict runs/NAME/last.ckpt FILE...
   check     meshconv check FILE...: what is wrong with meshes; --repair OUT mends them
   cache     where prepared meshes are kept and how large it is; --clear empties it
@@ -38,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
         return 0
-    commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "predict": _predict, "check": _check,
-                "cache": _cache, "info": _info}  # fmt: skip
+    commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "predict": _predict,
+                "check": _check, "cache": _cache, "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2

@@ -43,10 +43,20 @@ class KernelSpace(nn.Module):
         self.in_dim = in_type.dim
         if band_limit is not None and band_limit < 0:
             raise ValueError(f"band_limit {band_limit} must not be negative")
+        highest = in_type.max_order + out_type.max_order  # of m + n, the most that turns
+        limit = highest if band_limit is None else band_limit
+        # Of SO(2) without a limit every kernel is one: no table of all pairs of components is needed.
+        self.trivial = in_type.group == "SO(2)" and limit >= highest
+        parts = {} if self.trivial else self._tables(in_type, out_type, limit)
+        self.trivial = self.trivial or bool((parts["keep"] == 1).all())
+        for name in ("keep", "swap", "rows", "columns"):
+            self.register_buffer(name, None if self.trivial else parts[name], persistent=False)
+
+    @staticmethod
+    def _tables(in_type: FieldType, out_type: FieldType, limit: int) -> dict[str, Tensor]:
         n, row_phase = _components(in_type)
         m, column_phase = _components(out_type)
         n, m = n[:, None], m[None, :]
-        limit = 2 * (in_type.max_order + out_type.max_order) if band_limit is None else band_limit
         a, b = ((m - n).abs() <= limit).double(), ((m + n) <= limit).double()
         # A part: (W_cc + W_ss) / 2 and (W_cs - W_sc) / 2; B part with the other signs. Scalars have one part only.
         single = (m == 0) | (n == 0)
@@ -57,12 +67,9 @@ class KernelSpace(nn.Module):
             like = torch.zeros(0, dtype=torch.float64)
             equal = (in_type.parity(like)[:, None] == out_type.parity(like)[None, :]).double()
             keep, swap = keep * equal, swap * equal
-        self.trivial = bool((keep == 1).all())
         real = torch.get_default_dtype()
-        parts = {"keep": keep.to(real), "swap": swap.to(real)}
-        parts |= {"rows": _exchanged(in_type), "columns": _exchanged(out_type)}
-        for name, value in parts.items():
-            self.register_buffer(name, None if self.trivial else value, persistent=False)
+        exchanged = {"rows": _exchanged(in_type), "columns": _exchanged(out_type)}
+        return {"keep": keep.to(real), "swap": swap.to(real), **exchanged}
 
     def forward(self, weight: Tensor) -> Tensor:
         """Project ``[..., in_type.dim, out_type.dim]``."""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from meshconv.datasets.maps.inputs import MapInputs
+from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassificationTask, SegmentationTask
@@ -23,33 +32,150 @@ _TASKS: dict[str, type[Task]] = {
     "maps": SegmentationTask,
 }
 
+# Numbers that a network may allocate while it is built, besides four times those of its weights: tables and the like.
+_SLACK = 1 << 20
+# What each tensor counts for at least, so that their number has a bound as well.
+_LEAST = 512
 
-def load_task(path: str | Path) -> Task:
+
+def load_task(path: str | os.PathLike) -> Task:
     """Load a checkpoint that ``meshconv fit`` wrote, ready to predict.
 
-    Only tensors and plain values are read (``weights_only``), so a file from elsewhere cannot run code.
+    Only tensors and plain values are read (``weights_only``), so a file from elsewhere cannot run code; and a network
+    that is larger than its weights in the file is not built.
 
     Raises
     ------
     InputError
-        If the file is missing, not a checkpoint, or not one of meshconv's.
+        If the file is missing, not a checkpoint, not one of meshconv's, or its weights are not finite.
     """
+    path = checkpoint_path(path)
+    content = read_checkpoint(path)
+    hparams = content["hyper_parameters"]
+    spec = hparams.get("spec")
+    kind = spec.get("kind") if isinstance(spec, dict) else None
+    if not isinstance(kind, str) or kind not in _TASKS:
+        raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
+    known = inspect.signature(_TASKS[kind].__init__).parameters
+    most = 4 * sum(value.numel() for value in content["state_dict"].values()) + _SLACK
+    try:
+        _check_spec(hparams)
+        with _Bounded(most):
+            task = _TASKS[kind](**{name: value for name, value in hparams.items() if name in known})
+    except Exception as error:  # of values of any kind, whatever takes them raises
+        raise InputError(f"{path}: no task can be made of its hyperparameters ({_line(error)})") from error
+    try:
+        task.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise InputError(f"{path}: weights do not fit the network {hparams['network']} ({reason[:200]})") from error
+    return task.eval()
+
+
+def checkpoint_path(path: str | os.PathLike) -> Path:
+    """The path of a checkpoint on this machine.
+
+    Raises
+    ------
+    InputError
+        It is an address, or there is no such file.
+    """
+    if "://" in str(path) or "::" in str(path):
+        raise InputError(f"{path}: a checkpoint is a file, not an address; download it and name the file")
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; meshconv fit writes runs/<name>/last.ckpt")
+    return path
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint: at least ``state_dict`` and ``hyper_parameters``, of finite weights.
+
+    Raises
+    ------
+    InputError
+        The file holds anything else.
+    """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:  # torch packs nothing: so much less can be a bomb alone
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > 2 * path.stat().st_size:
+                raise InputError(f"{path}: would unpack to {unpacked / 1e6:.0f} MB; use a file that meshconv fit wrote")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # torch raises many kinds on a file that is not its own
         raise InputError(f"{path}: not a readable checkpoint; use one that meshconv fit wrote") from error
-    hparams = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
-    kind = hparams.get("spec", {}).get("kind")
-    if kind not in _TASKS:
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not isinstance(hparams, dict):
         raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
-    known = inspect.signature(_TASKS[kind].__init__).parameters
-    task = _TASKS[kind](**{name: value for name, value in hparams.items() if name in known})
-    try:
-        task.load_state_dict(content["state_dict"])
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise InputError(f"{path}: weights do not fit the network {hparams.get('network')} ({reason})") from error
-    return task.eval()
+    if not all(isinstance(k, str) and _is_plain(v) for k, v in weights.items()) or not all(map(_is_text, hparams)):
+        raise InputError(f"{path}: its weights are no tensors; use a checkpoint that meshconv fit wrote")
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(
+                f"{path}: weight {name} is not finite, the training diverged; use an earlier checkpoint or a smaller "
+                "learning rate"
+            )
+    return content
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_plain(value: Any) -> bool:
+    """A dense tensor whose numbers are in the file, not one that only claims to be large."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
+        return False
+    return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _check_spec(hparams: Mapping[str, Any]) -> None:
+    """What makes the inputs from files, made once: that shows values of another kind."""
+    spec, names = hparams["spec"], hparams.get("class_names", hparams.get("field_names"))
+    if not isinstance(names, list) or not all(map(_is_text, names)):
+        raise InputError(f"{names!r} is not a list of names of classes or fields")
+    if spec["kind"] == "maps":
+        MapInputs(**spec["inputs"])
+    elif spec["kind"] != "healpix":
+        Preparation.from_spec(spec)
+        for name in ("rings", "nearest", "num_levels", "max_faces"):
+            if not isinstance(spec.get(name), int | None):
+                raise InputError(f"{name} {spec[name]!r} is not a whole number")
+    values = spec.get("class_values")
+    if values is not None and (not isinstance(values, list) or len(values) != len(names)):
+        raise InputError(f"class_values {values!r} are not one for each of the classes {names}")
+
+
+class _Bounded(TorchFunctionMode):
+    """Refuses to allocate more than so many numbers in all."""
+
+    _BY_SIZE = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange, torch.eye)
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in self._BY_SIZE:
+            self.left -= max(math.prod(_sizes(args[:1] if func is torch.full else args)), _LEAST)
+            if self.left < 0:
+                raise InputError("the network would be larger than its weights in the file")
+        return func(*args, **(kwargs or {}))
+
+
+def _sizes(values: Any) -> Iterator[int]:
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _sizes(value)
+        elif isinstance(value, int):
+            yield value

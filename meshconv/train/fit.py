@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,18 @@ from lightning.pytorch.loggers import CSVLogger
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
 from meshconv.train.tasks.base import Task
 
 
 class RunCLI(LightningCLI):
-    """``runs/<name>/`` holds checkpoint, metrics, configuration and log of a run."""
+    """``runs/<name>/`` holds checkpoint, metrics, configuration and log of a run.
+
+    A checkpoint is a file on this machine, or ``last``: that of the run itself. It is read here, and Lightning gets
+    the path alone: Lightning would download addresses, and look for words such as ``hpc`` and ``registry`` elsewhere.
+    """
+
+    checkpoint: Path | None = None
 
     def __init__(self, args: list[str] | None = None, run: bool = True):
         super().__init__(
@@ -29,9 +37,15 @@ class RunCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            load_from_checkpoint_support=False,  # it would name in the checkpoint what is imported to load it
             args=args,
             run=run,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without the choice to trust a checkpoint."""
+        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", default="run", help="the run is kept in <runs>/<name>/")
@@ -43,19 +57,60 @@ class RunCLI(LightningCLI):
             value = partial(_attribute, name=name)
             parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and take the checkpoint out of the configuration, which is that of the run that is going to be."""
+        super().parse_arguments(parser, args)
+        config = self._chosen
+        given = config.get("ckpt_path")
+        if given is not None:
+            config["ckpt_path"] = None
+            self.checkpoint = checkpoint_path(self._folder / "last.ckpt" if str(given) == "last" else given).absolute()
+            read_checkpoint(self.checkpoint)
+
     def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand] if self.subcommand else self.config
-        checkpoint = config.get("ckpt_path")
-        if checkpoint not in (None, "best", "last") and "://" not in checkpoint and not Path(checkpoint).is_file():
-            raise InputError(f"{checkpoint}: no such checkpoint; meshconv fit writes runs/NAME/last.ckpt")
         if self._evaluates:
             self.save_config_callback = None
+            if self.checkpoint is None:
+                raise InputError(f"{self.subcommand}: --ckpt_path is missing; give runs/NAME/last.ckpt")
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
-        config = self.config[self.subcommand] if self.subcommand else self.config
-        options = run_options(Path(config["runs"]) / config["name"])
+        options = run_options(self._folder)
         options["callbacks"] += self._get(self.config_init, "trainer")["callbacks"] or []
         return super().instantiate_trainer(**{**options, **({"logger": False} if self._evaluates else {}), **kwargs})
+
+    def fit(self, **given: Any) -> None:
+        """Run ``trainer.fit``, from the checkpoint if there is one; so do ``validate`` and ``test``."""
+        self._run(self.trainer.fit, given)
+
+    def validate(self, **given: Any) -> None:
+        self._run(self.trainer.validate, given)
+
+    def test(self, **given: Any) -> None:
+        self._run(self.trainer.test, given)
+
+    def _run(self, command: Callable[..., Any], given: dict[str, Any]) -> None:
+        start = Start()
+        self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
+        try:
+            command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
+        except InputError:
+            raise
+        except Exception as error:
+            if self.checkpoint is None or start.reached or not isinstance(error, _FROM_BAD_STATE):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            said = f"{self.checkpoint}: {self.subcommand} cannot go on from it ({reason})"
+            raise InputError(f"{said}; use one of the same configuration that meshconv fit wrote") from error
+
+    @property
+    def _chosen(self) -> Any:
+        """Configuration of the subcommand."""
+        name = self.config.get("subcommand")
+        return self.config[name] if name else self.config
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._chosen["runs"]) / self._chosen["name"]
 
     @property
     def _evaluates(self) -> bool:
@@ -67,6 +122,21 @@ def _attribute(data: lightning.LightningDataModule, name: str) -> Any:
     """What a task takes of the data, in plain values; None where the data have no such thing."""
     value = getattr(data, name, None)
     return str(value) if isinstance(value, FieldType) else value
+
+
+# What trainers raise of a checkpoint that is well-formed and wrong.
+_FROM_BAD_STATE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+
+
+class Start(Callback):
+    """Whether all of a checkpoint was taken up and batches begin."""
+
+    reached = False
+
+    def _note(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.reached = True
+
+    on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _note
 
 
 class RunLog(Callback):
