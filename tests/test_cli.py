@@ -229,7 +229,7 @@ def test_checkpoints_that_cannot_be_used(trained, climate, shapes, tmp_path, cap
     assert "text.ckpt: not a readable checkpoint" in error_of(capsys, ["predict", str(tmp_path / "text.ckpt"), mesh])
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
     assert "something else" in error_of(capsys, ["predict", str(tmp_path / "other.ckpt"), mesh])
-    assert "trained on healpix" in error_of(capsys, ["predict", str(climate / "last.ckpt"), mesh])
+    assert "trained on maps" in error_of(capsys, ["predict", str(climate / "last.ckpt"), mesh])
     wrong = error_of(capsys, ["predict", str(trained / "last.ckpt"), "data/koeppen_hp64.nc"])
     assert "trained on meshes" in wrong
     assert "koeppen_hp64.nc" in wrong
@@ -248,7 +248,7 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
     assert "no mesh files" in error_of(capsys, ["predict", checkpoint, str(tmp_path / "nothing")])
     with xr.open_dataset("data/koeppen_hp64.nc") as source:
         source.drop_vars("tp").to_netcdf(tmp_path / "dry.nc")
-        source.isel({source["t2m"].dims[-1]: slice(0, 49000)}).to_netcdf(tmp_path / "part.nc")
+        source.isel({source["t2m"].dims[-1]: slice(0, 49000)}).drop_vars("cell_ids").to_netcdf(tmp_path / "part.nc")
     map_checkpoint = str(climate / "last.ckpt")
     missing = error_of(capsys, ["predict", map_checkpoint, str(tmp_path / "dry.nc")])
     assert "dry.nc" in missing

@@ -9,14 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.datasets.maps.domain import parse_domain
+from meshconv.datasets.maps.variables import (
+    Variable,
+    apply_function,
+    parse_scalars,
+    parse_vectors,
+    read_map,
+    scalar_title,
+)
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.geometry.sphere.regrid import Regridder
 from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.units import same_unit
-
-Variable = str | Mapping[str, Any]
 
 
 class MapInputs:
@@ -28,9 +34,12 @@ class MapInputs:
     Parameters
     ----------
     scalars : list
-        Names of variables, or ``{"name": "t", "select": {"level": 850}}``.
+        Names of variables, or ``{"name": "t", "select": {"level": 850}}``; with ``"mean": "month"`` the mean over a
+        dimension, with ``"function": "log1p"`` a function of :data:`~meshconv.datasets.maps.variables.FUNCTIONS` of
+        the values on the network's points. Of a list of values to select each is an input, unless averaged over.
     vectors : list of pairs
-        Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``.
+        Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``,
+        with ``"mean"`` too.
     nside
         Of the HEALPix sphere the network works on, nested; ``"native"``: on the points of the file, HEALPix or
         unstructured, as they are.
@@ -57,8 +66,7 @@ class MapInputs:
         domain: Mapping[str, Any] | None = None,
         radius: float | None = None,
     ):
-        self.scalars = [_scalar(entry) for entry in scalars]
-        self.vectors = [_vector(entry) for entry in vectors]
+        self.scalars, self.vectors = parse_scalars(scalars), parse_vectors(vectors)
         if not self.scalars and not self.vectors:
             raise InputError("no input variables are given; name them in scalars or vectors")
         if nside != "native":
@@ -87,15 +95,16 @@ class MapInputs:
     def raw(
         self, fields: SphereFields, regridder: Regridder | None, at: Mapping[str, int]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Fields in their own units ``[V, in_type.dim]``, NaN where missing; and the points of the file with all."""
+        """Fields or functions of them, ``[V, in_type.dim]``, NaN where missing; and the points of the file with all."""
         columns, vectors = [], []
         known = np.ones(fields.grid.num_points, dtype=bool)
         for entry in self.scalars:
-            values = _one_map(fields, entry["name"], entry["select"], at)
+            values = read_map(fields, entry["name"], entry, at)
             known &= np.isfinite(values)
-            columns.append(values if regridder is None else regridder(values))
+            # Regridding keeps amounts, not functions of them.
+            columns.append(apply_function(values if regridder is None else regridder(values), entry, fields))
         for entry in self.vectors:
-            east, north = (_one_map(fields, name, entry["select"], at) for name in entry["names"])
+            east, north = (read_map(fields, name, entry, at) for name in entry["names"])
             values = np.stack([-north, east], axis=-1)
             known &= np.isfinite(values).all(axis=1)
             vectors.append(values if regridder is None else regridder.vectors(values))
@@ -145,11 +154,12 @@ class MapInputs:
     def far_off(self, raw: NDArray) -> list[str]:
         """What to say of scalars whose mean over a map is five standard deviations off: units may be others."""
         said = []
-        for entry, (name,), values in zip(self.statistics or [], self._names[: len(self.scalars)], raw.T, strict=False):
+        titles = map(scalar_title, self.scalars)
+        for entry, title, values in zip(self.statistics or [], titles, raw.T, strict=False):
             known = values[np.isfinite(values)]
             if len(known) and abs(known.mean() - entry["mean"]) > 5 * entry["std"]:
                 said.append(
-                    f"{name} is {known.mean():.4g} on average, {entry['mean']:.4g} +- {entry['std']:.2g} in training: "
+                    f"{title} is {known.mean():.4g} on average, {entry['mean']:.4g} +- {entry['std']:.2g} in training: "
                     "compare the units"
                 )
         return said
@@ -184,33 +194,3 @@ class MapInputs:
     def _name(self, component: int) -> str:
         s, v = len(self.scalars), len(self.vectors)
         return "/".join(self._names[component if component < s else s + (component - s) % v])
-
-
-def _scalar(entry: Variable) -> dict[str, Any]:
-    given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
-    if not isinstance(given.get("name"), str) or not set(given) <= {"name", "select"}:
-        raise InputError(f"scalar input {entry!r}: write a variable's name, or {{name: t, select: {{level: 850}}}}")
-    return {"name": given["name"], "select": dict(given.get("select") or {})}
-
-
-def _vector(entry: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"names": entry}
-    names = given.get("names")
-    pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
-    if not pair or not set(given) <= {"names", "select"}:
-        raise InputError(
-            f"vector input {entry!r}: write [eastward, northward], or {{names: [u, v], select: {{level: 850}}}}"
-        )
-    return {"names": [str(n) for n in given["names"]], "select": dict(given.get("select") or {})}
-
-
-def _one_map(fields: SphereFields, name: str, select: Mapping[str, Any], at: Mapping[str, int]) -> NDArray:
-    values = fields.values(name, select, at, allow_missing=True)
-    if values.size != values.shape[-1]:
-        known = {*fields.dims, *at, *select}
-        left = [str(d) for d, n in fields.dataset[name].sizes.items() if d not in known and n > 1]
-        raise InputError(
-            f"{fields.path}: variable {name} has also dimension {', '.join(left)}; select one value of it: "
-            f"{{name: {name}, select: {{{left[0] if left else 'level'}: ...}}}}"
-        )
-    return values.ravel()

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.maps.inputs import MapInputs, Variable
+from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.splits import block_masks, variable_masks
 from meshconv.datasets.maps.steps import check_same_steps, split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
+from meshconv.datasets.maps.variables import Variable
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
@@ -54,7 +55,8 @@ class SphereMaps(lightning.LightningDataModule):
     scalars, vectors
         See :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     classes : dict or list, optional
-        Name of each label value; by default those of the label's ``flag_meanings``, or the values that occur.
+        Name of each label value; by default those of the label's ``flag_meanings``, or the values that occur. Values of
+        one name are one class, which predictions write as the first of them.
     ignore : list of int
         Label values that count as unknown.
     nside
@@ -66,7 +68,8 @@ class SphereMaps(lightning.LightningDataModule):
         ``{"train": ["2010", "2016"], "test": ["2018", "2020"]}``: first and last value along ``dimension``, both
         included; default and details: :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks.
         ``{"variable": "fold", "test": 0, "val": [1]}``: places, at every step, by the values of a map of whole numbers;
-        what is not named is for training.
+        what is not named is for training. ``"val_fraction": 0.2`` of the blocks of 15 degrees that would train are for
+        validation instead.
     num_levels, batch_size, num_workers
         Levels of the hierarchy; of the loaders.
     domain, radius
@@ -97,7 +100,7 @@ class SphereMaps(lightning.LightningDataModule):
         ignore: Sequence[int] = (),
         nside: int | Literal["native"] | None = None,
         dimension: str | None = "time",
-        splits: Mapping[str, Sequence[Any]] | None = None,
+        splits: Mapping[str, Any] | None = None,
         num_levels: int = 3,
         batch_size: int = 4,
         num_workers: int = 0,
@@ -115,7 +118,8 @@ class SphereMaps(lightning.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields), None, domain, radius)
         self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
-        self.values, self.class_names = self._classes(classes, list(ignore))
+        self.values = self._classes(classes, list(ignore))
+        self.class_names = list(dict.fromkeys(self.values.values()))
         self._labels_to_grid = self.surface.label_regridder(self.label_fields)
         self.steps, self._blocks = self._split(splits)
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
@@ -145,15 +149,14 @@ class SphereMaps(lightning.LightningDataModule):
         return {
             "kind": "maps",
             "class_names": list(self.class_names),
-            "class_values": [int(v) for v in self.values],
+            "class_values": [next(v for v, n in self.values.items() if n == name) for name in self.class_names],
             # A network of a single map predicts series as well.
             "dimension": self.dimension or self._wanted_dimension,
             "inputs": self.inputs.spec,
         }
 
-    def _classes(
-        self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]
-    ) -> tuple[list[int], list[str]]:
+    def _classes(self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]) -> dict[int, str]:
+        """Name of each label value."""
         array = self.label_fields._variable(self.label)
         attributes, fill = array.attrs, array.encoding.get("_FillValue")
         self._ignored, self._filled = ignore, _NO_LABEL
@@ -185,12 +188,12 @@ class SphereMaps(lightning.LightningDataModule):
         named = {int(v): str(n) for v, n in named.items() if int(v) not in ignore}
         if fill in named:
             self._filled = int(fill)
-        if len(named) < 2:
+        if len(set(named.values())) < 2:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two: name them in "
                 "'classes', or choose another label"
             )
-        return list(named), list(named.values())
+        return named
 
     def _raw_label(self, step: int) -> NDArray:
         """Labels as in the file, int64; ``_NO_LABEL`` where there is none."""
@@ -213,11 +216,9 @@ class SphereMaps(lightning.LightningDataModule):
             )
         return np.where(known, rounded.astype(np.int64), self._filled)
 
-    def _split(
-        self, splits: Mapping[str, Sequence[Any]] | None
-    ) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
+    def _split(self, splits: Mapping[str, Any] | None) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
         if splits is not None and "variable" in splits:
-            masks = variable_masks(splits, self.fields, self.label_fields, self.surface)
+            masks = variable_masks(splits, self.fields, self.label_fields, self.surface, self._target(0) >= 0)
             every = list(range(self.fields.dataset.sizes[self.dimension])) if self.dimension else [0]
             return {name: every if mask.any() else [] for name, mask in masks.items()}, masks
         if self.dimension is None or self.dimension not in self.fields.dataset.sizes:
@@ -251,11 +252,11 @@ class SphereMaps(lightning.LightningDataModule):
         if len(strange):
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} holds {strange[0]}, which is none of the classes "
-                f"{self.values}; add it to classes or to ignore"
+                f"{list(self.values)}; add it to classes or to ignore"
             )
         target = np.full(len(label), _MISSING, dtype=np.int64)
-        for k, value in enumerate(self.values):
-            target[label == value] = k
+        for value, name in self.values.items():
+            target[label == value] = self.class_names.index(name)
         if self._labels_to_grid is not None:
             target = self._labels_to_grid.majority(target, _MISSING)
         return self.surface.inside(target)

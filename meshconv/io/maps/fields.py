@@ -70,6 +70,7 @@ class SphereFields:
         select: Mapping[str, Any] | None = None,
         at: Mapping[str, int] | None = None,
         allow_missing: bool = False,
+        mean: str | None = None,
     ) -> NDArray:
         """One variable on the grid's points, float64 ``[..., V]``; NaN where the file has a fill value.
 
@@ -78,21 +79,25 @@ class SphereFields:
         name
             Of a variable that is a map.
         select
-            Coordinate values, as of ``xarray``'s ``sel``: ``{"level": 850, "time": "2020-01"}``.
+            Coordinate values, as of ``xarray``'s ``sel``: ``{"level": 850, "month": [6, 7, 8]}``.
         at
             Positions along dimensions, for those of them that the variable has.
         allow_missing
             Whether all that is selected may be missing.
+        mean
+            Dimension to take the mean over, of what is selected; NaN where one of the values is missing.
 
         Raises
         ------
         InputError
-            No such variable, coordinate or value; all that is selected is missing; the file is damaged.
+            No such variable, coordinate, dimension or value; all that is selected is missing; the file is damaged.
         """
         array = self._select(self._variable(name), name, select or {})
         array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
         if array.dtype.kind not in "fiub":
             raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
+        if mean is not None:
+            array = self._mean(array, name, mean)
         try:
             flat = array.transpose(..., *self.dims).values
         except (OSError, RuntimeError, ValueError) as error:
@@ -169,10 +174,21 @@ class SphereFields:
             if key not in array.dims and key in array.coords and not array[key].ndim:
                 array = array.expand_dims(key)  # the one value that was selected before
             if key not in array.dims:
-                known = ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
+                known = self._others(array)
                 raise InputError(f"{self.path}: variable {name} has no dimension {key} to select from, but {known}")
             array = choose(array, key, value, self.path)
         return array
+
+    def _mean(self, array: xr.DataArray, name: str, dimension: str) -> xr.DataArray:
+        if dimension in self.dims or not array.sizes.get(dimension):
+            known = self._others(array)
+            raise InputError(f"{self.path}: variable {name} has no dimension {dimension} to average over, but {known}")
+        # A mean of some of the months is another quantity than that of all.
+        return array.mean(dimension, skipna=False, dtype=np.float64)
+
+    def _others(self, array: xr.DataArray) -> str:
+        """Names of the dimensions that are not of the grid."""
+        return ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
 
 
 def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | None = None) -> SphereFields:
@@ -250,7 +266,12 @@ def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray 
 def _is_healpix(dataset: xr.Dataset) -> bool:
     places = dict(declarations(dataset))
     general = places.pop("global attributes")
-    return bool(places) or "healpix_nside" in general or "healpix_order" in general
+    # As attributes of the whole file: ICON's names, or those of FITS.
+    return (
+        bool(places)
+        or not general.keys().isdisjoint(("healpix_nside", "healpix_order"))
+        or ({"nside", "ordering"} <= general.keys())
+    )
 
 
 def _coordinate(dataset: xr.Dataset, path: Path, standard_name: str, names: tuple[str, ...], unit: str) -> xr.DataArray:
