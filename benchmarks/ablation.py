@@ -58,7 +58,7 @@ class Classifier(torch.nn.Module):
         """Logits ``[G, num_classes]``; levels that the network does not have are left out."""
         count = len(self.network.down)
         used = Hierarchy(surface.levels[:count], surface.pools[: count - 1])
-        return self.pool(self.network(x, used), surface.levels[0])
+        return self.pool(self.network(x, used), surface.finest)
 
 
 def samples(per_class: int, seed: int, vertices: int | None) -> list[MeshSample]:
@@ -103,7 +103,7 @@ def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn
 
 
 def logits_of(network: torch.nn.Module, batch: SurfaceBatch) -> torch.Tensor:
-    surface = batch.surface.levels[0] if isinstance(network, PointwiseClassifier) else batch.surface
+    surface = batch.surface.finest if isinstance(network, PointwiseClassifier) else batch.surface
     return network(batch.x, surface)
 
 

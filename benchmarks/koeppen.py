@@ -85,7 +85,7 @@ def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, 
     surface, kind = data.hierarchy, str(FieldType.from_multiplicities([data.x.shape[1]]))
     near = torch.ones_like(mask)
     if method != "PlanarUNet":
-        near = around(data.target >= 0, surface.levels[0], given.margin)
+        near = around(data.target >= 0, surface.finest, given.margin)
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
     network = NETWORKS[method.split("+")[0]](kind, len(names), **options)

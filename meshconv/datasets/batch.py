@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.graph.record import Record
 
 
 def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hierarchy:
@@ -22,7 +22,7 @@ def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hi
 
 
 @dataclass(frozen=True, eq=False)
-class SurfaceBatch:
+class SurfaceBatch(Record):
     """Features on a surface, and targets.
 
     Attributes
@@ -47,10 +47,3 @@ class SurfaceBatch:
     mask: Tensor | None
     names: list[str]
     elements: Tensor | None = None
-
-    def to(self, *args: Any, **kwargs: Any) -> SurfaceBatch:
-        """Move to a device (as Lightning does); targets keep their dtype."""
-        x = self.x.to(*args, **kwargs)
-        moved = {name: getattr(self, name) for name in ("target", "mask", "elements")}
-        moved = {name: value if value is None else value.to(x.device) for name, value in moved.items()}
-        return replace(self, x=x, surface=self.surface.to(*args, **kwargs), **moved)

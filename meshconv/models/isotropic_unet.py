@@ -67,4 +67,4 @@ class IsotropicUNet(nn.Module):
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         self.in_type.check(x)
-        return self.body(upright_components(x, self.in_type, surface.levels[0]), surface)
+        return self.body(upright_components(x, self.in_type, surface.finest), surface)

@@ -74,7 +74,7 @@ class PlanarUNet(nn.Module):
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         self.in_type.check(x)
-        sphere = surface.levels[0]
+        sphere = surface.finest
         given = upright_components(x, self.in_type, sphere)
         # A quarter turn about the axis then is a whole number of columns on every level.
         resampling = map_resampling(sphere, 2 ** len(self.down))

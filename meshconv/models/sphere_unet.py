@@ -65,6 +65,6 @@ class SphereUNet(UNet):
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
         if self.north:
-            direction = to_north(surface.levels[0]).to(x.dtype).expand(*x.shape[:-1], 2)
+            direction = to_north(surface.finest).to(x.dtype).expand(*x.shape[:-1], 2)
             x = concatenate_fields([self.in_type, self.in_type.like([0, 1])], [x, direction])
         return self.head(self.invariants(self.fields(x, surface)))

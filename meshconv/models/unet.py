@@ -83,7 +83,7 @@ class UNet(nn.Module):
         if len(surface.levels) != self.num_levels:
             raise ValueError(f"the network has {self.num_levels} levels, the hierarchy {len(surface.levels)}")
         given = x
-        x = self.stem(x, surface.levels[0])
+        x = self.stem(x, surface.finest)
         skips = []
         for k, block in enumerate(self.down):
             x = block(x, surface.levels[k])

@@ -69,7 +69,7 @@ def gauge_equivariance_error(
     dtype = dtype or precision(module)
     generator = torch.Generator().manual_seed(seed)
     surface = graph.to(torch.float64)
-    device = (surface.levels[0] if isinstance(surface, Hierarchy) else surface).device
+    device = surface.finest.device
     worst = 0.0
     with evaluating(module):
         for _ in range(samples):

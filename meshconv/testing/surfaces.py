@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
-from meshconv.geometry.graph.validation import VERTEX_FIELDS
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.testing.calls import below, call, evaluating, field_type, precision, relative_difference, tolerance_for
 
@@ -234,7 +233,7 @@ def _changed_graph(graph: GaugeGraph, matrix: Tensor, shift: Tensor, order: Tens
     dst_ptr = compressed_rows(dst, graph.num_vertices)
     src_ptr, src_edge = transposed_rows(dst_ptr, src[edge], graph.num_vertices)
     sign = -1 if reflect else 1
-    moved = {key: getattr(graph, key)[order] for key in VERTEX_FIELDS}
+    moved = {key: getattr(graph, key)[order] for key in GaugeGraph.along("vertices")}
     moved |= {"positions": moved["positions"] @ matrix.T + shift, "frames": frames}
     return replace(
         graph,

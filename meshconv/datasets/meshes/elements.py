@@ -12,7 +12,6 @@ from scipy.spatial import cKDTree
 
 from meshconv.datasets.meshes.preparation import MeshSample, PreparedMesh
 from meshconv.errors import InputError
-from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Origin
@@ -154,7 +153,7 @@ def to_file(values: IntArray, kind: ElementKind, sample: MeshSample, raw: Triang
     raw : TriangleMesh
         The file as :func:`~meshconv.io.meshes.load.read_mesh` reads it.
     """
-    graph = sample.surface.levels[0] if isinstance(sample.surface, Hierarchy) else sample.surface
+    graph = sample.surface.finest
     assert sample.origin is not None and graph.positions is not None
     origin, read = sample.origin, file_origin(raw)
     positions = graph.positions.numpy().astype(np.float64)

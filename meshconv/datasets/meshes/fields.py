@@ -17,7 +17,6 @@ from meshconv.datasets.meshes.preparation import PreparedMesh
 from meshconv.datasets.meshes.segment_layouts import LabelledFile, split_files
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.io.meshes.load import read_mesh
 from meshconv.nn.ambient import from_ambient
 
@@ -127,7 +126,7 @@ class _FieldsOf:
     vectors: tuple[str, ...]
 
     def __call__(self, mesh: PreparedMesh) -> tuple[torch.Tensor, None]:
-        graph = mesh.surface.levels[0] if isinstance(mesh.surface, Hierarchy) else mesh.surface
+        graph = mesh.surface.finest
         count = len(mesh.origin.vertex_to)
         place = mesh.origin.vertex_from
         parts = [torch.from_numpy(self._read(name, count, 1)[place])[:, None] for name in self.scalars]

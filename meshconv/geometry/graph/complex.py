@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.graph.record import Record
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.geometry.mesh.halfedges import IntArray, build_half_edges
 from meshconv.geometry.mesh.measures import FloatArray
@@ -21,7 +22,7 @@ _THINNEST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class SurfaceComplex:
+class SurfaceComplex(Record):
     r"""Vertices, triangles with a frame each, and the edges between two triangles.
 
     Three spaces and the maps between them: scalars at vertices, linear on triangles (hat functions :math:`\varphi_i`);
@@ -170,20 +171,6 @@ class SurfaceComplex:
             side_gradient=_turned(self.side_gradient, -side),
             transporter=transporter.to(self.transporter.dtype),
         )
-
-    def to(self, *args: Any, **kwargs: Any) -> SurfaceComplex:
-        """Move or cast, as :meth:`GaugeGraph.to`."""
-        graph = self.graph.to(*args, **kwargs)
-
-        def moved(value: Tensor) -> Tensor:
-            value = value.to(graph.device)
-            return value.to(graph.dtype) if value.is_floating_point() else value
-
-        changed: dict[str, Any] = {"graph": graph}
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            changed[field.name] = tuple(map(moved, value)) if isinstance(value, tuple) else moved(value)
-        return SurfaceComplex(**changed)
 
     def __repr__(self) -> str:
         counts = f"{self.num_vertices} vertices, {self.num_inner_edges} inner edges, {self.num_faces} faces"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +11,9 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
+from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
-from meshconv.geometry.graph.subset import subset_graph
-from meshconv.geometry.graph.validation import EDGE_FIELDS, VERTEX_FIELDS, validate_graph
-
-Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+from meshconv.ops.gauge_conv import Edges
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
@@ -25,12 +22,13 @@ def wrap_angle(angle: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class GaugeGraph:
+class GaugeGraph(Record):
     r"""Points of a surface with a tangent frame each, and what a neighbour looks like in it.
 
     For each directed pair ``src -> dst``: the log map of ``src`` in the frame at ``dst`` (polar coordinates),
     and the transporter, the angle by which components at ``src`` are rotated to become components at ``dst``.
-    Build one with :meth:`from_edges`, a mesh's or a sphere's ``gauge_graph()``, or :meth:`batch`.
+    Build one with :meth:`from_edges`, a mesh's or a sphere's ``gauge_graph()``, or :meth:`batch`. It is a pytree of
+    torch, so that an exported program takes it as an argument.
 
     Attributes
     ----------
@@ -63,20 +61,20 @@ class GaugeGraph:
     (checked by ``tests/test_gauge_graph.py``).
     """
 
-    src: Tensor
-    dst: Tensor
-    dst_ptr: Tensor
-    src_ptr: Tensor
-    src_edge: Tensor
-    log_radius: Tensor
-    log_angle: Tensor
-    transporter: Tensor
-    frames: Tensor
-    positions: Tensor
-    areas: Tensor
-    scale: Tensor
-    graph_ptr: Tensor
-    reflected: Tensor | None = None
+    src: Tensor = numbers("edges", of="vertices")
+    dst: Tensor = numbers("edges", of="vertices")
+    dst_ptr: Tensor = pointers("vertices", of="edges")
+    src_ptr: Tensor = pointers("vertices", of="edges", by="src_edge")
+    src_edge: Tensor = order("edges")
+    log_radius: Tensor = values("edges")
+    log_angle: Tensor = values("edges")
+    transporter: Tensor = values("edges")
+    frames: Tensor = values("vertices", 3, 3)
+    positions: Tensor = values("vertices", 3)
+    areas: Tensor = values("vertices")
+    scale: Tensor = values("vertices")
+    graph_ptr: Tensor = pointers("surfaces", of="vertices")
+    reflected: Tensor | None = values("edges", dtype=torch.bool, default=None)
 
     @classmethod
     def from_edges(
@@ -208,6 +206,15 @@ class GaugeGraph:
         return self.graph_ptr.shape[0] - 1
 
     @property
+    def sizes(self) -> dict[str, int]:
+        return {"vertices": self.num_vertices, "edges": self.num_edges, "surfaces": self.num_graphs}
+
+    @property
+    def finest(self) -> GaugeGraph:
+        """Itself, as :attr:`Hierarchy.finest` is the level that features live on."""
+        return self
+
+    @property
     def batch_index(self) -> Tensor:
         """Surface that each vertex belongs to, int64 ``[V]``."""
         sizes = self.graph_ptr.diff()
@@ -294,74 +301,11 @@ class GaugeGraph:
         u = torch.rand(self.num_vertices, generator=generator, dtype=torch.float64)
         return ((2 * u - 1) * math.pi).to(self.device)
 
-    def to(self, *args: Any, **kwargs: Any) -> GaugeGraph:
-        """Move to a device or cast the geometry, as :meth:`torch.Tensor.to`; indices stay int64."""
-        if any(isinstance(a, Tensor) for a in args):
-            raise TypeError("GaugeGraph.to takes a device or a dtype, not a tensor")
-        dtype = kwargs.get("dtype", next((a for a in args if isinstance(a, torch.dtype)), None))
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"the geometry of a graph is real, it cannot be cast to {dtype}")
-        rest = [a for a in args if not isinstance(a, torch.dtype)]
-        keep = {k: v for k, v in kwargs.items() if k != "dtype"}
-        moved = {}
-        for field in fields(self):
-            value: Tensor | None = getattr(self, field.name)
-            if value is None:
-                continue
-            value = value.to(*rest, **keep) if rest or keep else value
-            moved[field.name] = value.to(dtype) if dtype and value.is_floating_point() else value
-        return GaugeGraph(**moved)
-
-    @staticmethod
-    def batch(graphs: Sequence[GaugeGraph]) -> GaugeGraph:
-        """Disjoint union, in the order given; each surface keeps its own numbers bit for bit."""
-        graphs = list(graphs)
-        if not graphs:
-            raise ValueError("cannot batch an empty list of graphs")
-        vertices = [0, *torch.tensor([g.num_vertices for g in graphs]).cumsum(0).tolist()]
-        edges = [0, *torch.tensor([g.num_edges for g in graphs]).cumsum(0).tolist()]
-        shift = list(zip(graphs, vertices, edges, strict=False))
-
-        def pointers(name: str, offsets: list[int]) -> Tensor:
-            parts = [getattr(g, name)[:-1] + o for g, o in zip(graphs, offsets, strict=False)]
-            return torch.cat([*parts, parts[0].new_tensor([offsets[-1]])])
-
-        reflected = None
-        if any(g.reflected is not None for g in graphs):
-            none = [torch.zeros_like(g.src, dtype=torch.bool) if g.reflected is None else g.reflected for g in graphs]
-            reflected = torch.cat(none)
-        joined = {k: torch.cat([getattr(g, k) for g in graphs]) for k in VERTEX_FIELDS + EDGE_FIELDS}
-        return GaugeGraph(
-            src=torch.cat([g.src + v for g, v, _ in shift]),
-            dst=torch.cat([g.dst + v for g, v, _ in shift]),
-            dst_ptr=pointers("dst_ptr", edges),
-            src_ptr=pointers("src_ptr", edges),
-            src_edge=torch.cat([g.src_edge + e for g, _, e in shift]),
-            graph_ptr=pointers("graph_ptr", vertices),
-            reflected=reflected,
-            **joined,
-        )
-
     def unbatch(self) -> list[GaugeGraph]:
         """The surfaces of a batch, the inverse of :meth:`batch`."""
         bounds = self.graph_ptr.tolist()
-        out = []
-        for v0, v1 in zip(bounds[:-1], bounds[1:], strict=True):
-            e0, e1 = int(self.dst_ptr[v0]), int(self.dst_ptr[v1])
-            out.append(
-                GaugeGraph(
-                    src=self.src[e0:e1] - v0,
-                    dst=self.dst[e0:e1] - v0,
-                    dst_ptr=self.dst_ptr[v0 : v1 + 1] - e0,
-                    src_ptr=self.src_ptr[v0 : v1 + 1] - e0,
-                    src_edge=self.src_edge[e0:e1] - e0,
-                    graph_ptr=self.graph_ptr.new_tensor([0, v1 - v0]),
-                    reflected=None if self.reflected is None else self.reflected[e0:e1],
-                    **{k: getattr(self, k)[v0:v1] for k in VERTEX_FIELDS},
-                    **{k: getattr(self, k)[e0:e1] for k in EDGE_FIELDS},
-                )
-            )
-        return out
+        edges = self.dst_ptr[self.graph_ptr].tolist()
+        return self.split({"vertices": bounds, "edges": edges, "surfaces": range(len(bounds))})
 
     def subset(self, mask: Tensor) -> GaugeGraph:
         """The part of the surface where ``mask`` (bool ``[V]``) is True; neighbours outside of it are dropped.
@@ -369,11 +313,38 @@ class GaugeGraph:
         Point ``k`` is the ``k``-th True of the mask: ``y[..., mask, :] = x`` brings features back to the whole surface.
         Geometry, areas and ``scale`` stay as they are; a surface of a batch may come to have no points.
         """
-        return subset_graph(self, mask)
+        mask = torch.as_tensor(mask, device=self.device)
+        if mask.shape != (self.num_vertices,) or mask.dtype != torch.bool:
+            raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, expected bool ({self.num_vertices},)")
+        return self.take({"vertices": mask, "edges": mask[self.src] & mask[self.dst]})
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming what is wrong: shapes, ranges, order, non-finite numbers, frames."""
-        validate_graph(self)
+        v, e = self.num_vertices, self.num_edges
+        bounds = self.graph_ptr
+        ends = bounds.dim() == 1 and len(bounds) > 1 and (int(bounds[0]), int(bounds[-1])) == (0, v)
+        if not ends or bool((bounds.diff() < 0).any()):
+            raise ValueError(f"graph_ptr {bounds.tolist()} does not ascend from 0 to {v} vertices")
+        self.check_fields()
+        if e and bool((self.dst.diff() < 0).any()):
+            raise ValueError("edges are not sorted by dst; use GaugeGraph.from_edges")
+        if not torch.equal(self.dst_ptr, compressed_rows(self.dst, v)):
+            raise ValueError("dst_ptr does not belong to dst; use GaugeGraph.from_edges")
+        by_src = self.src[self.src_edge]
+        if bool((by_src.diff() < 0).any()) or not torch.equal(self.src_ptr, compressed_rows(by_src, v)):
+            raise ValueError("src_ptr and src_edge do not belong to src; use GaugeGraph.from_edges")
+        member = self.batch_index
+        crossing = int((member[self.src] != member[self.dst]).sum())
+        if crossing:
+            raise ValueError(f"{crossing} edges run between two surfaces of the batch")
+        if e and bool((self.log_radius < 0).any()):
+            raise ValueError(f"log_radius has negative values, down to {float(self.log_radius.min()):g}")
+        if v and not bool((self.scale > 0).all()):
+            raise ValueError(f"scale has to be positive, found {float(self.scale.min()):g}")
+        eye = torch.eye(3, dtype=self.dtype, device=self.device)
+        worst = float((self.frames @ self.frames.mT - eye).abs().max()) if v else 0.0
+        if worst > 1e-4 or (v and float(torch.linalg.det(self.frames.double()).min()) < 0):
+            raise ValueError(f"frames are not orthonormal and right-handed (deviation {worst:g})")
 
     def __repr__(self) -> str:
         return (

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import accumulate
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
 from meshconv.geometry.graph.rows import compressed_rows
-from meshconv.geometry.graph.subset import subset_hierarchy
-from meshconv.geometry.graph.validation import EDGE_FIELDS
 
 
 @dataclass(frozen=True, eq=False)
-class Pooling:
+class Pooling(Record):
     """Each fine point's place in a cluster of the next coarser level.
 
     Attributes
@@ -32,13 +30,13 @@ class Pooling:
         Fine points whose components are reflected before they turn (see :class:`GaugeGraph`).
     """
 
-    parent: Tensor
-    child_ptr: Tensor
-    child: Tensor
-    log_radius: Tensor
-    log_angle: Tensor
-    transporter: Tensor
-    reflected: Tensor | None = None
+    parent: Tensor = numbers("points", of="clusters")
+    child_ptr: Tensor = pointers("clusters", of="points", by="child")
+    child: Tensor = order("points")
+    log_radius: Tensor = values("points")
+    log_angle: Tensor = values("points")
+    transporter: Tensor = values("points")
+    reflected: Tensor | None = values("points", dtype=torch.bool, default=None)
 
     @classmethod
     def from_parents(
@@ -60,6 +58,10 @@ class Pooling:
     @property
     def num_coarse(self) -> int:
         return self.child_ptr.shape[0] - 1
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"points": self.num_fine, "clusters": self.num_coarse}
 
     def change_gauge(
         self, fine: Tensor, coarse: Tensor, flip_fine: Tensor | None = None, flip_coarse: Tensor | None = None
@@ -84,82 +86,25 @@ class Pooling:
             reflected=reflected,
         )
 
-    @staticmethod
-    def batch(poolings: Sequence[Pooling]) -> Pooling:
-        """Clusters of the disjoint union of the surfaces, in the order given."""
-        fine = [0, *accumulate(p.num_fine for p in poolings)]
-        coarse = [0, *accumulate(p.num_coarse for p in poolings)]
-        reflected = None
-        if any(p.reflected is not None for p in poolings):
-            still = [torch.zeros_like(p.parent, dtype=torch.bool) for p in poolings]
-            both = zip(poolings, still, strict=True)
-            reflected = torch.cat([s if p.reflected is None else p.reflected for p, s in both])
-        starts = [p.child_ptr[:-1] + f for p, f in zip(poolings, fine, strict=False)]
-        return Pooling(
-            parent=torch.cat([p.parent + c for p, c in zip(poolings, coarse, strict=False)]),
-            child_ptr=torch.cat([*starts, starts[0].new_tensor([fine[-1]])]),
-            child=torch.cat([p.child + f for p, f in zip(poolings, fine, strict=False)]),
-            reflected=reflected,
-            **{k: torch.cat([getattr(p, k) for p in poolings]) for k in EDGE_FIELDS},
-        )
-
     def unbatch(self, fine_ptr: Tensor, coarse_ptr: Tensor) -> list[Pooling]:
         """The poolings of a batch whose surfaces' points these are on both sides, the inverse of :meth:`batch`."""
-        fine, coarse = fine_ptr.tolist(), coarse_ptr.tolist()
-        return [
-            Pooling(
-                parent=self.parent[f0:f1] - c0,
-                child_ptr=self.child_ptr[c0 : c1 + 1] - f0,
-                child=self.child[f0:f1] - f0,
-                reflected=None if self.reflected is None else self.reflected[f0:f1],
-                **{k: getattr(self, k)[f0:f1] for k in EDGE_FIELDS},
-            )
-            for f0, f1, c0, c1 in zip(fine[:-1], fine[1:], coarse[:-1], coarse[1:], strict=True)
-        ]
+        return self.split({"points": fine_ptr.tolist(), "clusters": coarse_ptr.tolist()})
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming what is wrong: shapes, ranges, empty clusters, order, non-finite numbers."""
-        fine, coarse = self.num_fine, self.num_coarse
-        for name in ("child", *EDGE_FIELDS):
-            found = tuple(getattr(self, name).shape)
-            if found != (fine,):
-                raise ValueError(f"{name} of a pooling has shape {found}, expected ({fine},)")
-        if self.reflected is not None and (self.reflected.shape != (fine,) or self.reflected.dtype != torch.bool):
-            found = self.reflected.dtype, tuple(self.reflected.shape)
-            raise ValueError(f"reflected of a pooling is {found}, expected bool ({fine},)")
-        for name in EDGE_FIELDS:
-            bad = (~torch.isfinite(getattr(self, name))).nonzero()
-            if len(bad):
-                raise ValueError(f"{name} of a pooling is not finite in {len(bad)} places, first at {bad[0].tolist()}")
-        if fine and not (int(self.parent.min()) >= 0 and int(self.parent.max()) < coarse):
-            span = f"{int(self.parent.min())}..{int(self.parent.max())}"
-            raise ValueError(f"parents are {span}, out of range for {coarse} clusters")
+        self.check_fields()
         if bool((self.child_ptr.diff() <= 0).any()):
             raise ValueError("a cluster has no members")
         if not torch.equal(self.child, torch.argsort(self.parent, stable=True)):
             raise ValueError("child does not belong to parent; use Pooling.from_parents")
-        if not torch.equal(self.child_ptr, compressed_rows(self.parent, coarse)):
+        if not torch.equal(self.child_ptr, compressed_rows(self.parent, self.num_coarse)):
             raise ValueError("child_ptr does not belong to parent; use Pooling.from_parents")
-        if fine and float(self.log_radius.min()) < 0:
-            raise ValueError(f"log_radius of a pooling has negative values, down to {float(self.log_radius.min()):g}")
-
-    def to(self, *args: Any, **kwargs: Any) -> Pooling:
-        """Move or cast, as :meth:`GaugeGraph.to`."""
-        moved = {}
-        for field in fields(self):
-            value: Tensor | None = getattr(self, field.name)
-            if value is None:
-                continue
-            if value.is_floating_point():
-                moved[field.name] = value.to(*args, **kwargs)
-            else:
-                device = torch.empty(0).to(value.device).to(*args, **kwargs).device
-                moved[field.name] = value.to(device)
-        return Pooling(**moved)
+        if self.num_fine and float(self.log_radius.min()) < 0:
+            raise ValueError(f"log_radius has negative values, down to {float(self.log_radius.min()):g}")
 
 
 @dataclass(frozen=True, eq=False)
-class Hierarchy:
+class Hierarchy(Record):
     """Levels from fine to coarse, and the pooling between each and the next.
 
     Attributes
@@ -179,16 +124,21 @@ class Hierarchy:
             raise ValueError(f"levels have {sizes} vertices, but poolings map {steps}")
 
     @property
+    def finest(self) -> GaugeGraph:
+        """The level that features live on."""
+        return self.levels[0]
+
+    @property
     def num_vertices(self) -> int:
-        return self.levels[0].num_vertices
+        return self.finest.num_vertices
 
     @property
     def num_graphs(self) -> int:
         """Surfaces of a batch."""
-        return self.levels[0].num_graphs
+        return self.finest.num_graphs
 
-    @staticmethod
-    def batch(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
+    @classmethod
+    def batch(cls, hierarchies: Sequence[Hierarchy]) -> Hierarchy:  # type: ignore[override]
         """Disjoint union on every level, in the order given; each surface keeps its own numbers bit for bit.
 
         Raises
@@ -201,7 +151,7 @@ class Hierarchy:
         if len(set(depths)) != 1:
             raise ValueError(f"hierarchies of a batch need one number of levels, got {depths}")
         levels = [GaugeGraph.batch(graphs) for graphs in zip(*(h.levels for h in hierarchies), strict=True)]
-        return Hierarchy(levels, [Pooling.batch(pools) for pools in zip(*(h.pools for h in hierarchies), strict=True)])
+        return cls(levels, [Pooling.batch(pools) for pools in zip(*(h.pools for h in hierarchies), strict=True)])
 
     def unbatch(self) -> list[Hierarchy]:
         """The surfaces of a batch, the inverse of :meth:`batch`."""
@@ -226,7 +176,18 @@ class Hierarchy:
         >>> [level.num_vertices for level in sphere.hierarchy(3).subset(tropics).levels]
         [288, 80, 24]
         """
-        return subset_hierarchy(self, mask)
+        levels, pools = [self.finest.subset(mask)], []
+        for pool, coarse in zip(self.pools, self.levels[1:], strict=True):
+            mask = torch.as_tensor(mask, device=coarse.device)
+            parents = torch.zeros(pool.num_coarse, dtype=torch.bool, device=mask.device)
+            parents[pool.parent[mask]] = True
+            left = pool.take({"points": mask, "clusters": parents})
+            areas = levels[-1].areas
+            sums = areas.new_zeros(left.num_coarse).index_add_(0, left.parent, areas)
+            levels.append(replace(coarse.subset(parents), areas=sums))
+            pools.append(left)
+            mask = parents
+        return Hierarchy(levels, pools)
 
     def validate(self) -> None:
         """Raise ``ValueError`` naming the level or step and what is wrong with it."""
@@ -257,7 +218,3 @@ class Hierarchy:
         levels = [g.change_gauge(a, f) for g, a, f in zip(self.levels, alphas, mirror, strict=True)]
         steps = zip(self.pools, alphas[:-1], alphas[1:], mirror[:-1], mirror[1:], strict=True)
         return Hierarchy(levels, [p.change_gauge(*step) for p, *step in steps])
-
-    def to(self, *args: Any, **kwargs: Any) -> Hierarchy:
-        """Move or cast every level, as :meth:`GaugeGraph.to`."""
-        return Hierarchy([g.to(*args, **kwargs) for g in self.levels], [p.to(*args, **kwargs) for p in self.pools])

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.geometry.graph.hierarchy import Hierarchy
 
 
 def point_weights(batch: SurfaceBatch) -> Tensor:
@@ -16,7 +15,7 @@ def point_weights(batch: SurfaceBatch) -> Tensor:
     -------
     float64 Tensor [V], or [n] if the batch has elements
     """
-    graph = batch.surface.levels[0] if isinstance(batch.surface, Hierarchy) else batch.surface
+    graph = batch.surface.finest
     if batch.elements is None:
         sizes, surface = graph.areas.to(torch.float64), graph.batch_index
     else:

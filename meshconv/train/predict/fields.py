@@ -13,7 +13,6 @@ from meshconv.datasets.meshes.module import collate
 from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.cache.cache import Cache
 from meshconv.io.meshes.load import read_mesh
@@ -70,7 +69,7 @@ def _fields(task: Task, sample: MeshSample) -> dict[str, NDArray[np.float32]]:
     with torch.no_grad():
         x = task(collate([sample]))
     kind, names = FieldType(task.hparams["spec"]["out_type"]), task.hparams["field_names"]
-    graph = sample.surface if isinstance(sample.surface, GaugeGraph) else sample.surface.levels[0]
+    graph = sample.surface.finest
     columns = list(x[:, kind.slice(0)].unbind(1)) if 0 in kind.orders else []
     if 1 in kind.orders:
         columns += to_ambient(x[:, kind.slice(1)], graph, f"{kind.multiplicities[1]}x1").unbind(1)

@@ -84,7 +84,7 @@ class CorrespondenceTask(Task):
     @torch.no_grad()
     def embed(self, batch: SurfaceBatch) -> Tensor:
         """Embedding to match points by, on the CPU: vertices without neighbours are far from all others."""
-        graph = finest(batch.surface)
+        graph = batch.surface.finest
         return self(batch).masked_fill((graph.dst_ptr.diff() == 0)[:, None], _FAR).cpu()
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
@@ -160,13 +160,8 @@ def mesh_of(sample: MeshSample, how: Preparation) -> Callable[[], TriangleMesh]:
     return lambda: how.vary(load_mesh(sample.name, how.on_defect), Path(sample.name))
 
 
-def finest(surface: GaugeGraph | Hierarchy) -> GaugeGraph:
-    """The graph whose points have the features."""
-    return surface.levels[0] if isinstance(surface, Hierarchy) else surface
-
-
 def unit_positions(surface: GaugeGraph | Hierarchy) -> Tensor:
     """Positions of the finest level's points in square roots of their surface's area, ``[V, 3]``."""
-    graph = finest(surface)
+    graph = surface.finest
     areas = graph.areas.new_zeros(graph.num_graphs).index_add_(0, graph.batch_index, graph.areas)
     return graph.positions / areas.sqrt()[graph.batch_index, None]

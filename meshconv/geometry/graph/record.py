@@ -1,0 +1,235 @@
+"""Records: frozen dataclasses of tensors that say which of their fields are indices, and into what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from itertools import accumulate
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+R = TypeVar("R", bound="Record")
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a field is: rows along ``axis``, as values, or as indices into the axis ``of``.
+
+    ``"pointers"`` are one more than ``axis`` has entries, from 0 to the size of ``of``, whose entries are in the
+    order of the field ``by`` if there is one; an ``"order"`` is a permutation of ``of``, its own axis.
+    """
+
+    kind: Literal["values", "numbers", "pointers", "order"]
+    axis: str
+    of: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype | None = None
+    by: str = ""
+
+    def check(self, name: str, value: Tensor, sizes: Mapping[str, int]) -> None:
+        """Raise ``ValueError`` for a wrong shape or type, an index out of range, a number that is not finite."""
+        shape = (sizes[self.axis] + (self.kind == "pointers"), *self.shape)
+        if value.shape != shape or (self.dtype is not None and value.dtype != self.dtype):
+            found = f"is {value.dtype} with" if value.shape == shape else "has"
+            wanted = "" if self.dtype is None else f", {self.dtype}"
+            counts = ", ".join(f"{size} {axis}" for axis, size in sizes.items())
+            raise ValueError(f"{name} {found} shape {tuple(value.shape)}, expected {shape}{wanted} ({counts})")
+        if self.kind == "values":
+            bad = (~torch.isfinite(value)).nonzero()
+            if len(bad):
+                raise ValueError(f"{name} is not finite in {len(bad)} places, first at {bad[0].tolist()}")
+        count = sizes.get(self.of, 0)
+        if self.kind == "numbers" and len(value) and not (int(value.min()) >= 0 and int(value.max()) < count):
+            span = f"{int(value.min())}..{int(value.max())}"
+            raise ValueError(f"{name} has indices {span}, out of range for {count} {self.of}")
+        if self.kind == "order" and not torch.equal(torch.sort(value).values, torch.arange(count, device=value.device)):
+            raise ValueError(f"{name} is not a permutation of the {self.of}")
+
+
+def values(axis: str, *shape: int, dtype: torch.dtype | None = None, default: Any = MISSING) -> Any:
+    """Field of values along an axis, of this shape each; real ones unless there is a ``dtype``."""
+    return field(default=default, metadata={"role": Role("values", axis, "", shape, dtype)})
+
+
+def numbers(axis: str, of: str) -> Any:
+    """Field of indices into ``of``, int64, one for each entry of ``axis``."""
+    return field(metadata={"role": Role("numbers", axis, of, (), torch.int64)})
+
+
+def pointers(axis: str, of: str, by: str = "") -> Any:
+    """Field of row pointers: entry ``a`` of ``axis`` owns ``ptr[a]:ptr[a + 1]`` of ``of``, or of the order ``by``."""
+    return field(metadata={"role": Role("pointers", axis, of, (), torch.int64, by)})
+
+
+def order(of: str) -> Any:
+    """Field of the entries of ``of`` in another order."""
+    return field(metadata={"role": Role("order", of, of, (), torch.int64)})
+
+
+class Record:
+    """Base of frozen dataclasses of tensors, and of records of them.
+
+    Every subclass is a pytree of torch: ``torch.export`` and ``torch.func`` see its tensors, ``torch.load`` reads it
+    with ``weights_only``. Where fields have roles (:func:`values`, :func:`numbers`, :func:`pointers`, :func:`order`)
+    and the class defines :attr:`sizes`, records can be batched, split and cut.
+
+    Notes
+    -----
+    ``tests/test_record.py`` checks it on a record of its own.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        torch.serialization.add_safe_globals([cls])  # tensors and no code: torch.load reads them as it does tensors
+        pytree.register_pytree_node(
+            cls,
+            lambda record: ([getattr(record, f.name) for f in fields(record)], None),
+            lambda children, _: _made(cls, list(children)),
+            serialized_type_name=f"meshconv.{cls.__name__}",
+            # Keys instead of attributes: torch.export takes `graph.dst` for the beginning of `graph.dst_ptr`.
+            flatten_with_keys_fn=lambda record: (
+                [(pytree.MappingKey(f.name), getattr(record, f.name)) for f in fields(record)],
+                None,
+            ),
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of entries along every axis."""
+        raise NotImplementedError
+
+    @classmethod
+    def along(cls, axis: str) -> tuple[str, ...]:
+        """Names of the fields of values along an axis."""
+        return tuple(name for name, role in _roles(cls) if (role.kind, role.axis) == ("values", axis))
+
+    def _parts(self) -> list[tuple[str, Role, Tensor]]:
+        """Name, role and tensor of the fields that are there."""
+        found = ((name, role, getattr(self, name)) for name, role in _roles(type(self)))
+        return [part for part in found if part[2] is not None]
+
+    def map(self: R, function: Callable[[Tensor], Tensor]) -> R:
+        """The record with ``function`` of every tensor, at any depth; itself where none is another one."""
+        leaves, structure = pytree.tree_flatten(self)
+        found = [function(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        unchanged = all(new is old for new, old in zip(found, leaves, strict=True))
+        return self if unchanged else pytree.tree_unflatten(found, structure)
+
+    def to(self: R, *args: Any, **kwargs: Any) -> R:
+        """Move to a device, or cast real tensors, as :meth:`torch.Tensor.to`; indices and masks keep their types.
+
+        Where nothing changes this is the record itself, with what has been computed from it.
+        """
+        if any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
+            raise TypeError(f"{type(self).__name__}.to takes a device or a dtype, not a tensor")
+        dtype = kwargs.pop("dtype", next((a for a in args if isinstance(a, torch.dtype)), None))
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"{type(self).__name__}.to casts real tensors, they cannot become {dtype}")
+        rest = [a for a in args if not isinstance(a, torch.dtype)]
+        real = kwargs if dtype is None else {**kwargs, "dtype": dtype}
+
+        def moved(value: Tensor) -> Tensor:
+            how = real if value.is_floating_point() else kwargs
+            return value.to(*rest, **how) if rest or how else value
+
+        return self.map(moved)
+
+    def pin_memory(self: R) -> R:
+        """In page-locked memory, from where ``to(device, non_blocking=True)`` does not wait."""
+        return self.map(Tensor.pin_memory)
+
+    def check_fields(self) -> None:
+        """Raise ``ValueError`` naming the field whose shape, type, range or numbers are wrong."""
+        sizes = self.sizes
+        for name, role, value in self._parts():
+            role.check(name, value, sizes)
+
+    @classmethod
+    def batch(cls: type[R], records: Sequence[R]) -> R:
+        """Disjoint union, in the order given; each keeps its own numbers bit for bit.
+
+        A field that some do not have is zero, or False, there.
+
+        Raises
+        ------
+        ValueError
+            An empty list.
+        """
+        records = list(records)
+        if not records:
+            raise ValueError(f"cannot batch an empty list of {cls.__name__}")
+        sizes = [record.sizes for record in records]
+        starts = {axis: [0, *accumulate(size[axis] for size in sizes)] for axis in sizes[0]}
+        joined: dict[str, Tensor] = {}
+        for name, role in _roles(cls):
+            given = [getattr(record, name) for record in records]
+            present = next((value for value in given if value is not None), None)
+            if present is None:
+                continue
+            found = [
+                present.new_zeros((size[role.axis], *role.shape)) if value is None else value
+                for value, size in zip(given, sizes, strict=True)
+            ]
+            if role.of:
+                found = [value + start for value, start in zip(found, starts[role.of], strict=False)]
+            if role.kind == "pointers":
+                found = [*(value[:-1] for value in found), found[-1][-1:]]
+            joined[name] = torch.cat(found)
+        return cls(**joined)
+
+    def split(self: R, bounds: Mapping[str, Sequence[int]]) -> list[R]:
+        """The parts between the bounds of every axis, the inverse of :meth:`batch`; part ``k`` ends at bound ``k + 1``.
+
+        Indices that lead out of their part are not looked for.
+        """
+        count = len(next(iter(bounds.values()))) - 1
+        return [replace(self, **self._slice({a: (b[k], b[k + 1]) for a, b in bounds.items()})) for k in range(count)]  # type: ignore[type-var]
+
+    def _slice(self, spans: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
+        cut = {}
+        for name, role, value in self._parts():
+            start, stop = spans[role.axis]
+            rows = value[start : stop + (role.kind == "pointers")]
+            cut[name] = rows - spans[role.of][0] if role.of else rows
+        return cut
+
+    def take(self: R, masks: Mapping[str, Tensor]) -> R:
+        """The entries of every axis where its mask is True, renumbered; axes without a mask stay whole.
+
+        What numbers in a kept row lead to has to be kept, and what belongs to a row that goes has to go.
+        """
+        number = {axis: _counted(mask) for axis, mask in masks.items()}
+        taken: dict[str, Tensor] = {}
+        for name, role, value in self._parts():
+            mask, of = masks.get(role.axis), role.of
+            if mask is not None:
+                if role.kind == "order":
+                    value = value[mask[value]]
+                elif role.kind == "pointers":
+                    value = torch.cat([value[:-1][mask], value[-1:]])
+                else:
+                    value = value[mask]
+            if of in masks:
+                value = (_counted(masks[of][getattr(self, role.by)]) if role.by else number[of])[value]
+            taken[name] = value
+        return replace(self, **taken)  # type: ignore[type-var]
+
+
+def _counted(mask: Tensor) -> Tensor:
+    """How many are True before each place, and in all."""
+    return torch.nn.functional.pad(mask.cumsum(0), (1, 0))
+
+
+def _roles(cls: type[Record]) -> list[tuple[str, Role]]:
+    return [(f.name, f.metadata["role"]) for f in fields(cls) if "role" in f.metadata]  # type: ignore[arg-type]
+
+
+def _made(cls: type[R], children: Sequence[Any]) -> R:
+    """A record of these fields without its checks: torch puts all kinds of things in the place of tensors."""
+    record = object.__new__(cls)
+    for f, child in zip(fields(cls), children, strict=True):  # type: ignore[arg-type]
+        object.__setattr__(record, f.name, child)
+    return record
