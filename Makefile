@@ -67,7 +67,7 @@ $(STAMP): $(BIN)/python $(INPUTS)
 	@echo "packages: versions of constraints.txt"
 	@start=$$SECONDS; $(PIP) install -qq -c constraints.txt setuptools wheel torch; \
 	  echo "extension: compiling csrc/ (torch took $$((SECONDS - start)) s)"; start=$$SECONDS; \
-	  $(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[test,dev]"; \
+	  $(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[all,test,dev]"; \
 	  if [ -f meshconv/_build_note.txt ]; then echo "warning: $$(cat meshconv/_build_note.txt)"; fi; \
 	  echo "installed (the rest took $$((SECONDS - start)) s)"
 	@touch $@

@@ -6,11 +6,11 @@ import logging
 import platform
 import sys
 import warnings
+from argparse import ArgumentParser
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from meshconv.errors import InputError
+from meshconv.extras import require
 
 _USAGE = """usage: meshconv COMMAND ...
 
@@ -68,6 +68,7 @@ def _bad_input(error: BaseException | None) -> InputError | None:
 
 
 def _lightning(args: list[str]) -> None:
+    require(f"meshconv {args[0]}", "train")
     from meshconv.train.fit import RunCLI
 
     _quiet()
@@ -75,6 +76,9 @@ def _lightning(args: list[str]) -> None:
 
 
 def _predict(args: list[str]) -> None:
+    require("meshconv predict", "train")
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(prog="meshconv predict", description="Classes or matches of meshes, or a labelled map.")
     parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
     parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
@@ -146,6 +150,7 @@ def _demo(args: list[str]) -> None:
     parser.add_argument("--shape_epochs", type=int, default=20, help="training epochs of each mesh network")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
+    require("meshconv demo", "train", "climate")
     from meshconv.demo.run import run_demo
 
     _quiet()

@@ -235,14 +235,14 @@ def test_scenes_of_trimesh_are_joined() -> None:
         from_trimesh(trimesh.Scene(), "scene 3")
 
 
-@pytest.mark.parametrize(("call", "package", "name"), [(to_pyg, "torch_geometric", "torch-geometric"),
-                                                       (to_pytorch3d, "pytorch3d", "easypytorch3d")])  # fmt: skip
+@pytest.mark.parametrize(("call", "package", "extra"), [(to_pyg, "torch_geometric", "pyg"),
+                                                        (to_pytorch3d, "pytorch3d", "pytorch3d")])  # fmt: skip
 def test_an_absent_library_names_the_command(
-    call: Callable[..., object], package: str, name: str, monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., object], package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in [m for m in sys.modules if m.split(".")[0] == package or m.endswith("surface_data")]:
         monkeypatch.delitem(sys.modules, module)
     for module in (package, f"{package}.data", f"{package}.structures"):
         monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]
-    with pytest.raises(ImportError, match=f"pip install {name}"):
+    with pytest.raises(ImportError, match=rf"pip install 'meshconv\[{extra}\]'"):
         call(cube())

@@ -1,7 +1,8 @@
 """The demonstration: training on what the project ships, and a report of it."""
 
-from meshconv.demo.report import write_report
-from meshconv.demo.results import ClimateResults, Field, ModelResults, Report, ShapeResults
-from meshconv.demo.run import run_demo
+import lazy_loader
 
-__all__ = ["ClimateResults", "Field", "ModelResults", "Report", "ShapeResults", "run_demo", "write_report"]
+from meshconv.extras import require
+
+require(__name__, "train", "climate")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

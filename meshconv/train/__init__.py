@@ -1,9 +1,8 @@
 """Training: Lightning modules, checkpoints, prediction and the demonstration."""
 
-from meshconv.train.checkpoint import load_task
-from meshconv.train.tasks.base import Task
-from meshconv.train.tasks.classes import ClassificationTask, SegmentationTask
-from meshconv.train.tasks.correspondence import CorrespondenceTask
-from meshconv.train.tasks.regression import RegressionTask
+import lazy_loader
 
-__all__ = ["ClassificationTask", "CorrespondenceTask", "RegressionTask", "SegmentationTask", "Task", "load_task"]
+from meshconv.extras import require
+
+require(__name__, "train")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Maps on the sphere."""
+
+from meshconv.extras import require
+
+require(__name__, "train", "climate")

@@ -1,1 +1,5 @@
 """Folders of meshes."""
+
+from meshconv.extras import require
+
+require(__name__, "train")

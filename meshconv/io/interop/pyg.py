@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from meshconv.errors import InputError
+from meshconv.extras import require
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
@@ -42,17 +43,16 @@ def to_pyg(surface: GaugeGraph | TriangleMesh, **attributes: Any) -> Data:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         PyTorch Geometric is not installed.
 
     Notes
     -----
     ``tests/test_interop.py`` checks the way there and back, alone and in batches, bit for bit.
     """
-    try:
-        from meshconv.io.interop.surface_data import SurfaceData
-    except ModuleNotFoundError as error:
-        raise ImportError("to_pyg needs PyTorch Geometric: pip install torch-geometric") from error
+    require("to_pyg", "pyg")
+    from meshconv.io.interop.surface_data import SurfaceData
+
     if isinstance(surface, TriangleMesh):
         found: dict[str, Tensor] = {"pos": torch.tensor(surface.vertices), "face": torch.tensor(surface.faces.T)}
         for kind, data in (("vertex", surface.vertex_data), ("face", surface.face_data)):

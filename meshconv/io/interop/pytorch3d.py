@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from meshconv.extras import require
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 if TYPE_CHECKING:
@@ -69,13 +70,12 @@ def to_pytorch3d(
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         PyTorch3D is not installed.
     """
-    try:
-        from pytorch3d.structures import Meshes
-    except ModuleNotFoundError as error:
-        raise ImportError("to_pytorch3d needs PyTorch3D: pip install easypytorch3d") from error
+    require("to_pytorch3d", "pytorch3d")
+    from pytorch3d.structures import Meshes
+
     meshes = [meshes] if isinstance(meshes, TriangleMesh) else list(meshes)
     vertices = [torch.as_tensor(m.vertices).to(device, dtype) for m in meshes]
     faces = [torch.as_tensor(m.faces).to(device) for m in meshes]

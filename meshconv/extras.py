@@ -1,0 +1,56 @@
+"""Optional dependencies: which extra of the package brings what, and the one error where it is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from meshconv.errors import InputError
+
+# Modules by the extra of setup.cfg that installs them; tests/test_dependencies.py compares both with what is imported.
+MODULES = {
+    "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
+    "climate": ("xarray", "netCDF4", "dask", "zarr", "pandas"),
+    "viz": ("matplotlib",),
+    "pyg": ("torch_geometric",),
+    "pytorch3d": ("pytorch3d",),
+}
+
+
+class MissingExtraError(InputError, ImportError):
+    """A part of meshconv that is used without the packages it needs."""
+
+
+def require(what: str, *extras: str) -> None:
+    """Raise unless the packages of these extras are installed; nothing is imported.
+
+    Parameters
+    ----------
+    what
+        Module, function or command that needs them.
+    extras
+        Keys of ``MODULES``.
+
+    Raises
+    ------
+    MissingExtraError
+        An ``ImportError`` and an ``InputError``, with what is missing and what to install.
+
+    Examples
+    --------
+    >>> require(__name__, "viz")
+    """
+    missing = {name: [m for m in MODULES[name] if not _is_installed(m)] for name in extras}
+    names = sorted({m for modules in missing.values() for m in modules})
+    if names:
+        wanted = ",".join(name for name, modules in missing.items() if modules)
+        verb = "is" if len(names) == 1 else "are"
+        raise MissingExtraError(
+            f"{what} needs {', '.join(names)}, which {verb} not installed: pip install 'meshconv[{wanted}]'"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder that refuses it, a module without a specification
+        return False
