@@ -191,7 +191,7 @@ def test_damaged_files_are_meshes_or_errors(name: str, tmp_path: Path, capfd: py
         ("m.ply", f"ply\nformat binary_little_endian 1.0\n{POLYGONS}", "promised|buffer"),
         ("m.ply", "ply\nformat morse 1.0\nend_header\n", "morse"),
         ("m.ply", "ply\nformat ascii 1.0\n", "header has no end"),
-        ("m.off", "OFF BINARY\n", "export it as ASCII"),
+        ("m.off", "OFF BINARY\n", "truncated or damaged"),
         ("m.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1\n", "fewer corners than it promises"),
         ("m.off", "OFF\n3 99999999999 0\n0 0 0\n", "truncated"),
         ("m.off", "PLY\n", "first word is not OFF"),

@@ -99,9 +99,11 @@ def test_labels_in_binary_files(tmp_path: Path, kind: str, version: int) -> None
     ("change", "says"),
     [
         (("# vtk DataFile", "# ply"), "the first line"),
-        (("POLYDATA", "UNSTRUCTURED_GRID"), "UNSTRUCTURED_GRID, not POLYDATA"),
+        (("POLYDATA", "STRUCTURED_GRID"), "STRUCTURED_GRID, not POLYDATA"),
         (("POLYGONS 5 25", "POLYGONS 5 24"), "5 cells promised"),
-        (("POLYGONS 5 25", "TRIANGLE_STRIPS 5 25"), "triangle strips are not read"),
+        (("POLYGONS 5 25\n4", "POLYGONS 99999999999 25\n-1"), "cells promised"),
+        (("POLYGONS 5 25\n4 0", "POLYGONS 5 25\n4 99999999999999999999"), "too large"),
+        (("POINTS 8 float", "POINTS 99999999999999999999999 float"), "fewer found"),
         (("POINTS 8 float", "POINTS 8 quad"), "no type 'quad'"),
         (("CELL_DATA 6", "CELL_DATA 5"), "is not understood|promised|rows for"),
         (("14 15\n", "14\n"), "16 numbers promised, 15 found"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from meshconv.datasets.meshes.common_samples import category_of
 from meshconv.datasets.meshes.module import meshes_below, split_of
 from meshconv.errors import InputError
+from meshconv.io.text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def read_class_list(path: Path) -> dict[str, str]:
     InputError
         Another format, or fewer entries than the counts promise.
     """
-    words = iter(path.read_text(encoding="utf-8", errors="replace").split())
+    words = iter(read_text(path).split())
     of: dict[str, str] = {}
     try:
         if next(words) != "PSB":

@@ -23,6 +23,7 @@ from meshconv.datasets.meshes.common_samples import (
 from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, split_of, warn_of_duplicates
 from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.errors import InputError
+from meshconv.io.text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +265,7 @@ def _listed_pairs(root: Path, meshes: Sequence[Path]) -> list[tuple[Path, Path]]
     path = next((p for p in (root / "test_pairs.txt", root / "pairs.txt") if p.is_file()), None)
     if path is None:
         return None
-    rows = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.replace(",", " ").split() for line in read_text(path).split("\n") if line.strip()]
     for k, row in enumerate(rows):
         if len(row) != 2:
             raise InputError(f"{path}: pair {k + 1} is {' '.join(row)!r}; give two names of meshes per line")
@@ -291,7 +292,7 @@ def _split(root: Path, categories: dict[str, list[Path]], test: float, val: floa
     elif "train" in lists and "test" in lists:
         known = set(meshes)
         for part, file in lists.items():
-            names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            names = [line.strip() for line in read_text(file).split("\n") if line.strip()]
             split[part] = [p for p in _resolve(file, names, meshes) if p in known]
     else:
         for name, group in categories.items():

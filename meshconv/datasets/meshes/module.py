@@ -25,7 +25,7 @@ from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.repair import OnDefect
 from meshconv.io.cache.cache import Cache
 from meshconv.io.cache.content import file_content
-from meshconv.io.meshes.load import mesh_formats
+from meshconv.io.meshes.formats import BY_SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _SPLITS: dict[str, Split] = {
     "testing": "test",
 }  # fmt: skip
 # Point clouds, drawings and names that are no suffix of a file on disk are left out.
-MESH_SUFFIXES = frozenset(f".{f}" for f in mesh_formats()) - {".xyz", ".dxf", ".stl_ascii"}
+MESH_SUFFIXES = frozenset(BY_SUFFIX)
 
 
 def collate(samples: list[MeshSample]) -> SurfaceBatch:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from meshconv.datasets.meshes.module import MESH_SUFFIXES, Split, cut, files_below, is_mesh_file, meshes_in, split_of
 from meshconv.errors import InputError
 from meshconv.io.meshes.labels import LABEL_SUFFIXES
+from meshconv.io.text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def _by_lists(root: Path, pairs: Sequence[LabelledFile]) -> dict[Split, list[Lab
         by_name |= dict.fromkeys((place.stem, place.name, place.as_posix(), place.with_suffix("").as_posix()), pair)
     found: dict[Split, list[LabelledFile]] = {}
     for split, path in lists.items():
-        names = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+        names = [line.strip() for line in read_text(path).split("\n")]
         names = [name for name in names if name]
         unknown = [name for name in names if name not in by_name]
         if names and len(unknown) == len(names):

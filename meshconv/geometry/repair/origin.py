@@ -14,6 +14,8 @@ from meshconv.geometry.mesh.halfedges import IntArray
 class Changes:
     """How often each kind of change was made to a mesh; zero everywhere if nothing was."""
 
+    small_polygons: int = field(default=0, metadata={"says": "{} faces of fewer than three corners left out"})
+    placed_vertices: int = field(default=0, metadata={"says": "{} unused vertices without a place put in the middle"})
     degenerate_faces: int = field(default=0, metadata={"says": "{} degenerate faces removed"})
     duplicate_faces: int = field(default=0, metadata={"says": "{} duplicate faces removed"})
     welded_vertices: int = field(default=0, metadata={"says": "{} vertices welded to others in the same place"})

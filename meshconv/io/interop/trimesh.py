@@ -9,7 +9,8 @@ import trimesh
 
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.scenes import join_parts
+from meshconv.io.meshes.polygons import join_pieces
+from meshconv.io.meshes.scenes import trimesh_pieces
 
 
 def from_trimesh(mesh: trimesh.Trimesh | trimesh.Scene, name: str = "") -> TriangleMesh:
@@ -37,11 +38,13 @@ def from_trimesh(mesh: trimesh.Trimesh | trimesh.Scene, name: str = "") -> Trian
     >>> from_trimesh(trimesh.creation.box()).area
     6.0
     """
-    parts = mesh.dump() if isinstance(mesh, trimesh.Scene) else [mesh]
-    joined = join_parts(parts, name)
-    if joined is None:
+    pieces = trimesh_pieces(mesh)
+    if not pieces:
         raise InputError(f"{name + ': ' if name else ''}no vertices; give a mesh or a scene that has some")
-    return joined
+    joined = join_pieces(pieces, name)
+    if len(pieces) == 1:
+        del joined.polygon_data["part"]
+    return joined.triangles(name)
 
 
 def to_trimesh(mesh: TriangleMesh) -> trimesh.Trimesh:

@@ -108,7 +108,7 @@ def _check(path: Path, target: Path | None, isolated: Isolated) -> FileCheck:
         mesh.check_area()
     except InputError as error:
         return FileCheck(path, error=str(error))
-    problems = tuple(mesh.defects.problems(isolated == "drop"))
+    problems = (*_problems_of_file(mesh), *mesh.defects.problems(isolated == "drop"))
     result = FileCheck(path, mesh.defects, problems)
     if target is None:
         return result
@@ -117,6 +117,12 @@ def _check(path: Path, target: Path | None, isolated: Isolated) -> FileCheck:
     changes = repaired.origin.changes if repaired.origin else Changes()
     left = tuple(repaired.defects.problems(isolated == "drop"))
     return replace(result, repaired=target, changes=changes, left=left)
+
+
+def _problems_of_file(mesh: TriangleMesh) -> list[str]:
+    """What the reader had to leave out."""
+    small = mesh.origin.changes.small_polygons if mesh.origin else 0
+    return [f"{small} faces of fewer than three corners"] if small else []
 
 
 def _with_numbers(mesh: TriangleMesh) -> TriangleMesh:

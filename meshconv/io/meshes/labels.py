@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
+from meshconv.io.text import read_text
 
 #: Extensions of label files, most telling first.
 LABEL_SUFFIXES = (".eseg", ".seg", ".labels", ".txt", ".npy", ".json")
@@ -45,18 +46,19 @@ def read_labels(path: Path) -> NDArray:
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            values: Any = np.load(path, allow_pickle=False)
+            # Mapped, so that a header cannot ask for more than the file has.
+            values: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         elif path.suffix.lower() == ".json":
-            values = _from_json(path, json.loads(path.read_text(encoding="utf-8")))
+            values = _from_json(path, json.loads(read_text(path)))
         else:
-            values = _from_text(path, path.read_text(encoding="utf-8", errors="replace"))
+            values = _from_text(path, read_text(path))
         array = np.asarray(values)
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError, RecursionError, SyntaxError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: is no readable label file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: is no readable label file ({first_line(error)})") from error
     return as_labels(array, str(path))
 
 
@@ -89,7 +91,7 @@ def _from_json(path: Path, content: Any) -> Any:
 
 
 def _from_text(path: Path, text: str) -> NDArray:
-    plain = text.strip().splitlines()
+    plain = text.strip().split("\n")
     try:
         return np.array(plain, dtype=np.float64)  # what nearly all are, ten times sooner
     except ValueError:

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import trimesh
 
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.repair.origin import Changes
 from meshconv.geometry.repair.repair import Isolated, OnDefect
-from meshconv.io.meshes.obj import read_obj
-from meshconv.io.meshes.off import read_off
-from meshconv.io.meshes.ply import read_ply
-from meshconv.io.meshes.polygons import PolygonFile
-from meshconv.io.meshes.scenes import read_with_trimesh
-from meshconv.io.meshes.tosca import read_vert
-from meshconv.io.meshes.vtk import read_vtk
-from meshconv.io.meshes.vtp import read_vtp
+from meshconv.io.meshes.formats import BY_SUFFIX, MeshFormat, mesh_suffixes
 
 log = logging.getLogger(__name__)
 
-_ARCHIVES = {"zip", "bz2", "tar.bz2", "tar.gz"}
-# General readers of these renumber vertices, cut seams open, or forget polygons and labels.
-_READERS: dict[str, Callable[[Path], PolygonFile]] = {
-    "obj": read_obj, "off": read_off, "ply": read_ply, "vert": read_vert, "vtk": read_vtk, "vtp": read_vtp
-}  # fmt: skip
+# Files of curves and points, which people take for meshes.
+_WITHOUT_FACES = {".xyz": "points", ".pts": "points", ".pcd": "points", ".las": "points", ".laz": "points",
+                  ".dxf": "drawings", ".svg": "drawings", ".vti": "volumes", ".nrrd": "volumes"}  # fmt: skip
 
 
 def mesh_formats() -> list[str]:
     """File extensions that :func:`load_mesh` reads here, without the dot."""
-    return sorted({*trimesh.available_formats(), *_READERS} - _ARCHIVES)
+    return [suffix[1:] for suffix in mesh_suffixes()]
 
 
 def load_mesh(
@@ -48,7 +39,7 @@ def load_mesh(
     Parameters
     ----------
     path : str or path
-        OBJ, PLY, OFF, STL, GLB, glTF and whatever else :func:`mesh_formats` lists.
+        Of one of the formats that :func:`mesh_formats` lists.
     on_defect : "repair" | "drop" | "error"
         See :meth:`TriangleMesh.repair <meshconv.geometry.mesh.triangle_mesh.TriangleMesh.repair>`. What is changed is
         logged.
@@ -84,8 +75,9 @@ def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isol
     if mesh.num_faces == 0:
         raise InputError(f"{path}: no faces are left without {', '.join(raw.defects.problems())}; repair the mesh")
     mesh.check_area()
-    before = raw.origin.changes if raw.origin else None
-    if mesh.origin and mesh.origin.changes and mesh.origin.changes != before:
+    welded = raw.origin.changes.welded_vertices if raw.origin else 0
+    # Welding alone, in formats that split vertices by design, is nothing to tell.
+    if mesh.origin and mesh.origin.changes != replace(Changes(), welded_vertices=welded):
         log.info("%s: %s", path, mesh.origin.changes)
     if mesh.half_edges.irregular.any():
         log.warning(
@@ -99,18 +91,21 @@ def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isol
 def read_mesh(path: str | os.PathLike[str]) -> TriangleMesh:
     """Read a mesh as the file has it, defects included; see :func:`load_mesh`."""
     path = Path(path)
-    kind = _check_file(path)
-    if kind not in _READERS:
-        return read_with_trimesh(path, kind)
-    with np.errstate(all="ignore"):
-        content = _READERS[kind](path)
-        if len(content.vertices) == 0:
-            raise InputError(f"{path}: no vertices found; the file is damaged or no '{kind}' mesh")
-        return content.triangles(str(path))
+    form = _check_file(path)
+    try:
+        with np.errstate(all="ignore"):
+            content = form.read(path)
+            if len(content.vertices) == 0:
+                raise InputError(f"{path}: no vertices found; the file is damaged or no '{path.suffix[1:]}' mesh")
+            return content.triangles(str(path), form.splits_vertices)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: needs more memory than there is; simplify the mesh or cut it in parts") from error
 
 
-def _check_file(path: Path) -> str:
-    """Extension of a file that exists, can be opened, has content and a known format."""
+def _check_file(path: Path) -> MeshFormat:
+    """Format of a file that exists, can be opened and has content."""
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a directory; name a mesh file in it")
@@ -125,12 +120,16 @@ def _check_file(path: Path) -> str:
             raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be opened ({reason}); check its permissions") from error
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in mesh_formats():
+    suffix = path.suffix.lower()
+    form = BY_SUFFIX.get(suffix)
+    if form is None:
+        holds = f" ('{suffix}' files hold {_WITHOUT_FACES[suffix]}, no faces)" if suffix in _WITHOUT_FACES else ""
         raise InputError(
-            f"{path}: extension '{path.suffix}' is not a mesh format that can be read here; "
+            f"{path}: extension '{path.suffix}' is not a mesh format that can be read here{holds}; "
             f"convert it to one of {', '.join(mesh_formats())}"
         )
+    if not form.available:
+        raise InputError(f"{path}: {form.name} needs the package {form.package!r}; install it, or convert the file")
     if empty:
         raise InputError(f"{path}: the file is empty (0 bytes); export the mesh again")
-    return kind
+    return form

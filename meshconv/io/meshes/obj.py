@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.text import read_text
 
-_CONTINUED = re.compile(r"\\\r?\n")
+_CONTINUED = re.compile(r"\\[ \t]*\n")
 _AFTER_SLASH = re.compile(r"/\S*")
 # Statements that hold for all polygons after them, and what the data are called.
 _STATES = {"g": "group", "o": "object", "usemtl": "material"}
 
 
 def read_obj(path: Path) -> PolygonFile:
-    """Read the ``v``, ``f``, ``g``, ``o`` and ``usemtl`` lines of an OBJ file; everything else is passed over.
+    """Read the ``v``, ``f`` (of old ``fo``), ``g``, ``o`` and ``usemtl`` lines of an OBJ file, and no others.
 
     A reader of its own, because general ones cut the surface at texture seams and group borders, renumber the vertices
     and take index 0 for the last vertex. Negative indices count back from the vertices read so far.
@@ -36,34 +37,33 @@ def read_obj(path: Path) -> PolygonFile:
     Raises
     ------
     InputError
-        A line that is not numbers, a vertex with fewer than three, a face with fewer than three, an index 0.
+        A line that is not numbers, a vertex with fewer than three, an index 0.
     """
-    text = _CONTINUED.sub(" ", path.read_bytes().decode("utf-8", errors="replace"))
+    text = _CONTINUED.sub(" ", read_text(path))
     coordinates: list[list[str]] = []
     polygons: list[list[str]] = []
     seen: list[int] = []
     vertex_lines: list[int] = []
     face_lines: list[int] = []
     states: dict[str, list[tuple[int, str]]] = {key: [] for key in _STATES}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith(("v ", "v\t")):
-            coordinates.append(line.partition("#")[0].split()[1:])
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.partition("#")[0]
+        key, *words = line.split() or ("",)
+        if key == "v":
+            coordinates.append(words)
             vertex_lines.append(number)
-        elif line.startswith(("f ", "f\t")):
-            polygons.append(_AFTER_SLASH.sub("", line.partition("#")[0]).split()[1:])
+        elif key in ("f", "fo"):
+            polygons.append(_AFTER_SLASH.sub("", line).split()[1:] if "/" in line else words)
             seen.append(len(coordinates))
             face_lines.append(number)
-        elif line.startswith(("g", "o", "usemtl")):
-            key, _, value = line.partition("#")[0].strip().partition(" ")
-            if key in states:
-                states[key].append((len(polygons), value.strip()))
-    for kind, rows, lines in (("v", coordinates, vertex_lines), ("f", polygons, face_lines)):
-        short = next((i for i, row in enumerate(rows) if len(row) < 3), None)
-        if short is not None:
-            raise InputError(
-                f"{path}: line {lines[short]} ('{kind}') has {len(rows[short])} values, at least 3 are needed; "
-                "the file may be truncated"
-            )
+        elif key in states:
+            states[key].append((len(polygons), line.strip()[len(key) :].strip()))
+    short = next((i for i, row in enumerate(coordinates) if len(row) < 3), None)
+    if short is not None:
+        raise InputError(
+            f"{path}: line {vertex_lines[short]} ('v') has {len(coordinates[short])} values, at least 3 are needed; "
+            "the file may be truncated"
+        )
     sizes = np.array([len(p) for p in polygons], dtype=np.int64)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     try:

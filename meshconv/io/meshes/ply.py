@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.text import decode_text
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -28,6 +30,7 @@ _CORNERS = ("vertex_indices", "vertex_index")
 # Normals are left out: they are computed, and a repair would make them wrong.
 _GEOMETRY = ("x", "y", "z", "nx", "ny", "nz")
 _MOST_LINES = 10_000
+_BEGINS = re.compile(rb"\s*ply[ \t]*(\r\n|\n|\r)", re.IGNORECASE)
 
 
 class _Property(NamedTuple):
@@ -56,8 +59,9 @@ def read_ply(path: Path) -> PolygonFile:
     Returns
     -------
     PolygonFile
-        Data are all scalar properties of vertices and faces under their names; red, green, blue (and alpha) are
-        joined to ``color``. Normals and lists other than the corners (texture coordinates) are left out.
+        Faces, or strips of triangles. Data are all scalar properties of vertices and of these under their names; red,
+        green, blue (and alpha) are joined to ``color``. Normals and lists other than the corners (texture coordinates)
+        are left out.
 
     Raises
     ------
@@ -66,43 +70,58 @@ def read_ply(path: Path) -> PolygonFile:
     """
     content = path.read_bytes()
     try:
-        elements, order, start = _header(content)
-        body: _Text | _Binary = _Text(content[start:]) if order == "=" else _Binary(content, start)
+        elements, body = _header(content)
         columns: dict[str, dict[str, Column]] = {}
+        needed = [e.name for e in elements if e.name in ("vertex", "face", "tristrips")]
         for element in elements:
             columns[element.name] = body.read(element)
-            if "vertex" in columns and "face" in columns:
+            if all(name in columns for name in needed):
                 break
-        vertex, face = columns.get("vertex", {}), columns.get("face", {})
+        vertex, face, strips = (columns.get(name, {}) for name in ("vertex", "face", "tristrips"))
         vertices = np.stack([np.asarray(vertex[k], dtype=np.float64) for k in "xyz"], axis=1)
-        name = next((k for k in _CORNERS if k in face), None)
-        sizes, corners = face[name] if name else (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-        if not np.isfinite(np.asarray(corners, dtype=np.float64)).all():
-            raise ValueError("corners of faces are not numbers")
+        of_faces, of_strips = _corners(face), _corners(strips)
     except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
-        reason = f"no property {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
+        reason = f"no property {error}" if isinstance(error, KeyError) else first_line(error)
         raise InputError(
             f"{path}: cannot be read as 'ply' ({reason}); the file is truncated, damaged or of another format"
         ) from error
-    return PolygonFile(vertices, corners.astype(np.int64), sizes, _data(vertex), _data(face))
+    sizes, corners = (np.concatenate([a, b]) for a, b in zip(of_faces, of_strips, strict=True))
+    is_strip = np.arange(len(sizes)) >= len(of_faces[0])
+    data = _data(strips if len(of_faces[0]) == 0 else face if len(of_strips[0]) == 0 else {})
+    return PolygonFile(vertices, corners, sizes, _data(vertex), data, is_strip)
 
 
-def _header(content: bytes) -> tuple[list[_Element], str, int]:
-    """Elements, byte order ("=" for text), and where the body begins."""
-    if content[:3].lower() != b"ply":
+def _corners(columns: dict[str, Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sizes and corners of faces or strips."""
+    name = next((k for k in _CORNERS if k in columns), None)
+    if name is None:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    sizes, corners = columns[name]
+    if not np.isfinite(np.asarray(corners, dtype=np.float64)).all():
+        raise ValueError("corners of faces are not numbers")
+    return sizes, corners.astype(np.int64)
+
+
+def _header(content: bytes) -> tuple[list[_Element], _Text | _Binary]:
+    """Elements, and what reads the body."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if content[:3].lower() != b"ply":  # UTF-16, which only text can be
+        content = decode_text(content).encode()
+    begins = _BEGINS.match(content)
+    if begins is None:
         raise ValueError("not a valid header")
     elements: list[_Element] = []
-    order, start = None, 0
+    order, start, line_end = None, begins.end(), begins[1]
     for _ in range(_MOST_LINES):
-        end = content.find(b"\n", start)
+        end = content.find(line_end, start)
         if end < 0:
-            break
-        words = content[start:end].decode("ascii", errors="replace").split()
-        start = end + 1
+            end = len(content)
+        words = content[start:end].decode("utf-8", errors="replace").split()
+        start = end + len(line_end)
         if words[:1] == ["end_header"]:
             if order is None:
                 break
-            return elements, order, start
+            return elements, _Text(content[start:]) if order == "=" else _Binary(content, start)
         if words[:1] == ["format"]:
             order = _BYTE_ORDER[words[1]]
         elif words[:1] == ["element"]:
@@ -113,6 +132,8 @@ def _header(content: bytes) -> tuple[list[_Element], str, int]:
             kinds = [np.dtype((order or "=") + _TYPES[w]) for w in words[1:-1] if w != "list"]
             size = kinds[0] if words[1] == "list" else None
             elements[-1].properties.append(_Property(words[-1], kinds[-1], size))
+        if end == len(content):
+            break
     raise ValueError("the header has no end")
 
 
@@ -200,23 +221,43 @@ class _Binary:
         smallest = sum((p.count_dtype or p.dtype).itemsize for p in element.properties)
         if element.rows * smallest > len(self.content) - self.at:
             raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
-        pieces: list[list[NDArray]] = [[] for _ in element.properties]
-        for _ in range(element.rows):
-            for piece, p in zip(pieces, element.properties, strict=True):
+        # Where each row's values begin, then all of them at once: an array for every row would take twenty times more.
+        starts = np.zeros((len(element.properties), element.rows), dtype=np.int64)
+        sizes = np.ones((len(element.properties), element.rows), dtype=np.int64)
+        at, content = self.at, self.content
+        for row in range(element.rows):
+            for i, p in enumerate(element.properties):
                 size = 1
                 if p.count_dtype is not None:
-                    size = int(np.frombuffer(self.content, p.count_dtype, 1, self.at)[0])
-                    self.at += p.count_dtype.itemsize
-                if size < 0:
-                    raise ValueError(f"a list of {size} values in {element.name!r}")
-                piece.append(np.frombuffer(self.content, p.dtype, size, self.at))
-                self.at += size * p.dtype.itemsize
+                    size = _count(content, at, p.count_dtype)
+                    at += p.count_dtype.itemsize
+                    sizes[i, row] = size
+                starts[i, row] = at
+                at += size * p.dtype.itemsize
+            if at > len(content):
+                raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
+        self.at = at
         out: dict[str, Column] = {}
-        for piece, p in zip(pieces, element.properties, strict=True):
-            column = _native(np.concatenate(piece))
-            lengths = np.array([len(a) for a in piece], dtype=np.int64)
-            out[p.name] = column if p.count_dtype is None else (lengths, column)
+        for p, start, size in zip(element.properties, starts, sizes, strict=True):
+            column = self._gather(start, size, p.dtype)
+            out[p.name] = column if p.count_dtype is None else (size, column)
         return out
+
+    def _gather(self, starts: NDArray[np.int64], sizes: NDArray[np.int64], dtype: np.dtype) -> NDArray:
+        """Values that begin at some bytes, so many from each."""
+        width = dtype.itemsize
+        begin = np.repeat(starts - width * (np.cumsum(sizes) - sizes), sizes)
+        first = begin + width * np.arange(len(begin))
+        found = np.frombuffer(self.content, np.uint8)[first[:, None] + np.arange(width)]
+        return _native(np.ascontiguousarray(found).view(dtype).reshape(-1))
+
+
+def _count(content: bytes, at: int, dtype: np.dtype) -> int:
+    """Size of a list."""
+    size = content[at] if dtype.itemsize == 1 and dtype.kind == "u" else int(np.frombuffer(content, dtype, 1, at)[0])
+    if not 0 <= size <= len(content):
+        raise ValueError(f"a list of {size} values")
+    return size
 
 
 def _column(table: NDArray, p: _Property) -> Column:

@@ -1,15 +1,21 @@
-"""What a reader hands on: vertices, polygons and their data; and how polygons become triangles."""
+"""What a reader hands on: vertices, polygons, strips and their data; and how they become triangles."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.geometry.repair.origin import Origin, first_of
+from meshconv.geometry.repair.defects import places
+from meshconv.geometry.repair.origin import Changes, Origin, first_of
+from meshconv.io.meshes.strips import strip_triangles
 from meshconv.io.meshes.triangulation import triangulate
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,25 +28,117 @@ class PolygonFile:
     corners : int64 [sum of sizes]
         Vertices of all polygons one after the other, not checked against ``V``.
     sizes : int64 [P]
-        Corners of each polygon.
+        Corners of each polygon; those with fewer than three have no triangle.
     vertex_data, polygon_data : dict of arrays [V, ...] and [P, ...]
+    strips : bool [P], optional
+        Which polygons are strips of triangles, see :func:`~meshconv.io.meshes.strips.strip_triangles`; None: none.
+    pieces : int64 [V], optional
+        Which part of the file each vertex belongs to; None: all to one.
     """
 
     vertices: NDArray[np.float64]
-    corners: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    corners: IntArray
+    sizes: IntArray
     vertex_data: dict[str, NDArray] = field(default_factory=dict)
     polygon_data: dict[str, NDArray] = field(default_factory=dict)
+    strips: NDArray[np.bool_] | None = None
+    pieces: IntArray | None = None
 
-    def triangles(self, name: str) -> TriangleMesh:
+    def triangles(self, name: str, weld: bool = False) -> TriangleMesh:
         """Every polygon cut into triangles, see :func:`~meshconv.io.meshes.triangulation.triangulate`.
 
-        Its ``origin`` leads from each triangle to its polygon.
+        Parameters
+        ----------
+        name : str
+        weld : bool
+            Vertices in the same place of a part become one, in formats that store a vertex once for each of its faces.
+
+        Returns
+        -------
+        TriangleMesh
+            Its ``origin`` leads to the file's vertices and from each triangle to its polygon, and counts polygons of
+            fewer than three corners. A vertex without polygons needs no place: if its coordinates are not finite it is
+            put in the middle of the others.
         """
-        faces, polygon = triangulate(self.vertices, self.corners, self.sizes)
+        faces, polygon = self._cut()
+        small = int((self.sizes < 3).sum())
+        vertices, placed = self._placed(name)
+        kept = number = np.arange(len(vertices))
+        if weld:
+            place = places(vertices if self.pieces is None else np.column_stack([vertices, self.pieces]))
+            kept = np.flatnonzero(place == number)
+            number = np.searchsorted(kept, place)
+            inside = (faces >= 0) & (faces < len(vertices))
+            faces = np.where(inside, number[np.where(inside, faces, 0)], faces)
         origin = None
-        if len(polygon) != len(self.sizes):
-            v, p = np.arange(len(self.vertices)), len(self.sizes)
-            origin = Origin(v, v, polygon, first_of(polygon, p))
-        data = {key: values[polygon] for key, values in self.polygon_data.items()}
-        return TriangleMesh(self.vertices, faces, name, self.vertex_data, data, origin)
+        if len(kept) != len(vertices) or len(polygon) != len(self.sizes) or small or placed:
+            counted = Changes(welded_vertices=len(vertices) - len(kept), small_polygons=small, placed_vertices=placed)
+            origin = Origin(kept, number, polygon, first_of(polygon, len(self.sizes)), counted)
+        return TriangleMesh(
+            vertices[kept],
+            faces,
+            name,
+            {key: values[kept] for key, values in self.vertex_data.items()},
+            {key: values[polygon] for key, values in self.polygon_data.items()},
+            origin,
+        )
+
+    def _cut(self) -> tuple[IntArray, IntArray]:
+        """Triangles, and the polygon of each, ascending."""
+        if self.strips is None or not self.strips.any():
+            return triangulate(self.vertices, self.corners, self.sizes)
+        in_strip = np.repeat(self.strips, self.sizes)
+        faces, polygon = triangulate(self.vertices, self.corners[~in_strip], self.sizes[~self.strips])
+        strip_faces, strip = strip_triangles(self.corners[in_strip], self.sizes[self.strips])
+        polygon = np.concatenate([np.flatnonzero(~self.strips)[polygon], np.flatnonzero(self.strips)[strip]])
+        order = np.argsort(polygon, kind="stable")
+        return np.concatenate([faces, strip_faces])[order], polygon[order]
+
+    def _placed(self, name: str) -> tuple[NDArray[np.float64], int]:
+        """The vertices with all that no polygon uses in a finite place, and how many were moved there."""
+        lost = ~np.isfinite(self.vertices).all(axis=1)
+        if not lost.any():
+            return self.vertices, 0
+        named = self.corners[(self.corners >= 0) & (self.corners < len(lost))]
+        free = lost.copy()
+        free[named] = False
+        if lost.all() or not free.any():
+            return self.vertices, 0
+        vertices = self.vertices.copy()
+        finite = vertices[~lost]
+        vertices[free] = finite.min(axis=0) / 2 + finite.max(axis=0) / 2
+        return vertices, int(free.sum())
+
+
+def join_pieces(pieces: Sequence[PolygonFile], name: str) -> PolygonFile:
+    """Pieces of a file as one; data that some piece lacks, or has in another shape, are left out.
+
+    Raises
+    ------
+    InputError
+        A corner that is no vertex of its own piece; it could be one of the next.
+    """
+    for piece in pieces:
+        wrong = (piece.corners < 0) | (piece.corners >= len(piece.vertices))
+        if wrong.any():
+            raise InputError(
+                f"{name}: {int(wrong.sum())} corners of faces name a vertex that does not exist, e.g. "
+                f"{piece.corners[wrong][0]}; indices run from 0 to {len(piece.vertices) - 1}"
+            )
+    if len(pieces) == 1:
+        return pieces[0]
+    starts = np.cumsum([0, *(len(p.vertices) for p in pieces)])
+    return PolygonFile(
+        np.concatenate([p.vertices for p in pieces]),
+        np.concatenate([p.corners + start for p, start in zip(pieces, starts[:-1], strict=True)]),
+        np.concatenate([p.sizes for p in pieces]),
+        _common([p.vertex_data for p in pieces]),
+        _common([p.polygon_data for p in pieces]),
+        np.concatenate([np.zeros(len(p.sizes), bool) if p.strips is None else p.strips for p in pieces]),
+        np.repeat(np.arange(len(pieces)), [len(p.vertices) for p in pieces]),
+    )
+
+
+def _common(data: list[dict[str, NDArray]]) -> dict[str, NDArray]:
+    shared = [key for key in data[0] if len({d[key].shape[1:] if key in d else None for d in data}) == 1]
+    return {key: np.concatenate([d[key] for d in data]) for key in shared}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.text import read_text
 
 
 def triangles_beside(path: Path) -> Path:
@@ -47,7 +48,7 @@ def read_vert(path: Path) -> PolygonFile:
 
 def _rows(path: Path) -> NDArray[np.float64]:
     try:
-        rows = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
+        rows = np.array(read_text(path).split(), dtype=np.float64)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as numbers ({error}); the file is damaged") from error
     if len(rows) % 3:

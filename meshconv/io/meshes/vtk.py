@@ -1,4 +1,4 @@
-"""Legacy VTK files of polygons, ASCII and binary, with the data of their points and cells."""
+"""Legacy VTK files of polygons and strips, ASCII and binary, with the data of their points and cells."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.vtk_body import VtkBody
 
-_TYPES = {"bit": "u1", "char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4",
-          "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8", "vtktypeint64": "i8", "vtkidtype": "i8",
-          "float": "f4", "double": "f8"}  # fmt: skip
+_DATA_SETS = ("POLYDATA", "UNSTRUCTURED_GRID")
 _CELLS = ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")
-# Components of an attribute of this kind; normals are computed, not read.
-_COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9}
+# Cell types of unstructured grids.
+_LOOSE, _STRIP, _PIXEL = (0, 1, 2, 3, 4), 6, 8
+_FLAT = (5, _STRIP, 7, _PIXEL, 9)  # triangle, strip, polygon, pixel, quadrilateral
 
 
 def read_vtk(path: Path) -> PolygonFile:
-    """Read a legacy VTK file whose data set is POLYDATA.
+    """Read a legacy VTK file whose data set is POLYDATA, or an UNSTRUCTURED_GRID of flat cells.
 
     Parameters
     ----------
@@ -34,21 +34,23 @@ def read_vtk(path: Path) -> PolygonFile:
     Raises
     ------
     InputError
-        Not this format, another data set than POLYDATA, triangle strips, or fewer numbers than the file promises.
+        Not this format, another data set, cells that are volumes or curved, or fewer numbers than the file promises.
     """
-    body = _Body(path.read_bytes())
-    points, cells = np.zeros((0, 3)), {}
     data: dict[str, dict[str, NDArray]] = {"POINT_DATA": {}, "CELL_DATA": {}}
     size = {"POINT_DATA": 0, "CELL_DATA": 0}
-    where = ""
+    points, where = np.zeros((0, 3)), ""
+    cells: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    types = np.zeros(0, dtype=np.int64)
     try:
-        body.header()
+        body = VtkBody(path.read_bytes(), _DATA_SETS)
         while (words := body.line()) is not None:
             key = words[0].upper()
             if key == "POINTS":
                 points = body.values(3 * int(words[1]), words[2]).reshape(-1, 3).astype(np.float64)
-            elif key in _CELLS:
+            elif key in (*_CELLS, "CELLS"):
                 cells[key] = body.cells(words)
+            elif key == "CELL_TYPES":
+                types = body.values(int(words[1]), "int").astype(np.int64)
             elif key in data:
                 where, size[key] = key, int(words[1])
             elif key == "METADATA":
@@ -59,126 +61,49 @@ def read_vtk(path: Path) -> PolygonFile:
                 body.attribute(key, words, 0, {})
             else:
                 raise ValueError(f"{words[0]!r} is not understood")
-        if "TRIANGLE_STRIPS" in cells:
-            raise ValueError("triangle strips are not read; convert them to polygons")
-        sizes, corners = cells.get("POLYGONS", (np.zeros(0, np.int64), np.zeros(0, np.int64)))
-        before = sum(len(cells[key][0]) for key in ("VERTICES", "LINES") if key in cells)
-        of_cells = {name: values[before:] for name, values in data["CELL_DATA"].items()}
-        for name, values, count in (*((n, v, len(points)) for n, v in data["POINT_DATA"].items()),
-                                    *((n, v, len(sizes)) for n, v in of_cells.items())):  # fmt: skip
-            if len(values) != count:
-                raise ValueError(f"array {name!r} has {len(values)} rows for {count}")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        reason = f"no type {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
-        raise InputError(f"{path}: cannot be read as 'vtk' ({reason}); save it as legacy polydata or as ply") from error
-    return PolygonFile(points, corners, sizes, data["POINT_DATA"], of_cells)
-
-
-class _Body:
-    """Lines of text and blocks of numbers, one after the other."""
-
-    def __init__(self, content: bytes):
-        self.content, self.at, self.binary = content, 0, False
-
-    def header(self) -> None:
-        first = self.content[:200].split(b"\n")[0]
-        if not first.lower().startswith(b"# vtk datafile"):
-            raise ValueError("the first line is not '# vtk DataFile Version'")
-        for _ in range(2):  # that line and the title, which may be empty
-            self.at = self.content.index(b"\n", self.at) + 1
-        kind, data_set = self.line(), self.line()
-        self.binary = kind == ["BINARY"]
-        if kind not in (["ASCII"], ["BINARY"]) or data_set is None or data_set[0].upper() != "DATASET":
-            raise ValueError(f"{kind} and {data_set} where ASCII or BINARY and DATASET belong")
-        if data_set[1].upper() != "POLYDATA":
-            raise ValueError(f"the data set is {data_set[1]}, not POLYDATA")
-
-    def line(self) -> list[str] | None:
-        """Words of the next line that has any; None at the end."""
-        while self.at < len(self.content):
-            end = self.content.find(b"\n", self.at)
-            end = len(self.content) if end < 0 else end
-            words = self.content[self.at : end].decode("utf-8", errors="replace").split()
-            self.at = end + 1
-            if words:
-                return words
-        return None
-
-    def skip_block(self) -> None:
-        """Up to the next empty line."""
-        end = self.content.find(b"\n\n", self.at)
-        self.at = len(self.content) if end < 0 else end + 2
-
-    def values(self, count: int, kind: str) -> NDArray:
-        dtype = np.dtype(_TYPES[kind.lower()])
-        if count < 0:
-            raise ValueError(f"{count} numbers promised")
-        if self.binary:
-            end = self.at + count * dtype.itemsize
-            if end > len(self.content):
-                raise ValueError(f"{count} numbers promised, fewer found")
-            block = np.frombuffer(self.content[self.at : end], dtype.newbyteorder(">"))
-            self.at = end
-            return block.astype(dtype)
-        words = self.content[self.at :].split(None, count)
-        if len(words) < count:
-            raise ValueError(f"{count} numbers promised, {len(words)} found")
-        self.at = len(self.content) - (len(words[count]) if len(words) > count else 0)
-        return np.array(words[:count], dtype=np.float64 if dtype.kind == "f" else np.int64).astype(dtype)
-
-    def cells(self, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sizes and corners of cells, in the layout of version 5 or of those before."""
-        place = self.at
-        following = self.line()
-        if following is not None and following[0].upper() == "OFFSETS":
-            offsets = self.values(int(words[1]), following[1]).astype(np.int64)
-            connectivity = self.line()
-            if connectivity is None:
-                raise ValueError("no CONNECTIVITY")
-            return np.diff(offsets), self.values(int(words[2]), connectivity[1]).astype(np.int64)
-        self.at = place
-        block = self.values(int(words[2]), "int").astype(np.int64)
-        starts: list[int] = []
-        at = 0
-        while at < len(block) and len(starts) < int(words[1]):
-            starts.append(at)
-            at += int(block[at]) + 1
-        if len(starts) != int(words[1]) or at != len(block):
-            raise ValueError(f"{words[1]} cells promised, which {words[2]} numbers do not make")
-        return block[starts], np.delete(block, starts)
-
-    def attribute(self, key: str, words: list[str], rows: int, found: dict[str, NDArray]) -> None:
-        """One array, or those of a field, under their names."""
-        if key == "FIELD":
-            for _ in range(int(words[2])):
-                line = self.line()
-                if line is not None and line[0].upper() == "METADATA":
-                    self.skip_block()
-                    line = self.line()
-                if line is None:
-                    raise ValueError("a field ends early")
-                name, kind = line[0], line[3]
-                width, count = int(line[1]), int(line[2])
-                values = self.values(width * count, kind)
-                found[name] = values.reshape(count, width) if width != 1 else values
-        elif key == "SCALARS":
-            width = int(words[3]) if len(words) > 3 else 1
-            place = self.at
-            table = self.line()
-            if table is None or table[0].upper() != "LOOKUP_TABLE":
-                self.at = place
-            values = self.values(rows * width, words[2])
-            found[words[1]] = values.reshape(rows, width) if width > 1 else values
-        elif key in _COMPONENTS:
-            values = self.values(rows * _COMPONENTS[key], words[2]).reshape(rows, -1)
-            if key != "NORMALS":
-                found[words[1]] = values
-        elif key in ("COLOR_SCALARS", "LOOKUP_TABLE"):
-            width, count = (int(words[2]), rows) if key == "COLOR_SCALARS" else (4, int(words[2]))
-            values = self.values(count * width, "unsigned_char" if self.binary else "float").reshape(count, width)
-            if key == "COLOR_SCALARS" and width in (3, 4):
-                found["color"] = values if self.binary else np.round(255 * values).astype(np.uint8)
-        elif key == "TEXTURE_COORDINATES":
-            self.values(rows * int(words[2]), words[3])
+        if "CELLS" in cells:
+            (sizes, corners), strips, kept = _of_grid(*cells["CELLS"], types)
         else:
-            raise ValueError(f"attribute {words[0]!r} is not understood")
+            (sizes, corners), strips, kept = _of_polygons(cells)
+        of_cells = {name: v[kept] if len(v) == len(kept) else v for name, v in data["CELL_DATA"].items()}
+        data["CELL_DATA"] = of_cells
+        for kind, count in (("POINT_DATA", len(points)), ("CELL_DATA", len(sizes))):
+            for name, values in data[kind].items():
+                if len(values) != count:
+                    raise ValueError(f"array {name!r} has {len(values)} rows for {count}")
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"{path}: cannot be read as 'vtk' ({first_line(error)}); save it as legacy polydata or as ply"
+        ) from error
+    return PolygonFile(points, corners, sizes, data["POINT_DATA"], data["CELL_DATA"], strips)
+
+
+Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
+# Sizes and corners; which are strips; which of the file's cells they are.
+_Found = tuple[Cells, NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _of_polygons(cells: dict[str, Cells]) -> _Found:
+    """Polygons and strips of a POLYDATA; its cells are counted kind by kind, whatever their order in the file."""
+    none = np.zeros(0, np.int64)
+    of = [cells.get(key, (none, none)) for key in _CELLS]
+    counts = [len(sizes) for sizes, _ in of]
+    kind = np.repeat(np.arange(4), counts)
+    sizes, corners = (np.concatenate([a, b]) for a, b in zip(of[2], of[3], strict=True))
+    return (sizes, corners), np.arange(len(sizes)) >= counts[2], kind >= 2
+
+
+def _of_grid(sizes: NDArray[np.int64], corners: NDArray[np.int64], types: NDArray[np.int64]) -> _Found:
+    """Flat cells of an UNSTRUCTURED_GRID."""
+    if len(types) != len(sizes):
+        raise ValueError(f"{len(types)} cell types for {len(sizes)} cells")
+    flat, loose = np.isin(types, _FLAT), np.isin(types, _LOOSE)
+    if not (flat | loose).all():
+        kinds = sorted(set(types[~(flat | loose)].tolist()))
+        raise ValueError(f"cells of type {', '.join(map(str, kinds))} are volumes or curved; extract the surface")
+    start = np.cumsum(sizes) - sizes
+    pixels = np.flatnonzero((types == _PIXEL) & (sizes == 4))
+    corners = corners.copy()
+    last = start[pixels] + 2  # the corners of a pixel go row by row, not round
+    corners[last], corners[last + 1] = corners[last + 1], corners[last]
+    return (sizes[flat], corners[np.repeat(flat, sizes)]), types[flat] == _STRIP, flat

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import lzma
 import re
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
@@ -15,15 +12,15 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.errors import InputError
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.errors import InputError, first_line
+from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.unpack import check_expansion, inflate
 
 _TYPES = {f"{name}{bits}": f"{kind}{bits // 8}" for name, kind, all_bits in
           (("Int", "i", (8, 16, 32, 64)), ("UInt", "u", (8, 16, 32, 64)), ("Float", "f", (32, 64)))
           for bits in all_bits}  # fmt: skip
-_DECOMPRESS: dict[str | None, Callable[[bytes], bytes]] = {
-    "vtkZLibDataCompressor": zlib.decompress, "vtkLZMADataCompressor": lzma.decompress
-}  # fmt: skip
+_HEADS = {"UInt32": "u4", "UInt64": "u8"}
+_METHODS: dict[str | None, str] = {"vtkZLibDataCompressor": "zlib", "vtkLZMADataCompressor": "lzma"}
 _APPENDED = re.compile(rb"<AppendedData[^>]*>\s*_")
 
 
@@ -37,30 +34,33 @@ def read_vtp(path: Path) -> PolygonFile:
     Returns
     -------
     PolygonFile
-        Arrays of points and polygons under their names, ``[n]`` or ``[n, components]``, of all pieces one after the
-        other. Loose points and lines are left out, as are texts and normals.
+        Strips behind the polygons, and arrays of points and of these under their names, ``[n]`` or
+        ``[n, components]``, of all pieces one after the other. Loose points and lines are left out, as are texts and
+        normals.
 
     Raises
     ------
     InputError
-        Not this format, another data set, triangle strips, a compressor other than zlib or LZMA, or fewer numbers than
-        the file promises.
+        Not this format, another data set, a compressor other than zlib or LZMA, fewer numbers than the file promises,
+        or more than it can hold.
     """
     try:
         file = _File(path.read_bytes())
         pieces = [_piece(file, element) for element in file.root.findall("PolyData/Piece")]
         if not pieces:
             raise ValueError("it has no piece")
-        return _join(pieces)
-    except (ValueError, KeyError, ElementTree.ParseError, binascii.Error, zlib.error, lzma.LZMAError) as error:
-        reason = f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
-        raise InputError(f"{path}: cannot be read as 'vtp' ({reason}); save it as polydata or as ply") from error
+    except (ValueError, KeyError, OverflowError, ElementTree.ParseError, binascii.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as 'vtp' ({first_line(error)}); save it as polydata or as ply"
+        ) from error
+    return join_pieces(pieces, str(path))
 
 
 class _File:
     """The elements of a file, and the numbers behind them."""
 
     def __init__(self, content: bytes):
+        self.size, self.unpacked = len(content), 0
         found = _APPENDED.search(content)
         self.appended = b""
         if found:  # may hold any bytes, which is no XML
@@ -68,13 +68,15 @@ class _File:
             if end < found.end():
                 raise ValueError("the appended data are cut short")
             self.appended, content = content[found.end() : end], content[: found.end()] + content[end:]
+        if b"<!DOCTYPE" in content[:4096]:  # entities could multiply what is read
+            raise ValueError("it has a document type, which no file of polygons needs")
         self.root = ElementTree.fromstring(content)
         if self.root.tag != "VTKFile" or self.root.get("type") != "PolyData":
             raise ValueError(f"{self.root.tag} of type {self.root.get('type')} where VTKFile of PolyData belongs")
         self.order: Literal["<", ">"] = ">" if self.root.get("byte_order") == "BigEndian" else "<"
-        self.head = np.dtype(_TYPES[self.root.get("header_type", "UInt32")]).newbyteorder(self.order)
+        self.head = np.dtype(_HEADS[self.root.get("header_type", "UInt32")]).newbyteorder(self.order)
         self.compressor = self.root.get("compressor")
-        if self.compressor is not None and self.compressor not in _DECOMPRESS:
+        if self.compressor is not None and self.compressor not in _METHODS:
             raise ValueError(f"compressor {self.compressor} is not known, zlib and LZMA are")
         appended = self.root.find("AppendedData")
         self.raw = appended is not None and appended.get("encoding") == "raw"
@@ -88,21 +90,24 @@ class _File:
             values = values.astype(dtype)
         else:
             if layout == "appended":
-                block, raw = self.appended[int(element.attrib["offset"]) :], self.raw
+                offset = int(element.attrib["offset"])
+                if not 0 <= offset <= len(self.appended):
+                    raise ValueError(f"offset {offset} lies outside of the appended data")
+                block, raw = memoryview(self.appended)[offset:], self.raw
             else:
-                block, raw = (element.text or "").strip().encode(), False
+                block, raw = memoryview((element.text or "").strip().encode()), False
             values = np.frombuffer(self._unpack(block, raw), dtype.newbyteorder(self.order)).astype(dtype)
         width = int(element.get("NumberOfComponents") or 1)
         return values.reshape(-1, width) if width > 1 else values
 
-    def _unpack(self, block: bytes, raw: bool) -> bytes:
+    def _unpack(self, block: memoryview, raw: bool) -> bytes:
         """The bytes of one array, behind a header that tells how many there are."""
         size = self.head.itemsize
 
         def part(at: int, count: int) -> tuple[bytes, int]:
             """So many bytes that are encoded together, and where the next begin."""
             end = at + (count if raw else 4 * -(-count // 3))
-            found = block[at:end] if raw else base64.b64decode(block[at:end])
+            found = bytes(block[at:end]) if raw else base64.b64decode(block[at:end])
             if len(found) < count:
                 raise ValueError(f"{count} bytes promised, {len(found)} found")
             return found[:count], end
@@ -110,29 +115,40 @@ class _File:
         def numbers(count: int) -> list[int]:
             return np.frombuffer(part(0, count * size)[0], self.head).tolist()
 
+        def promised(count: int) -> None:
+            """Count bytes before they are unpacked: many arrays can name one block."""
+            self.unpacked += count
+            check_expansion(self.unpacked, self.size)
+
         if self.compressor is None:
-            return part(0, size + numbers(1)[0])[0][size:]
+            (length,) = numbers(1)
+            promised(length)
+            return part(0, size + length)[0][size:]
         (count,) = numbers(1)
-        sizes = numbers(3 + count)[3:]
+        _, whole, rest, *sizes = numbers(3 + count)
+        lengths = [whole] * count
+        if count and rest:
+            lengths[-1] = rest
+        promised(sum(lengths))
         packed, _ = part(part(0, (3 + count) * size)[1], sum(sizes))
-        ends = np.cumsum(sizes)
-        blocks = (packed[end - length : end] for end, length in zip(ends, sizes, strict=True))
-        return b"".join(map(_DECOMPRESS[self.compressor], blocks))
+        ends = np.cumsum(sizes).tolist()
+        blocks = (packed[end - packed_size : end] for end, packed_size in zip(ends, sizes, strict=True))
+        method = _METHODS[self.compressor]
+        return b"".join(inflate(b, length, method) for b, length in zip(blocks, lengths, strict=True))
 
 
 def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
     count = {kind: int(piece.get(f"NumberOf{kind}") or 0) for kind in ("Points", "Verts", "Lines", "Strips", "Polys")}
-    if count["Strips"]:
-        raise ValueError("triangle strips are not read; convert them to polygons")
+    if min(count.values()) < 0:
+        raise ValueError(f"a piece with {min(count.values())} elements")
     points = piece.find("Points/DataArray")
     vertices = np.zeros((0, 3)) if points is None else file.array(points).reshape(-1, 3).astype(np.float64)
-    cells = {a.get("Name"): file.array(a).astype(np.int64) for a in piece.findall("Polys/DataArray")}
-    ends = cells.get("offsets", np.zeros(0, np.int64))[: count["Polys"]]
-    sizes = np.diff(ends, prepend=0)
-    corners = cells.get("connectivity", np.zeros(0, np.int64))[: sizes.sum()]
-    before = count["Verts"] + count["Lines"]
+    polygons, strips = (_cells(file, piece, kind, count[kind]) for kind in ("Polys", "Strips"))
+    before, cells = count["Verts"] + count["Lines"], count["Polys"] + count["Strips"]
+    if len(vertices) != count["Points"]:
+        raise ValueError(f"{count['Points']} points promised, {len(vertices)} found")
     data: list[dict[str, NDArray]] = []
-    for where, rows, skip in (("PointData", count["Points"], 0), ("CellData", before + count["Polys"], before)):
+    for where, rows, skip in (("PointData", count["Points"], 0), ("CellData", before + cells, before)):
         found: dict[str, NDArray] = {}
         element = piece.find(where)
         for array in () if element is None else element.findall("DataArray"):
@@ -143,20 +159,17 @@ def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
                     raise ValueError(f"array {name!r} has {len(values)} rows for {rows}")
                 found[name] = values[skip:]
         data.append(found)
-    fewer = (len(vertices), len(ends), len(corners)) != (count["Points"], count["Polys"], sizes.sum())
-    if fewer or (sizes < 0).any():
-        raise ValueError("points or polygons are fewer than promised")
-    return PolygonFile(vertices, corners, sizes, *data)
+    sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, strips, strict=True))
+    return PolygonFile(vertices, corners, sizes, *data, np.arange(cells) >= count["Polys"])
 
 
-def _join(pieces: list[PolygonFile]) -> PolygonFile:
-    """All pieces as one file; data that some piece lacks are left out."""
-    starts = np.cumsum([0, *(len(p.vertices) for p in pieces)])
-    corners = np.concatenate([p.corners + start for p, start in zip(pieces, starts[:-1], strict=True)])
-    vertices, sizes = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("vertices", "sizes"))
-    data = [
-        {name: np.concatenate([getattr(p, kind)[name] for p in pieces]) for name in getattr(pieces[0], kind)
-         if all(name in getattr(p, kind) for p in pieces)}
-        for kind in ("vertex_data", "polygon_data")
-    ]  # fmt: skip
-    return PolygonFile(vertices, corners, sizes, *data)
+def _cells(
+    file: _File, piece: ElementTree.Element, kind: str, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sizes and corners of the cells of one kind."""
+    arrays = {a.get("Name"): file.array(a).astype(np.int64).reshape(-1) for a in piece.findall(f"{kind}/DataArray")}
+    ends = arrays.get("offsets", np.zeros(0, np.int64))[:count]
+    corners = arrays.get("connectivity", np.zeros(0, np.int64))
+    if len(ends) < count or (count and ends[-1] > len(corners)) or (np.diff(ends, prepend=0) < 0).any():
+        raise ValueError(f"the offsets of its {count} {kind} do not fit {len(corners)} corners")
+    return np.diff(ends, prepend=0), corners[: ends[-1] if count else 0]

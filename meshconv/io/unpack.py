@@ -1,0 +1,57 @@
+"""Bounds on what is unpacked: a file of a few megabytes must not become gigabytes in memory."""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from pathlib import Path
+
+from meshconv.errors import InputError
+
+# Numbers and XML of real meshes shrink to a twentieth at most; deflate reaches a thousandth.
+_MOST_EXPANSION = 64
+_ALLOWANCE = 16 * 2**20  # small files may repeat themselves
+
+_DECOMPRESSORS = {"zlib": zlib.decompressobj, "lzma": lzma.LZMADecompressor}
+
+
+def check_expansion(unpacked: int, packed: int) -> None:
+    """Raise ``ValueError`` if ``unpacked`` bytes are more than ``packed`` bytes of a file can honestly hold."""
+    if unpacked > _MOST_EXPANSION * packed + _ALLOWANCE:
+        raise ValueError(
+            f"its {packed:,} bytes would become {unpacked:,}, and at most {_MOST_EXPANSION} times as many and "
+            f"{_ALLOWANCE >> 20} MiB are unpacked"
+        )
+
+
+def inflate(block: bytes, size: int, method: str) -> bytes:
+    """Exactly ``size`` bytes of a compressed block, ``method`` "zlib" or "lzma"; ``ValueError`` if it holds others."""
+    try:
+        content = _DECOMPRESSORS[method]().decompress(block, size + 1)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise ValueError(str(error)) from error
+    if len(content) != size:
+        found = "more" if len(content) > size else len(content)
+        raise ValueError(f"a compressed block promises {size} bytes and holds {found}")
+    return content
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """A zip archive whose members together are not too large, by the sizes that reading them cannot exceed.
+
+    Raises
+    ------
+    InputError
+        No zip archive, or too large.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise InputError(f"{path}: is no readable zip archive ({error}); the file is truncated or damaged") from error
+    try:
+        check_expansion(sum(member.file_size for member in archive.infolist()), path.stat().st_size)
+    except ValueError as error:
+        archive.close()
+        raise InputError(f"{path}: is not unpacked: {error}; save the mesh in another format") from error
+    return archive
