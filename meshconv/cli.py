@@ -128,7 +128,12 @@ def _check(args: list[str]) -> int:
 
 
 def _cache(args: list[str]) -> None:
-    parser = ArgumentParser(prog="meshconv cache", description="Prepared meshes that are kept for later runs.")
+    parser = ArgumentParser(
+        prog="meshconv cache",
+        description="Prepared meshes and regridding weights that are kept for later runs. MESHCONV_CACHE is their "
+        "folder (empty: none are kept), MESHCONV_CACHE_SIZE how much they may take, such as 500M or 20G (default 10G): "
+        "above it those that were used longest ago are removed.",
+    )
     parser.add_argument("--folder", type=Path, help="default: MESHCONV_CACHE, else ~/.cache/meshconv")
     parser.add_argument("--clear", action="store_true", help="remove all entries")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
@@ -139,7 +144,7 @@ def _cache(args: list[str]) -> None:
     if given.clear:
         print(f"{cache.clear()} files removed")
     entries, size = cache.size
-    print(f"{cache.folder or 'no folder'}: {entries} entries, {size / 1e6:.1f} MB")
+    print(f"{cache.folder or 'no folder'}: {entries} entries, {size / 1e6:.1f} MB of {cache.limit / 1e6:,.0f} MB")
 
 
 def _demo(args: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from meshes import bumpy_sheet
 from meshconv import GaugeGraph, Hierarchy, InputError
 from meshconv.cli import main
 from meshconv.geometry import Changes, Origin
-from meshconv.io import Cache, cache_key
-from meshconv.io.cache.cache import code_version, default_folder
+from meshconv.io import Cache, Computation, cache_key
+from meshconv.io.cache.cache import Key, default_folder
 from meshconv.io.cache.content import array_content, file_content
 from meshconv.io.cache.records import decode_record, encode_record
 from meshconv.io.cache.tensor_file import DamagedFile, decode_tensors, encode_tensors
+
+NUMBERS = Computation("numbers", 3, ("numpy", "torch"))
+
+
+def key_of(content: str, parameters: dict[str, Any] | None = None) -> Key:
+    return cache_key(NUMBERS, content, parameters or {})
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -121,12 +128,12 @@ def test_a_result_is_computed_once(tmp_path: Path, record: dict[str, Any]) -> No
         calls.append(1)
         return record
 
-    key = cache_key("mesh", {"radius": 0.2})
+    key = key_of("mesh", {"radius": 0.2})
     for _ in range(3):
         assert_same(Cache(tmp_path / "new" / "folder").fetch(key, build), record)
     assert len(calls) == 1
-    Cache(tmp_path / "new" / "folder").fetch(cache_key("mesh", {"radius": 0.3}), build)
-    Cache(tmp_path / "new" / "folder").fetch(cache_key("mesh 2", {"radius": 0.2}), build)
+    Cache(tmp_path / "new" / "folder").fetch(key_of("mesh", {"radius": 0.3}), build)
+    Cache(tmp_path / "new" / "folder").fetch(key_of("mesh 2", {"radius": 0.2}), build)
     assert len(calls) == 3
     assert Cache(tmp_path / "new" / "folder").size[0] == 3
     assert Cache(None).fetch(key, build) is record
@@ -137,7 +144,7 @@ def test_a_result_is_computed_once(tmp_path: Path, record: dict[str, Any]) -> No
 def test_a_damaged_entry_is_computed_again_with_a_warning(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache, key = Cache(tmp_path), cache_key("mesh", {})
+    cache, key = Cache(tmp_path), key_of("mesh")
     cache.fetch(key, lambda: {"x": torch.arange(9.0)})
     path = tmp_path / key.name
     content = path.read_bytes()
@@ -155,7 +162,7 @@ def test_a_damaged_entry_is_computed_again_with_a_warning(
 
 
 def test_entries_of_other_code_are_replaced_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    keys = [cache_key(name, {"a": 1}) for name in "xyz"]
+    keys = [key_of(name, {"a": 1}) for name in "xyz"]
     old = Cache(tmp_path)
     for key in keys:
         old.store(key._replace(version="older"), key._replace(version="older").encode({"value": "old"}))
@@ -167,27 +174,68 @@ def test_entries_of_other_code_are_replaced_with_one_warning(tmp_path: Path, cap
     assert [Cache(tmp_path).load(key)["value"] for key in keys] == ["new"] * 3
 
 
-def test_the_version_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import meshconv.io.cache.cache as module
+def test_the_version_is_what_is_declared() -> None:
+    key = key_of("mesh", {"a": 1})
+    assert key.version == f"format 1, numbers 3, numpy {np.__version__}, torch {torch.__version__}"
+    newer = cache_key(NUMBERS._replace(version=4), "mesh", {"a": 1})
+    assert newer.name == key.name and newer.version != key.version
+    assert cache_key(NUMBERS._replace(name="others"), "mesh", {"a": 1}).name != key.name
 
-    package = tmp_path / "meshconv"
-    (package / "geometry").mkdir(parents=True)
-    (package / "nn").mkdir()
-    monkeypatch.setattr(module, "_PACKAGE", package)
-    versions = []
-    for name, text in [("geometry/mesh.py", "a"), ("geometry/mesh.py", "b"), ("nn/conv.py", "c"), ("_C.so", "d")]:
-        (package / name).write_text(text)
-        versions.append(code_version.__wrapped__())
-    assert versions[0] != versions[1] == versions[2] != versions[3]
-    monkeypatch.setattr(module, "_FORMAT", 2)
-    assert code_version.__wrapped__() != versions[3]
+
+def _aged(cache: Cache, names: str, size: int = 1000) -> list[Key]:
+    """Entries of about that size, each used an hour after the one before and long ago."""
+    keys = [key_of(name) for name in names]
+    for hour, key in enumerate(keys):
+        cache.fetch(key, lambda: {"x": torch.zeros(size, dtype=torch.int8)})
+        os.utime(cache.folder / key.name, (3600 * hour, 3600 * hour))
+    return keys
+
+
+def test_what_was_used_longest_ago_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = _aged(Cache(tmp_path), "abcdefgh")
+    (tmp_path / "notes.txt").write_text("mine" * 1000)
+    count, size = Cache(tmp_path).size
+    one = size // count
+    cache = Cache(tmp_path, limit=6 * one + one // 2)
+    assert cache.load(keys[0]) is not None  # used now
+    cache.fetch(key_of("new"), lambda: {"x": torch.zeros(1000, dtype=torch.int8)})
+    left = [k for k in [*keys, key_of("new")] if (tmp_path / k.name).exists()]
+    assert left == [keys[0], *keys[5:], key_of("new")]  # to nine tenths of the limit
+    assert cache.size[1] <= 0.9 * cache.limit and (tmp_path / "notes.txt").exists()
+    assert not caplog.records
+
+
+def test_the_limit_holds_while_many_are_stored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What one run made and removes again is more than the cache may hold: said once."""
+    cache = Cache(tmp_path, limit=20_000)
+    for k in range(60):
+        cache.fetch(key_of(f"mesh {k}"), lambda: {"x": torch.zeros(1000, dtype=torch.int8)})
+        assert cache.size[1] <= 20_000 + 2000
+    assert caplog.text.count("raise MESHCONV_CACHE_SIZE") == 1
+    assert cache.load(key_of("mesh 59")) is not None and cache.load(key_of("mesh 0")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", 10**10), ("20", 2 * 10**10), ("500M", 5 * 10**8), ("1.5 GB", 15 * 10**8), ("2t", 2 * 10**12), ("7k", 7000)],
+)
+def test_the_limit_is_set_by_the_environment(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHCONV_CACHE_SIZE", text)
+    assert Cache(None).limit == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "0", "1 PB", "G"])
+def test_a_limit_that_is_no_size_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHCONV_CACHE_SIZE", text)
+    with pytest.raises(InputError, match=f"MESHCONV_CACHE_SIZE {text!r} is no size"):
+        Cache(None)
 
 
 def test_a_folder_that_cannot_be_used_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("no folder")
     cache = Cache(tmp_path / "file" / "cache")
     for name in "ab":
-        assert cache.fetch(cache_key(name, {}), lambda: {"v": 1}) == {"v": 1}
+        assert cache.fetch(key_of(name), lambda: {"v": 1}) == {"v": 1}
     said = [r.getMessage() for r in caplog.records]
     assert len(said) == 2
     assert "cannot be read" in said[0]
@@ -203,7 +251,7 @@ def test_a_full_disk_leaves_no_halves(tmp_path: Path, caplog: pytest.LogCaptureF
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         for name in "ab":
-            value = cache.fetch(cache_key(name, {}), lambda: {"x": torch.zeros(10_000)})
+            value = cache.fetch(key_of(name), lambda: {"x": torch.zeros(10_000)})
             assert len(value["x"]) == 10_000
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -214,7 +262,7 @@ def test_a_full_disk_leaves_no_halves(tmp_path: Path, caplog: pytest.LogCaptureF
 def _write_many(folder: str, seed: int) -> None:
     cache = Cache(folder)
     for i in np.random.default_rng(seed).permutation(20):
-        value = cache.fetch(cache_key(f"mesh {i % 5}", {}), lambda i=i: {"x": torch.full((20_000,), float(i % 5))})
+        value = cache.fetch(key_of(f"mesh {i % 5}"), lambda i=i: {"x": torch.full((20_000,), float(i % 5))})
         assert bool((value["x"] == i % 5).all())
 
 
@@ -280,14 +328,17 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert default_folder() is None
 
 
-def test_the_command_tells_and_clears(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_and_clears(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MESHCONV_CACHE_SIZE", raising=False)
     cache = Cache(tmp_path)
     for name in "ab":
-        cache.fetch(cache_key(name, {}), lambda: {"x": torch.zeros(250_000)})
+        cache.fetch(key_of(name), lambda: {"x": torch.zeros(250_000)})
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".left.safetensors.123-ab").write_text("half")
     assert main(["cache", "--folder", str(tmp_path)]) == 0
-    assert "2 entries, 2.0 MB" in capsys.readouterr().out
+    assert "2 entries, 2.0 MB of 10,000 MB" in capsys.readouterr().out
     assert main(["cache", "--folder", str(tmp_path), "--clear"]) == 0
     out = capsys.readouterr().out
     assert "3 files removed" in out

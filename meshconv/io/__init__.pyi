@@ -1,5 +1,6 @@
 from .cache.cache import (
     Cache as Cache,
+    Computation as Computation,
     cache_key as cache_key,
 )
 from .interop.pyg import (

@@ -28,13 +28,15 @@ from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.origin import Origin
 from meshconv.geometry.repair.repair import OnDefect
 from meshconv.geometry.repair.simplification import simplify
-from meshconv.io.cache.cache import Cache, Key, cache_key
+from meshconv.io.cache.cache import Cache, Computation, Key, cache_key
 from meshconv.io.cache.content import file_content
 from meshconv.io.cache.records import decode_record
 from meshconv.io.meshes.load import clean_mesh, read_mesh
 
 log = logging.getLogger(__name__)
 
+# All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
+_PREPARED = Computation("prepared mesh", 1, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 # Fewer files than this are prepared sooner than processes are started.
 _WORTH_PROCESSES = 16
 
@@ -267,7 +269,7 @@ def prepare_meshes(
         for i, (path, _) in enumerate(paths):
             try:
                 content = file_content(path) if cache.folder and path.is_file() else ""
-                key = cache_key(content, {"of": "prepared mesh", **how.spec})
+                key = cache_key(_PREPARED, content, how.spec)
                 entry = cache.load(key) if key.content else None
             except InputError as error:
                 fail(i, str(error))

@@ -8,23 +8,39 @@ import importlib.metadata
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.io.cache.limit import evict, mark_used, size_limit
 from meshconv.io.cache.records import decode_record, encode_record
 from meshconv.io.cache.tensor_file import DamagedFile
 
 log = logging.getLogger(__name__)
 
-# Of the layout of entries; the code that computes them is distinguished by its hash.
+# Of the layout of entries.
 _FORMAT = 1
 _SUFFIX = ".safetensors"
-_PACKAGE = Path(__file__).resolve().parents[2]
-# What an entry may depend on: layers, models and training are above it.
-_CODE = ("__init__.py", "fields.py", "geometry/**/*.py", "ops/**/*.py", "io/**/*.py", "datasets/**/*.py", "_C*")
-_LIBRARIES = ("fast-simplification", "numpy", "scipy", "torch", "trimesh")
+
+
+class Computation(NamedTuple):
+    """A kind of result; stands beside the code that computes it.
+
+    Attributes
+    ----------
+    name : str
+    version : int
+        Raised with every change of the code that changes results by more than rounding: entries of other versions are
+        computed again. ``tests/test_cached_versions.py`` compares results with those of the version.
+    libraries : tuple of str
+        Distributions whose numbers the results are; their versions count too.
+    """
+
+    name: str
+    version: int
+    libraries: tuple[str, ...] = ()
 
 
 class Key(NamedTuple):
@@ -45,30 +61,25 @@ class Key(NamedTuple):
         return encode_record(value, self._asdict())
 
 
-def cache_key(content: str, parameters: Mapping[str, Any]) -> Key:
+def cache_key(of: Computation, content: str, parameters: Mapping[str, Any]) -> Key:
     """Key of a result.
 
     Parameters
     ----------
+    of : Computation
     content : str
         Hash of the input: :func:`~meshconv.io.cache.content.file_content` or
         :func:`~meshconv.io.cache.content.array_content`.
     parameters : mapping
         Everything else that changes the result: numbers, texts, None, and lists and dicts of them.
     """
-    return Key(content, json.dumps(parameters, sort_keys=True), code_version())
+    return Key(content, json.dumps({"of": of.name, **parameters}, sort_keys=True), _version(of))
 
 
 @functools.cache
-def code_version() -> str:
-    """Hash of the code that makes entries and of the versions of what it stands on: any change makes entries stale."""
-    digest = hashlib.blake2b(f"format {_FORMAT}".encode(), digest_size=16)
-    for path in sorted({p for pattern in _CODE for p in _PACKAGE.glob(pattern) if p.is_file()}):
-        digest.update(f" {path.relative_to(_PACKAGE).as_posix()} ".encode())
-        digest.update(path.read_bytes())
-    for name in _LIBRARIES:
-        digest.update(f" {name} {importlib.metadata.version(name)}".encode())
-    return digest.hexdigest()
+def _version(of: Computation) -> str:
+    libraries = [f"{name} {importlib.metadata.version(name)}" for name in of.libraries]
+    return ", ".join([f"format {_FORMAT}", f"{of.name} {of.version}", *libraries])
 
 
 def default_folder() -> Path | None:
@@ -87,31 +98,38 @@ class Cache:
     """A folder of precomputed results.
 
     Each entry is one file in the safetensors format that holds its whole key and a checksum. Files appear whole or not
-    at all, so any number of processes may share the folder. An entry that is damaged or of other code is reported and
-    computed again in its place; where the folder cannot be used, results are computed each time, with one warning.
+    at all, so any number of processes may share the folder. An entry that is damaged or of another version is reported
+    and computed again in its place; where the folder cannot be used, results are computed each time, with one warning.
+    Above the limit the entries that were used longest ago are removed.
 
     Parameters
     ----------
     folder : path, optional
         Made when something is stored. None: nothing is kept.
+    limit : int, optional
+        Bytes that entries may take, about; none given: :func:`~meshconv.io.cache.limit.size_limit`.
 
     Notes
     -----
-    Nothing is deleted on its own: :attr:`size` tells what has gathered, :meth:`clear` (``meshconv cache --clear``)
-    empties it. ``tests/test_cache.py`` checks all of this.
+    :attr:`size` is what has gathered, :meth:`clear` (``meshconv cache --clear``) empties it. ``tests/test_cache.py``
+    checks all of this.
 
     Examples
     --------
     >>> import tempfile
+    >>> key = cache_key(Computation("radius", 1), "sphere", {"nside": 2})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     cache = Cache(folder)
-    ...     slow = cache.fetch(cache_key("sphere", {"nside": 2}), lambda: {"radius": 1.0})
-    ...     cache.fetch(cache_key("sphere", {"nside": 2}), lambda: 1 / 0), cache.size[0]
+    ...     slow = cache.fetch(key, lambda: {"radius": 1.0})
+    ...     cache.fetch(key, lambda: 1 / 0), cache.size[0]
     ({'radius': 1.0}, 1)
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None):
+    def __init__(self, folder: str | os.PathLike[str] | None, limit: int | None = None):
         self.folder = None if folder is None else Path(folder).expanduser()
+        self.limit = size_limit() if limit is None else limit
+        self._started = time.time()
+        self._room: int | None = None  # bytes until the next look at the folder
         self._said: set[str] = set()
 
     @classmethod
@@ -137,6 +155,7 @@ class Cache:
             log.warning("%s: damaged, %s; computed again", path, error)
             return None
         if about == key._asdict():
+            mark_used(path)
             return value
         self._say("stale", f"{path}: of another version of meshconv or its libraries; such entries are replaced")
         return None
@@ -151,6 +170,18 @@ class Cache:
                 part.write_bytes(entry)
         except OSError as error:
             self._say("write", f"{self.folder}: cannot be written ({error.strerror}); going on without the cache")
+            return
+        self._keep_limit(len(entry))
+
+    def _keep_limit(self, added: int) -> None:
+        """Remove what was used longest ago; the folder is looked at when what this cache stored may have filled it."""
+        if self._room is None or added > self._room:
+            self._room, newest = evict(self._entries(), self.limit)
+            if newest > self._started:
+                self._say("small", f"{self.folder}: {self.limit / 1e9:g} GB are less than one run needs, and entries "
+                          "are computed again and again; raise MESHCONV_CACHE_SIZE")  # fmt: skip
+        else:
+            self._room -= added
 
     def fetch(self, key: Key, build: Callable[[], Any]) -> Any:
         """The value of an entry; ``build()`` makes it where there is none."""

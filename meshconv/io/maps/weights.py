@@ -7,8 +7,10 @@ from scipy.sparse import csr_array
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.regrid import Method, Regridder, SphereGrid
-from meshconv.io.cache.cache import Cache, cache_key
+from meshconv.io.cache.cache import Cache, Computation, cache_key
 from meshconv.io.cache.content import array_content
+
+_WEIGHTS = Computation("regridding weights", 1, ("healpy", "scipy"))
 
 
 def cached_regridder(
@@ -33,7 +35,7 @@ def cached_regridder(
     >>> one.weights.shape
     (12, 36)
     """
-    key = cache_key(f"{grid_content(source)} {grid_content(target)}", {"regridding": method})
+    key = cache_key(_WEIGHTS, f"{grid_content(source)} {grid_content(target)}", {"regridding": method})
     shape = (target.num_points, source.num_points)
 
     def build() -> dict:
