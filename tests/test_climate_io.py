@@ -111,7 +111,7 @@ def _indices(values: np.ndarray) -> dict:
 
 BAD_FILES = {
     "count": ({"values": np.zeros(100), "mapping": _cf("nested")}, "100 pixels.*not 12 nside"),
-    "nside 3": ({"values": np.zeros(108), "mapping": _cf("ring")}, "nside 3.*power of two"),
+    "nside 3": ({"values": np.zeros(108), "mapping": _cf("ring")}, r"contradicts .*\(nside 3\)"),
     "level": ({"mapping": _cf("nested", 5)}, "refinement_level = 5 contradicts.*192 pixels"),
     "no number": ({"mapping": {"grid_mapping_name": "healpix", "nside": "four"}}, "nside = four"),
     "nuniq": ({"mapping": _cf("nuniq")}, "'nuniq' is not supported"),
@@ -122,7 +122,7 @@ BAD_FILES = {
     "latitudes": ({"mapping": _cf("nested"), "extra": _wrong_latitudes()}, "lat of .* contradicts"),
     "indices": (
         {"mapping": _cf("nested"), "extra": _indices(np.arange(NPIX) // 2)},
-        "cell_ids does not hold each of 0..191 once",
+        "cell_ids holds 0 twice",
     ),
 }
 

@@ -45,7 +45,7 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
     InputError
         No such step or class, or no label in the file.
     """
-    fields = open_fields(path)
+    fields = open_fields(path, variables=["label"])
     label = fields.dataset.get("label")
     if label is None or "flag_meanings" not in label.attrs:
         raise InputError(f"{path}: no variable label with flag_meanings; give a file that meshconv predict wrote")

@@ -165,6 +165,11 @@ class MapInputs:
         return said
 
     @property
+    def variables(self) -> list[str]:
+        """Names of all variables, scalars first."""
+        return [name for names in self._names for name in names]
+
+    @property
     def _names(self) -> list[list[str]]:
         return [[s["name"]] for s in self.scalars] + [list(v["names"]) for v in self.vectors]
 

@@ -109,8 +109,9 @@ class SphereMaps(lightning.LightningDataModule):
         cache: str | bool = True,
     ):
         super().__init__()
-        self.fields = open_fields(inputs)
-        self.label_fields = self.fields if labels is None else open_fields(labels)
+        wanted = MapInputs(scalars, vectors, nside or "native").variables
+        self.fields = open_fields(inputs, variables=[*wanted, label])
+        self.label_fields = self.fields if labels is None else open_fields(labels, variables=[label])
         self.label, self.num_levels = label, num_levels
         self._wanted_dimension = dimension
         self.dimension = step_dimension(self.fields.dataset, dimension)

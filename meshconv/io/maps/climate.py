@@ -15,10 +15,9 @@ from meshconv.io.maps.files import check_signature
 from meshconv.io.maps.healpix_netcdf import (
     PixelOrder,
     cell_dimension,
-    check_nside,
     choose_order,
-    file_positions,
 )
+from meshconv.io.maps.healpix_pixels import healpix_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +101,13 @@ def open_healpix(
     flat = [name for name in names if dimension not in dataset[name].dims]
     if flat and variables is not None:
         raise InputError(f"{path}: variable {flat[0]} has no dimension {dimension!r}, it is not a map")
-    nside = check_nside(dataset, dimension, path)
+    sphere, positions = healpix_grid(dataset, dimension, path, pixel_order)
     order = choose_order(dataset, path, pixel_order)
-    positions = file_positions(dataset, dimension, nside, order, path)
+    nside = sphere.nside
+    if (positions < 0).any():
+        raise InputError(f"{path}: {int((positions < 0).sum())} pixels are not there; give a map of the full sphere")
+    if nside & (nside - 1):
+        raise InputError(f"{path}: nside {nside} is not a power of two and has no nested order; resample it")
     maps = dataset[[name for name in names if name not in flat]].isel({dimension: positions})
     if dimension != "cell":
         index = dimension in maps.coords  # its own coordinate would go on being the dimension's

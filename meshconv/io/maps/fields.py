@@ -16,15 +16,14 @@ from meshconv.errors import InputError
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
 from meshconv.geometry.sphere.regrid import SphereGrid
+from meshconv.io.maps.coordinates import find_coordinates
+from meshconv.io.maps.degrees import degrees
 from meshconv.io.maps.files import find_files, open_files
-from meshconv.io.maps.healpix_netcdf import cell_dimension, declarations
+from meshconv.io.maps.healpix_netcdf import healpix_dimension, is_healpix
 from meshconv.io.maps.healpix_pixels import healpix_grid
 from meshconv.io.maps.selection import choose, choose_all
 
 log = logging.getLogger(__name__)
-
-_LATITUDE = ("lat", "latitude", "nav_lat", "clat", "latcell", "tlat", "xlat", "grid_center_lat")
-_LONGITUDE = ("lon", "longitude", "nav_lon", "clon", "loncell", "tlong", "xlong", "grid_center_lon")
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,13 +190,15 @@ class SphereFields:
         return ", ".join(str(d) for d in array.dims if d not in self.dims) or "none"
 
 
-def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | None = None) -> SphereFields:
+def open_fields(
+    paths: str | Path | Sequence[str | Path], pixel_order: str | None = None, variables: Sequence[str] = ()
+) -> SphereFields:
     """Open NetCDF files or a Zarr store with maps of the sphere, or of a part of it.
 
-    The grid is recognised by CF: HEALPix by its attributes (see :func:`~meshconv.io.maps.climate.open_healpix`),
-    otherwise by coordinates with the standard names or usual names of latitude and longitude: one-dimensional along two
-    dimensions (latitude-longitude and Gaussian grids, any orientation), along one (unstructured cell centres), or
-    two-dimensional (curvilinear). Nothing but coordinates is read.
+    The grid is recognised by CF: HEALPix by its attributes (see :func:`~meshconv.io.maps.healpix_pixels.healpix_grid`),
+    otherwise by latitudes and longitudes (see :func:`~meshconv.io.maps.coordinates.find_coordinates`): one-dimensional
+    along two dimensions (latitude-longitude and Gaussian grids, any orientation), along one (unstructured cell centres)
+    or along two or three (curvilinear, faces of a cubed sphere). Nothing but coordinates is read.
 
     Parameters
     ----------
@@ -206,6 +207,8 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
         :func:`~meshconv.io.maps.files.open_files` tells.
     pixel_order : {"nest", "ring"}, optional
         Order of a HEALPix file that does not tell.
+    variables
+        Those that will be asked for: of several grids in a file theirs is taken, else that of most variables.
 
     Raises
     ------
@@ -220,29 +223,25 @@ def open_fields(paths: str | Path | Sequence[str | Path], pixel_order: str | Non
     """
     files = find_files(paths)
     dataset, path = open_files(files), files[0]
-    variables = [str(n) for n in dataset.data_vars]
-    if pixel_order is not None or _is_healpix(dataset):
-        cell = cell_dimension(dataset, variables, path)
-        sphere, positions = healpix_grid(dataset, cell, path, pixel_order)
-        return SphereFields(dataset, sphere, (cell,), path, positions)
-    lat, lon = (_coordinate(dataset, path, *kind) for kind in (
-        ("latitude", _LATITUDE, "degrees_north"), ("longitude", _LONGITUDE, "degrees_east"),
-    ))  # fmt: skip
-    names = (str(lat.name), str(lon.name))
+    asked = [name for name in variables if name in dataset.variables and dataset[name].ndim]
+    if pixel_order is not None or is_healpix(dataset):
+        cell = healpix_dimension(dataset, asked, path)
+        if cell is not None:
+            sphere, positions = healpix_grid(dataset, cell, path, pixel_order)
+            return SphereFields(dataset, sphere, (cell,), path, positions)
+    opened = dataset
+    dataset, *names = find_coordinates(opened, asked, path)
+    dataset.set_close(opened.close)
+    lat, lon = (dataset[name] for name in names)
     try:
         if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
             dims = (str(lat.dims[0]), str(lon.dims[0]))
-            return SphereFields(dataset, LatLonGrid(*_degrees(lat, lon)), dims, path, None, names)
-        if lat.dims != lon.dims or lat.ndim not in (1, 2):
-            raise InputError(
-                f"{lat.name} has dimensions {lat.dims}, {lon.name} {lon.dims}; a grid has one or two: keep one time of "
-                "them, and name them alike"
-            )
-        lat_deg, lon_deg = (v.ravel() for v in _degrees(lat, lon))
+            return SphereFields(dataset, LatLonGrid(*degrees(lat, lon)), dims, path, None, (names[0], names[1]))
+        lat_deg, lon_deg = (v.ravel() for v in degrees(lat, lon.transpose(*lat.dims)))
         known, copies = _distinct(lat_deg, lon_deg, path)
         grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
         kept = None if len(known) == lat.size else known
-        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, names, copies)
+        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, (names[0], names[1]), copies)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -261,44 +260,3 @@ def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray 
     again = np.setdiff1d(np.arange(len(known)), first)
     log.info("%s: %d of %d points lie where another one does; the first counts", path, len(again), len(known))
     return known[first], np.stack([known[again], point[again]])
-
-
-def _is_healpix(dataset: xr.Dataset) -> bool:
-    places = dict(declarations(dataset))
-    general = places.pop("global attributes")
-    # As attributes of the whole file: ICON's names, or those of FITS.
-    return (
-        bool(places)
-        or not general.keys().isdisjoint(("healpix_nside", "healpix_order"))
-        or ({"nside", "ordering"} <= general.keys())
-    )
-
-
-def _coordinate(dataset: xr.Dataset, path: Path, standard_name: str, names: tuple[str, ...], unit: str) -> xr.DataArray:
-    """The latitude or longitude: by standard name, by name, by unit, in this order; of cells rather than of corners."""
-    candidates = {str(n): v for n, v in dataset.variables.items() if v.ndim and v.dtype.kind in "fiu"}
-    tests = (
-        lambda name, v: v.attrs.get("standard_name") == standard_name,
-        lambda name, v: name.lower() in names,
-        lambda name, v: v.attrs.get("units") == unit,
-    )
-    for test in tests:
-        found = [name for name, v in candidates.items() if test(name, v)]
-        maps = [set(v.dims) for v in dataset.data_vars.values()]
-        used = [n for n in found if any(set(dataset[n].dims) <= dims for dims in maps)] or found
-        if used:
-            return dataset[used[0]]
-    have = ", ".join(str(n) for n in dataset.variables) or "nothing"
-    raise InputError(
-        f"{path}: no {standard_name} found and no HEALPix attributes; the file has {have}. "
-        f"Name a coordinate {names[0]} or give it the standard_name {standard_name!r}"
-    )
-
-
-def _degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray, NDArray]:
-    values = [np.asarray(v.values, dtype=np.float64) for v in (lat, lon)]
-    units = [str(v.attrs.get("units", "")).lower() for v in (lat, lon)]
-    if not any(units) and np.nanmax(np.abs(values[0]), initial=0) <= np.pi / 2 + 1e-6:
-        # A grid that goes once round in 6.28 is in radians, whether it says so (ICON) or not (MPAS).
-        units = ["rad"] * 2 if 5 < np.nanmax(values[1], initial=0) - np.nanmin(values[1], initial=9) < 6.3 else units
-    return tuple(np.degrees(v) if u.startswith("rad") else v for v, u in zip(values, units, strict=True))  # type: ignore

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 
 PixelOrder = Literal["nest", "ring"]
+Array = NDArray[Any]
 
 _ORDERS: dict[str, PixelOrder] = {"nest": "nest", "nested": "nest", "ring": "ring"}
 # CF >= 1.13 and xdggs say indexing_scheme, the files of ICON say healpix_order, FITS says ORDERING.
 _ORDER_KEYS = ("indexing_scheme", "healpix_order", "pixel_order", "ordering")
 _LEVEL_KEYS = ("refinement_level", "level")
 _NSIDE_KEYS = ("healpix_nside", "nside")
-_DIMENSION_NAMES = ("cell", "cells", "cell_ids", "healpix_index", "pix", "pixel", "ncells")
+_INDEX_NAMES = ("cell_ids", "healpix_index")
+_DIMENSION_NAMES = ("cell", "cells", *_INDEX_NAMES, "cell_id", "pix", "pixel", "pixels", "ipix", "ncells")
 
 _Declaration = tuple[str, dict[str, Any]]
 
@@ -85,21 +88,34 @@ def choose_order(dataset: xr.Dataset, path: Path, pixel_order: str | None) -> Pi
     return _ORDERS[pixel_order]
 
 
-def index_coordinate(dataset: xr.Dataset) -> str | None:
-    """Name of the one-dimensional variable with HEALPix indices, None if there is none."""
-    for name, variable in dataset.variables.items():
+def is_healpix(dataset: xr.Dataset) -> bool:
+    """Whether attributes anywhere declare HEALPix pixels."""
+    places = dict(declarations(dataset))
+    general = places.pop("global attributes")
+    # As attributes of the whole file: ICON's names, or those of FITS.
+    return (
+        bool(places)
+        or not general.keys().isdisjoint(("healpix_nside", "healpix_order"))
+        or {"nside", "ordering"} <= general.keys()
+    )
+
+
+def index_coordinate(dataset: xr.Dataset, dimension: str | None = None) -> str | None:
+    """Name of the one-dimensional variable with HEALPix indices, None if there is none.
+
+    What attributes or usual names say, else numbers along the ``dimension`` of pixels called as it or as pixels are.
+    """
+    lines = {str(n): v for n, v in dataset.variables.items() if v.ndim == 1 and dimension in (None, *v.dims)}
+    for name, variable in lines.items():
         attributes = variable.attrs
-        if variable.ndim == 1 and (
-            attributes.get("standard_name") == "healpix_index"
-            or attributes.get("grid_name") == "healpix"
-            or name in ("cell_ids", "healpix_index")
-        ):
-            return str(name)
-    return None
+        if attributes.get("standard_name") == "healpix_index" or attributes.get("grid_name") == "healpix":
+            return name
+    names = [*_INDEX_NAMES, *([] if dimension is None else [dimension, *_DIMENSION_NAMES])]
+    return next((n for n in names if n in lines and lines[n].dtype.kind in "iuf"), None)
 
 
 def cell_dimension(dataset: xr.Dataset, variables: list[str], path: Path) -> str:
-    """The dimension that counts pixels: that of the index coordinate, by name, or the longest."""
+    """The dimension that counts pixels: that of the index coordinate, by name, by size (12 nside^2) or the longest."""
     index = index_coordinate(dataset)
     if index is not None:
         return str(dataset[index].dims[0])
@@ -107,7 +123,32 @@ def cell_dimension(dataset: xr.Dataset, variables: list[str], path: Path) -> str
     if not sizes:
         raise InputError(f"{path}: {', '.join(variables) or 'no variable'} has no dimension of pixels")
     named = [d for d in _DIMENSION_NAMES if d in sizes]
-    return named[0] if named else max(sizes, key=lambda d: sizes[d])
+    return named[0] if named else max(sizes, key=lambda d: (_count_nside(sizes[d]) is not None, sizes[d]))
+
+
+def healpix_dimension(dataset: xr.Dataset, asked: Sequence[str], path: Path) -> str | None:
+    """The dimension of pixels of the ``asked`` variables, by default of any; None where they are on another grid."""
+    names = [str(n) for n, v in dataset.data_vars.items() if v.ndim]
+    cell = cell_dimension(dataset, names, path)
+    owners = [name for name in names if cell in dataset[name].dims]
+    if asked and asked[0] not in owners:
+        return None
+    # In which order the pixels of a face are, no attribute says; only coordinates do.
+    return None if owners and on_faces(dataset[owners[0]]) and index_coordinate(dataset, cell) is None else cell
+
+
+def on_faces(variable: xr.DataArray) -> bool:
+    """Whether the pixels are along three dimensions: twelve faces of ``n x n``."""
+    sizes = {str(d): n for d, n in variable.sizes.items()}
+    if set(sizes) & set(_DIMENSION_NAMES) or any(n > 12 and _count_nside(n) for n in sizes.values()):
+        return False
+    sides = sorted(sizes.values())
+    return 12 in sides and any(n == m for n, m in zip(sides, sides[1:], strict=False))
+
+
+def _count_nside(count: int) -> int | None:
+    nside = max(round((count / 12) ** 0.5), 1)
+    return nside if 12 * nside**2 == count else None
 
 
 def check_nside(dataset: xr.Dataset, dimension: str, path: Path) -> int:
@@ -116,28 +157,24 @@ def check_nside(dataset: xr.Dataset, dimension: str, path: Path) -> int:
     Raises
     ------
     InputError
-        If the count is not ``12 nside^2`` with nside a power of two (nested order needs that), or
-        contradicts the attributes.
+        If the count is not ``12 nside^2``, or contradicts the attributes.
     """
     count = dataset.sizes[dimension]
-    nside = max(round((count / 12) ** 0.5), 1)
-    if 12 * nside * nside != count:
+    nside = _count_nside(count)
+    if nside is None:
+        near = max(round((count / 12) ** 0.5), 1)
         raise InputError(
-            f"{path}: dimension {dimension!r} has {count} pixels, which is not 12 nside^2 (nside {nside} "
-            f"has {12 * nside * nside}); give a map of the full sphere, or for a part of it the attribute "
-            "refinement_level and a coordinate cell_ids with the pixels' indices"
-        )
-    if nside & (nside - 1):
-        raise InputError(
-            f"{path}: {count} pixels are nside {nside}, which is not a power of two and has no nested "
-            "order; store it as 'ring', or resample it"
+            f"{path}: dimension {dimension!r} has {count} pixels, which is not 12 nside^2 (nside {near} "
+            f"has {12 * near * near}); give a map of the full sphere, or for a part of it the attribute "
+            "refinement_level (of any nside healpix_nside) and a coordinate cell_ids with the pixels' indices"
         )
     for place, attributes in declarations(dataset):
         for key in (*_NSIDE_KEYS, *_LEVEL_KEYS):
             if key in attributes and _said_nside(key, attributes[key]) != nside:
                 raise InputError(
                     f"{path}: {place}: {key} = {attributes[key]} contradicts dimension {dimension!r}, "
-                    f"which has {count} pixels (nside {nside}); correct the attribute"
+                    f"which has {count} pixels (nside {nside}); correct the attribute, or for a part of the sphere add "
+                    "a coordinate cell_ids with the pixels' indices"
                 )
     return nside
 
@@ -160,38 +197,23 @@ def _said_nside(key: str, value: Any) -> float:
     return number if key in _NSIDE_KEYS else 2.0**number
 
 
-def file_positions(dataset: xr.Dataset, dimension: str, nside: int, order: PixelOrder, path: Path) -> np.ndarray:
-    """Position in the file of every nested pixel, int64 ``[12 nside^2]``.
-
-    Raises
-    ------
-    InputError
-        If the file's HEALPix indices are not each pixel once, or its latitudes are not those of the
-        pixels: then the order is not what the attributes say.
-    """
+def check_places(dataset: xr.Dataset, dimension: str, nside: int, order: PixelOrder, pixels: Array, path: Path) -> None:
+    """Raise an :class:`InputError` where a file's own latitudes or longitudes are not those of its pixels."""
     import healpy  # GPL-2 and slow to import: only where it is used
 
-    npix = 12 * nside * nside
-    name = index_coordinate(dataset)
-    pixels = np.arange(npix) if name is None else np.asarray(dataset[name].values)
-    if not np.array_equal(np.sort(pixels), np.arange(npix)):
-        raise InputError(f"{path}: {name} does not hold each of 0..{npix - 1} once; give a map of the full sphere")
-    pixels = pixels.astype(np.int64)
-    nested = pixels if order == "nest" else healpy.ring2nest(nside, pixels)
-    positions = np.argsort(nested)
+    true: dict[str, Array] = {}
+    true["longitude"], true["latitude"] = healpy.pix2ang(nside, pixels, nest=order == "nest", lonlat=True)
+    width = np.cos(np.radians(true["latitude"]))
     for label, variable in dataset.variables.items():
-        attributes = variable.attrs
-        if variable.dims == (dimension,) and (
-            attributes.get("standard_name") == "latitude" or label in ("lat", "latitude")
-        ):
-            scale = 180.0 / np.pi if str(attributes.get("units", "")).startswith("rad") else 1.0
-            said = np.asarray(variable.values, dtype=np.float64)[positions] * scale
-            true = healpy.pix2ang(nside, np.arange(npix), nest=True, lonlat=True)[1]
-            # 0.3 degrees: latitudes on an ellipsoid differ that much, a wrong order differs by tens
-            wrong = int((np.abs(said - true) > max(0.3, 30.0 / nside)).sum())
-            if wrong:
-                raise InputError(
-                    f"{path}: {label} of {wrong} pixels contradicts the pixel order {order!r}; correct "
-                    "the attribute that gives the order, or the coordinate"
-                )
-    return positions
+        name = str(variable.attrs.get("standard_name", {"lat": "latitude", "lon": "longitude"}.get(str(label), label)))
+        if variable.dims != (dimension,) or name not in true:
+            continue
+        scale = 180.0 / np.pi if str(variable.attrs.get("units", "")).startswith("rad") else 1.0
+        off = np.abs((np.asarray(variable.values, dtype=np.float64) * scale - true[name] + 180) % 360 - 180)
+        # 0.3 degrees: latitudes on an ellipsoid differ that much, a wrong order differs by tens
+        wrong = int((off * (width if name == "longitude" else 1.0) > max(0.3, 30.0 / nside)).sum())
+        if wrong:
+            raise InputError(
+                f"{path}: {label} of {wrong} pixels contradicts the pixel order {order!r} of nside {nside}; correct "
+                "the attributes that give them, or the coordinate"
+            )

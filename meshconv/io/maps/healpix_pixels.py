@@ -13,9 +13,9 @@ from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.io.maps.healpix_netcdf import (
     PixelOrder,
     check_nside,
+    check_places,
     choose_order,
     declared_nside,
-    file_positions,
     index_coordinate,
 )
 
@@ -25,51 +25,52 @@ def healpix_grid(
 ) -> tuple[HealpixSphere, NDArray[np.int64]]:
     """The sphere that a file's pixels lie on, and where the file keeps each of them, int64 ``[npix]``; -1 if nowhere.
 
-    The sphere is nested where its nside is a power of two. A part of the sphere needs HEALPix indices (``cell_ids`` of
-    xdggs, ``healpix_index`` of CF) and a declared level.
+    The sphere is nested where its nside is a power of two. Numbers along the pixels (``cell_ids`` of xdggs,
+    ``healpix_index`` of CF, the dimension's own coordinate) are their indices; a part of the sphere needs them and a
+    declared level or nside.
 
     Raises
     ------
     InputError
-        Counts, attributes and indices that contradict each other, with the remedy.
+        Counts, attributes, indices and places that contradict each other, with the remedy.
     """
-    count, index, said = dataset.sizes[dimension], index_coordinate(dataset), declared_nside(dataset)
-    full = round((count / 12) ** 0.5)
-    if index is not None and said is not None and count < 12 * said**2:
-        order = choose_order(dataset, path, pixel_order)
-        return HealpixSphere(said), _partial(np.asarray(dataset[index].values), said, order, index, path)
-    if 12 * full**2 == count and full & (full - 1) and choose_order(dataset, path, pixel_order) == "ring":
-        # No nested order exists; the grid is a source for regridding like any other.
-        pixels = np.arange(count) if index is None else np.asarray(dataset[index].values)
-        if not np.array_equal(np.sort(pixels), np.arange(count)):
-            raise InputError(f"{path}: {index} does not hold each of 0..{count - 1} once; correct the indices")
-        return HealpixSphere(full, "ring"), np.argsort(pixels)
-    nside = check_nside(dataset, dimension, path)
-    return HealpixSphere(nside), file_positions(
-        dataset, dimension, nside, choose_order(dataset, path, pixel_order), path
-    )
-
-
-def _partial(pixels: NDArray, nside: int, order: str, name: str, path: Path) -> NDArray[np.int64]:
-    import healpy  # GPL-2 and slow to import: only where it is used
-
-    if nside & (nside - 1):
-        raise InputError(f"{path}: a part of nside {nside}, which is no power of two, cannot be read; resample the map")
-    npix = 12 * nside**2
-    wrong = (pixels < 0) | (pixels >= npix) | (pixels != np.round(pixels))
-    if wrong.any():
+    count, index, said = dataset.sizes[dimension], index_coordinate(dataset, dimension), declared_nside(dataset)
+    partial = index is not None and said is not None and count < 12 * said**2
+    nside = said if partial and said is not None else check_nside(dataset, dimension, path)
+    order = choose_order(dataset, path, pixel_order)
+    if nside & (nside - 1) and order == "nest":
         raise InputError(
-            f"{path}: {name} holds {pixels[wrong][0]}, nside {nside} has pixels 0..{npix - 1}; correct "
-            "refinement_level or the indices"
+            f"{path}: nside {nside} ({count} pixels) is not a power of two and has no nested order; store it as "
+            "'ring', or resample it"
         )
+    pixels = np.arange(count) if index is None else _indices(dataset, index, nside, said, path)
+    check_places(dataset, dimension, nside, order, pixels, path)
+    # No nested order exists for other nside; such a grid is a source for regridding like any other.
+    grid = HealpixSphere(nside, "ring" if nside & (nside - 1) else "nest")
+    if grid.pixel_order != order:
+        import healpy  # GPL-2 and slow to import: only where it is used
+
+        pixels = healpy.ring2nest(nside, pixels)
+    positions = np.full(grid.npix, -1, dtype=np.int64)
+    positions[pixels] = np.arange(count)
+    return grid, positions
+
+
+def _indices(dataset: xr.Dataset, name: str, nside: int, said: int | None, path: Path) -> NDArray[np.int64]:
+    pixels, npix = np.asarray(dataset[name].values), 12 * nside**2
+    with np.errstate(invalid="ignore"):
+        right = (pixels >= 0) & (pixels < npix) & (pixels == np.round(pixels))
+    if not right.all():
+        remedy = (
+            f"correct refinement_level or the indices, or drop {name} if it counts something else"
+            if said is not None
+            else "for a part of a finer sphere give its refinement_level or healpix_nside"
+        )
+        raise InputError(f"{path}: {name} holds {pixels[~right][0]}, nside {nside} has pixels 0..{npix - 1}; {remedy}")
     unique, counts = np.unique(pixels, return_counts=True)
     if len(unique) < len(pixels):
         raise InputError(f"{path}: {name} holds {unique[counts > 1][0]} twice; drop the copies")
-    nested = pixels.astype(np.int64)
-    nested = nested if order == "nest" else healpy.ring2nest(nside, nested)
-    positions = np.full(npix, -1, dtype=np.int64)
-    positions[nested] = np.arange(len(nested))
-    return positions
+    return pixels.astype(np.int64)
 
 
 def with_healpix_attributes(
@@ -82,7 +83,7 @@ def with_healpix_attributes(
     level: dict[str, np.int32] = {"nside": np.int32(grid.nside)}
     if not grid.nside & (grid.nside - 1):
         level = {"refinement_level": np.int32(grid.nside.bit_length() - 1)}
-    if index_coordinate(dataset) is None:
+    if index_coordinate(dataset, dimension) is None:
         indices = np.arange(grid.npix)
         if (grid.pixel_order, order) == ("nest", "ring"):
             indices = healpy.nest2ring(grid.nside, indices)

@@ -65,7 +65,8 @@ def predict_maps(
         The input lacks a variable or a selected value, has other units than the training, or nowhere all inputs; or
         the output cannot be written.
     """
-    fields = open_fields(paths, pixel_order)
+    inputs = MapInputs(**task.hparams["spec"]["inputs"])
+    fields = open_fields(paths, pixel_order, inputs.variables)
     try:
         _check_selection(task, select or {})
         _write(task, fields.select(select or {}), target, pixel_order, cache, dimension)
