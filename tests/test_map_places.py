@@ -460,7 +460,7 @@ def test_faces_of_healpix_without_coordinates(tmp_path):
     mapping = {"grid_mapping_name": "healpix", "indexing_scheme": "nested", "refinement_level": 2}
     data = xr.Dataset({"t": (("face", "y", "x"), np.ones((12, 4, 4))), "crs": ((), 0, mapping)})
     with pytest.raises(
-        InputError, match="faces of HEALPix pixels .* add latitude and longitude along .* one dimension of pixels"
+        InputError, match=r"faces of HEALPix pixels .* add latitude and longitude along .* one dimension of pixels"
     ):
         open_fields(save(data, tmp_path / "a.nc"))
     lat, lon = healpix_faces(4)

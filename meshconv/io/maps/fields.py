@@ -222,26 +222,34 @@ def open_fields(
     (64, (49152,))
     """
     files = find_files(paths)
-    dataset, path = open_files(files), files[0]
+    dataset = open_files(files)
     asked = [name for name in variables if name in dataset.variables and dataset[name].ndim]
-    if pixel_order is not None or is_healpix(dataset):
-        cell = healpix_dimension(dataset, asked, path)
+    try:
+        return _on_its_grid(dataset, files[0], pixel_order, asked)
+    except InputError:
+        dataset.close()
+        raise
+
+
+def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked: list[str]) -> SphereFields:
+    if pixel_order is not None or is_healpix(opened):
+        cell = healpix_dimension(opened, asked, path)
         if cell is not None:
-            sphere, positions = healpix_grid(dataset, cell, path, pixel_order)
-            return SphereFields(dataset, sphere, (cell,), path, positions)
-    opened = dataset
+            sphere, positions = healpix_grid(opened, cell, path, pixel_order)
+            return SphereFields(opened, sphere, (cell,), path, positions)
     dataset, *names = find_coordinates(opened, asked, path)
     dataset.set_close(opened.close)
     lat, lon = (dataset[name] for name in names)
+    pair = (names[0], names[1])
     try:
         if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
             dims = (str(lat.dims[0]), str(lon.dims[0]))
-            return SphereFields(dataset, LatLonGrid(*degrees(lat, lon)), dims, path, None, (names[0], names[1]))
+            return SphereFields(dataset, LatLonGrid(*degrees(lat, lon)), dims, path, None, pair)
         lat_deg, lon_deg = (v.ravel() for v in degrees(lat, lon.transpose(*lat.dims)))
         known, copies = _distinct(lat_deg, lon_deg, path)
         grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
         kept = None if len(known) == lat.size else known
-        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, (names[0], names[1]), copies)
+        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, pair, copies)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
