@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
+from meshconv.train.matching import check_network, combine
 from meshconv.train.tasks.base import Task
 
 
@@ -28,6 +32,7 @@ class RunCLI(LightningCLI):
     """
 
     checkpoint: Path | None = None
+    trained: dict[str, Any]
 
     def __init__(self, args: list[str] | None = None, run: bool = True):
         super().__init__(
@@ -54,7 +59,7 @@ class RunCLI(LightningCLI):
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.accelerator": "auto"})
         for name in ("in_type", "class_names", "field_names", "spec"):
             # From the module itself: of an attribute that it lacks a link would write its text, which makes loaders.
-            value = partial(_attribute, name=name)
+            value = partial(self._of_the_data, name=name)
             parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -65,9 +70,25 @@ class RunCLI(LightningCLI):
         if given is not None:
             config["ckpt_path"] = None
             self.checkpoint = checkpoint_path(self._folder / "last.ckpt" if str(given) == "last" else given).absolute()
-            read_checkpoint(self.checkpoint)
+            self.trained = read_checkpoint(self.checkpoint)["hyper_parameters"]
+
+    def _of_the_data(self, data: lightning.LightningDataModule, name: str) -> Any:
+        """What a task takes of the data, or, from a checkpoint, of the training that these data have to match."""
+        given = {key: _attribute(data, key) for key in ("in_type", "class_names", "field_names", "spec")}
+        return given[name] if self.checkpoint is None else self._check(combine, given)[name]
+
+    def _check(self, compare: Callable[..., Any], given: Any) -> Any:
+        """``compare`` with the checkpoint's hyperparameters; errors name the file."""
+        try:
+            return compare(self.trained, given)
+        except InputError as error:
+            raise InputError(f"{self.checkpoint}: {error}") from error
+        except (AttributeError, KeyError, TypeError) as error:  # a checkpoint of anything
+            raise InputError(f"{self.checkpoint}: not one of a meshconv task; use one from meshconv fit") from error
 
     def before_instantiate_classes(self) -> None:
+        if self.checkpoint is not None:
+            self._check(check_network, self._chosen.model.get("init_args") or {})
         if self._evaluates:
             self.save_config_callback = None
             if self.checkpoint is None:
@@ -98,7 +119,7 @@ class RunCLI(LightningCLI):
         except Exception as error:
             if self.checkpoint is None or start.reached or not isinstance(error, _FROM_BAD_STATE):
                 raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             said = f"{self.checkpoint}: {self.subcommand} cannot go on from it ({reason})"
             raise InputError(f"{said}; use one of the same configuration that meshconv fit wrote") from error
 
@@ -139,6 +160,34 @@ class Start(Callback):
     on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _note
 
 
+class RunLogger(CSVLogger):
+    """``metrics.csv`` of a run; those of a training that goes on are appended."""
+
+    _before: Sequence[dict[str, str]] = ()
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Lightning's writer, which begins by deleting the file: its rows are remembered."""
+        file = Path(self.log_dir) / "metrics.csv"
+        if self._experiment is None and file.is_file():
+            with file.open(newline="", encoding="utf-8") as stream:
+                self._before = list(csv.DictReader(stream))
+        return super().experiment
+
+    @rank_zero_only
+    def go_on(self, step: int) -> None:
+        """Put back the rows from before a step."""
+        rows = [row for row in self._before if (row.get("step") or "").isdigit() and int(row["step"]) < step]
+        if rows:
+            writer = self.experiment
+            writer.metrics_keys = sorted({*writer.metrics_keys, *rows[0]})
+            with Path(writer.metrics_file_path).open("w", newline="", encoding="utf-8") as stream:
+                table = csv.DictWriter(stream, writer.metrics_keys)
+                table.writeheader()
+                table.writerows(rows)
+
+
 class RunLog(Callback):
     """Append to ``log.txt`` what was run, when, what was reported on the way, and the metrics of every epoch."""
 
@@ -147,11 +196,18 @@ class RunLog(Callback):
         self.handler: logging.Handler | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        if not trainer.is_global_zero:
+            return  # one process writes
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.handler = logging.FileHandler(self.path, encoding="utf-8")
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.getLogger().addHandler(self.handler)
         self._write(" ".join(sys.argv))
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        for logger in trainer.loggers:
+            if trainer.ckpt_path is not None and isinstance(logger, RunLogger):
+                logger.go_on(trainer.global_step)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._write(f"epoch {trainer.current_epoch}: {_metrics(trainer)}")
@@ -191,7 +247,7 @@ def run_options(folder: Path) -> dict[str, Any]:
     """Trainer arguments that keep a run's log, metrics and last checkpoint in ``folder``."""
     checkpoint = ModelCheckpoint(folder, filename="{epoch}", save_last=True, save_top_k=1, enable_version_counter=False)
     return {
-        "logger": CSVLogger(str(folder.parent), folder.name, version=""),
+        "logger": RunLogger(str(folder.parent), folder.name, version=""),
         "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), KeepTest(folder)],
         "default_root_dir": str(folder),
     }

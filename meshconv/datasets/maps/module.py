@@ -156,6 +156,17 @@ class SphereMaps(lightning.LightningDataModule):
             "inputs": self.inputs.spec,
         }
 
+    def take_statistics(self, spec: Mapping[str, Any]) -> None:
+        """Normalise as a training did, by its :attr:`spec`, whose inputs are the same.
+
+        Raises
+        ------
+        InputError
+            The files have other units than those of the training.
+        """
+        self.inputs.statistics = [dict(entry) for entry in spec["inputs"]["statistics"]]
+        self.inputs.check_units(self.fields)
+
     def _classes(self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]) -> dict[int, str]:
         """Name of each label value."""
         array = self.label_fields._variable(self.label)

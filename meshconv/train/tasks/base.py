@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from torch import Tensor, nn
 
 from meshconv import models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.train.matching import TargetMatch
+from meshconv.train.schedule import one_cycle
 
 
 class Task(lightning.LightningModule):
@@ -47,6 +48,8 @@ class Task(lightning.LightningModule):
         weight_decay: float,
     ):
         super().__init__()
+        self.match = TargetMatch()
+        self._resumed: dict[str, Any] | None = None
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         known = {name: getattr(models, name) for name in models.__all__}
         if network not in known:
@@ -66,13 +69,31 @@ class Task(lightning.LightningModule):
         return getattr(self.network, "num_levels", None)
 
     def setup(self, stage: str) -> None:
-        """Before any training: the hierarchy that the data prepare has to be the network's."""
-        levels = getattr(getattr(self.trainer, "datamodule", None), "num_levels", None)
+        """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
+        data = getattr(self.trainer, "datamodule", None)
+        self.match = TargetMatch.of(self.hparams, data)
+        if hasattr(data, "take_statistics"):
+            data.take_statistics(self.hparams["spec"])
+        levels = getattr(data, "num_levels", None)
         if levels is not None and self.num_levels not in (None, levels):
             raise InputError(
                 f"the network has {self.num_levels} levels, the data {levels}; give options.channels an entry "
                 "for each of them"
             )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Weights are those of the classes, fields and inputs that they were trained on; the loss is this task's."""
+        self._resumed = checkpoint
+        trained = checkpoint.get("hyper_parameters", {})
+        for key in ("in_type", "class_names", "field_names"):
+            was, now = trained.get(key), self.hparams.get(key)
+            if was != now and self.hparams["spec"].get("kind") != "correspondence":
+                raise InputError(f"the checkpoint has {key} {was}, the task {now}")
+        if not getattr(getattr(self, "loss", None), "balanced", False):  # those are counted when training starts
+            weights, own = checkpoint["state_dict"], self.state_dict()
+            for name in [name for name in weights if name.startswith("loss.")]:
+                del weights[name]
+            weights.update({name: value for name, value in own.items() if name.startswith("loss.")})
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
         """Add a batch to the metrics of ``"val"`` or ``"test"``."""
@@ -100,13 +121,8 @@ class Task(lightning.LightningModule):
         return {}
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        start = 0.3 if steps == 5 else 0.2  # torch divides by pct_start * total_steps - 1
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=steps, pct_start=start
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        steps = self.trainer.estimated_stepping_batches
+        return one_cycle(self.parameters(), self.learning_rate, self.weight_decay, steps, self._resumed)
 
 
 def _no_nan(value: Any) -> Any:

@@ -69,10 +69,11 @@ class _ClassTask(Task):
             counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
             if counts is None:
                 raise InputError("class_weights: balanced needs a data module with class_counts; give a list instead")
-            self.loss.balance(counts.to(self.device))
+            self.loss.balance(self.match.counts(counts, len(self.class_names)).to(self.device))
 
     def _counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
+        batch = self.match(batch)
         logits = self(batch)
         counts = batch.target >= 0 if batch.mask is None else batch.mask & (batch.target >= 0)
         weights = point_weights(batch).expand(counts.shape)[counts] if self.weigh else None

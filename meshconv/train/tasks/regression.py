@@ -62,7 +62,7 @@ class RegressionTask(Task):
 
     def on_fit_start(self) -> None:
         statistics = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
-        if statistics is not None:
+        if statistics is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
             self.normalise(*statistics)
 
     def normalise(self, mean: Tensor, size: Tensor) -> None:
@@ -78,6 +78,7 @@ class RegressionTask(Task):
 
     def _compared(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Prediction, target, weights, and the loss."""
+        batch = self.match(batch)
         predicted = self(batch)
         weights = point_weights(batch) if self.weigh else torch.ones(len(batch.target), device=predicted.device)
         if batch.mask is not None:
