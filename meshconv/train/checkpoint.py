@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.train.tasks.base import Task
@@ -143,6 +142,8 @@ def _check_spec(hparams: Mapping[str, Any]) -> None:
     if not isinstance(names, list) or not all(map(_is_text, names)):
         raise InputError(f"{names!r} is not a list of names of classes or fields")
     if spec["kind"] == "maps":
+        from meshconv.datasets.maps.inputs import MapInputs  # needs what a network of meshes does without
+
         MapInputs(**spec["inputs"])
     elif spec["kind"] != "healpix":
         Preparation.from_spec(spec)
