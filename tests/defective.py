@@ -59,7 +59,7 @@ def bow_tie(v: np.ndarray, f: np.ndarray) -> Arrays:
     n = len(v)
     more = tip + np.array([[2.0, 0, 0.1], [2, 1, 0.2], [2.5, 0.3, 1]])
     i = f[24, 0]
-    return np.vstack([v, more]), np.vstack([f, [[i, n, n + 1], [i, n + 1, n + 2], [i, n + 2, n], [n, n + 2, n + 1]]])
+    return np.vstack([v, more]), np.vstack([f, [[i, n + 1, n], [i, n + 2, n + 1], [i, n, n + 2], [n, n + 1, n + 2]]])
 
 
 def isolated(v: np.ndarray, f: np.ndarray) -> Arrays:

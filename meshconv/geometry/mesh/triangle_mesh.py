@@ -135,8 +135,9 @@ class TriangleMesh:
         """The faces that everything is computed from, int64 ``[F', 3]``.
 
         Faces with a repeated vertex and all but the first on the same three vertices are left out. If neighbours
-        disagree in orientation they are turned to agree (:func:`orient_consistently`), and a closed
-        surface that is inside out, by its volume, is turned as a whole: normals point outward.
+        disagree in orientation they are turned to agree (:func:`orient_consistently`), and closed
+        parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`) are turned: normals point
+        outward.
         """
         return self.half_edges.faces
 

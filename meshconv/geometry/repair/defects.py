@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from meshconv.geometry.mesh.halfedges import HalfEdges, IntArray, build_half_edges, orient_consistently
 from meshconv.geometry.mesh.measures import FloatArray, corner_angles
-from meshconv.ops.surface import face_geometry, signed_volume
+from meshconv.geometry.repair.inside_out import inside_out
+from meshconv.ops.surface import face_geometry
 
 BoolArray = NDArray[np.bool_]
 
@@ -165,12 +166,6 @@ def linked(a: IntArray, b: IntArray, size: int) -> IntArray:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def points_inward(points: FloatArray, half_edges: HalfEdges) -> bool:
-    """Whether a closed surface is inside out, by its signed volume; of flat or balanced surfaces that is only noise."""
-    faces = half_edges.faces
-    return len(faces) > 0 and half_edges.is_closed and signed_volume(points, faces) < -1e-9
-
-
 @dataclass(frozen=True)
 class Defects:
     """Counts over a whole mesh; what ``meshconv check`` prints.
@@ -187,6 +182,9 @@ class Defects:
         Pairs of open edges in the same place.
     coincident_vertices : int
         In the same place as a vertex of lower number. No defect by itself.
+    inside_out_parts : int
+        Closed parts whose normals point inward and should not, see
+        :func:`~meshconv.geometry.repair.inside_out.inside_out`.
     smallest_angle : float
         Degrees; of the faces that are not degenerate.
     edge_spread : float
@@ -208,7 +206,7 @@ class Defects:
     seam_edges: int
     orientation_conflicts: int
     orientable: bool
-    inside_out: bool
+    inside_out_parts: int
     smallest_angle: float
     edge_spread: float
 
@@ -225,7 +223,11 @@ class Defects:
         if isolated:
             counted["unreferenced_vertices"] = "vertices without faces"
         found = [f"{getattr(self, name)} {says}" for name, says in counted.items() if getattr(self, name)]
-        found += ["not orientable"] * (not self.orientable) + ["inside out"] * self.inside_out
+        if not self.orientable:
+            found.append("not orientable")
+        if self.inside_out_parts:
+            of = f"{self.inside_out_parts} of {self.components} parts " if self.components > 1 else ""
+            found.append(f"{of}inside out")
         return found
 
     def as_dict(self) -> dict[str, int | float | bool | None]:
@@ -290,7 +292,7 @@ def find_defects(points: FloatArray, faces: IntArray) -> Defects:
         seam_edges=len(open_seams(place, surface, edges)[0]),
         orientation_conflicts=conflicts,
         orientable=orientable,
-        inside_out=points_inward(points, build_half_edges(surface, num_vertices)),
+        inside_out_parts=inside_out(points, build_half_edges(surface, num_vertices)).parts,
         smallest_angle=float(np.degrees(corner_angles(points, solid).min())) if len(solid) else 0.0,
         edge_spread=_spread(length),
     )

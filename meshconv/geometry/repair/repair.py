@@ -20,10 +20,10 @@ from meshconv.geometry.repair.defects import (
     linked,
     open_seams,
     places,
-    points_inward,
     repeated_corners,
     zero_edges,
 )
+from meshconv.geometry.repair.inside_out import inside_out
 from meshconv.geometry.repair.origin import Changes, Origin, first_of
 
 OnDefect = Literal["repair", "drop", "error"]
@@ -34,7 +34,7 @@ _ROUNDS = 32
 
 
 def clean_surface(points: FloatArray, faces: IntArray) -> HalfEdges:
-    """The faces that can be computed on, turned to agree and, on a closed surface, outward.
+    """The faces that can be computed on, turned to agree and, in parts that are inside out, outward.
 
     Faces with a repeated vertex and all but the first on the same three vertices are left out.
     """
@@ -48,8 +48,10 @@ def clean_surface(points: FloatArray, faces: IntArray) -> HalfEdges:
 def _orient(points: FloatArray, half_edges: HalfEdges) -> HalfEdges:
     if half_edges.irregular.any():
         half_edges = build_half_edges(orient_consistently(half_edges.faces, len(points)), len(points))
-    if points_inward(points, half_edges):
-        half_edges = build_half_edges(np.ascontiguousarray(half_edges.faces[:, ::-1]), len(points))
+    turn, parts = inside_out(points, half_edges)
+    if parts:
+        faces = np.where(turn[:, None], half_edges.faces[:, ::-1], half_edges.faces)
+        half_edges = build_half_edges(faces, len(points))
     return half_edges
 
 
@@ -113,12 +115,12 @@ def repair_surface(
     ``"repair"``, in this order: remove faces with a repeated vertex and duplicates (both of a pair that only hangs on
     an edge of the surface); weld the ends of edges without length and open edges that lie on each other; flip the
     longest edge of faces without area, so that no crack opens (on a boundary such a face is removed); cut the surface
-    apart at edges with three faces or more and where several fans meet in a vertex; turn faces to agree, and a closed
-    surface outward.
+    apart at edges with three faces or more and where several fans meet in a vertex; turn faces to agree, and closed
+    parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`).
 
     ``"drop"``: nothing is welded, flipped, cut or turned. Faces that are degenerate or duplicate, all on edges with
     three faces or more, all but the largest fan of a vertex, and those whose orientation is in the minority in their
-    component are removed until none is left. Open seams stay, and so does a surface that is inside out.
+    component are removed until none is left. Open seams stay, and so do parts that are inside out.
 
     Parameters
     ----------
