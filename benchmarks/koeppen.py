@@ -15,21 +15,28 @@ from __future__ import annotations
 import argparse
 import ast
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.datasets.maps.climate import KoeppenClimate
+from meshconv.datasets import SphereMaps
 
-INPUTS = {
-    "annual": ["t2m_mean", "tp_mean", "elevation", "land_fraction"],
-    "january+july": ["t2m_jan", "t2m_jul", "tp_jan", "tp_jul"],
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = yaml.safe_load((ROOT / "configs/climate_koeppen.yaml").read_text())["data"]["init_args"]
+MONTHS = {"month": [1, 7]}
+INPUTS: dict[str, list[Any]] = {
+    "annual": SHIPPED["scalars"],
+    "january+july": [
+        {"name": "t2m", "select": MONTHS},
+        {"name": "tp", "select": MONTHS, "function": "log1p"},
+    ],
 }
 METHODS: dict[str, dict[str, Any]] = {
     "forest": {},
@@ -44,7 +51,33 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def forest(data: KoeppenClimate, split: str, seed: int) -> Tensor:
+class Zones:
+    """The data that ships, as ``configs/climate_koeppen.yaml`` has them but for what is given.
+
+    Attributes
+    ----------
+    x : Tensor [V, n]
+        Normalised inputs.
+    target : int64 Tensor [V]
+        Zone, -1 in the sea.
+    masks : dict of bool Tensor [V]
+        Land for ``train``, ``val`` and ``test``.
+    """
+
+    def __init__(self, scalars: Sequence[Any], fold: int, num_levels: int, val_fraction: float = 0.0, seed: int = 0):
+        splits = {"variable": "fold", "test": fold, "val_fraction": val_fraction, "seed": seed}
+        given = {"scalars": scalars, "splits": splits, "num_levels": num_levels}
+        data = SphereMaps(**(SHIPPED | given | {"inputs": str(ROOT / SHIPPED["inputs"])}))
+        self.x, self.target, _ = data.sample(0, "train")
+        self.masks = {split: data.sample(0, split)[2] for split in ("train", "val", "test")}
+        self.class_names, self.in_type, self.hierarchy = data.class_names, data.in_type, data.hierarchy
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+def forest(data: Zones, split: str, seed: int) -> Tensor:
     """Probabilities of the zones at the pixels of ``split``."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -73,7 +106,7 @@ def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
     return land
 
 
-def run(method: str, options: dict[str, Any], data: KoeppenClimate, split: str, given: Any, seed: int) -> dict:
+def run(method: str, options: dict[str, Any], data: Zones, split: str, given: Any, seed: int) -> dict:
     """One training: scores on the pixels of ``split``."""
     torch.manual_seed(seed)
     mask, names = data.masks[split], data.class_names
@@ -150,7 +183,7 @@ def main() -> None:
             key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin")}
         if not results.has(**key):
             levels = len(options.get("channels", [1]))
-            data = KoeppenClimate(inputs=INPUTS[inputs], fold=fold, val_fraction=held, num_levels=levels, seed=fold)
+            data = Zones(INPUTS[inputs], fold, levels, held, seed=fold)
             results.add(key | run(method, options, data, split, given, seed))
 
 

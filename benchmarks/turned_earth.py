@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from koeppen import INPUTS as SCALARS, Zones
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from meshconv import FieldType, HealpixSphere
-from meshconv.datasets.maps.climate import KoeppenClimate
 from meshconv.geometry import Regridder
 from meshconv.nn import Gradient
 
@@ -76,7 +76,7 @@ def turned(x: Tensor, kind: FieldType, regrid: Regridder) -> Tensor:
     return torch.from_numpy(np.concatenate(parts, axis=1)).float()
 
 
-def prepare(data: KoeppenClimate, inputs: str) -> tuple[Tensor, FieldType]:
+def prepare(data: Zones, inputs: str) -> tuple[Tensor, FieldType]:
     """Normalised scalars ``[V, 4]``, for vectors with their gradients, of mean square 1 over the training pixels."""
     if inputs == "scalars":
         return data.x, data.in_type
@@ -85,7 +85,7 @@ def prepare(data: KoeppenClimate, inputs: str) -> tuple[Tensor, FieldType]:
     return torch.cat([data.x, (slope / size).flatten(-2)], dim=-1), FieldType("4x0 + 4x1")
 
 
-def run(method: str, inputs: str, data: KoeppenClimate, given: Any, seed: int, maps: Path | None) -> dict[str, Any]:
+def run(method: str, inputs: str, data: Zones, given: Any, seed: int, maps: Path | None) -> dict[str, Any]:
     torch.manual_seed(seed)
     x, kind = prepare(data, inputs)
     sphere = HealpixSphere.from_pixel_count(len(x))
@@ -183,12 +183,12 @@ def main() -> None:
         for seed, fold, inputs, method in itertools.product(given.seeds, given.folds, given.inputs, given.only):
             key = {"method": method, "inputs": inputs, "fold": fold, "seed": seed, "regridding": given.regridding}
             if not results.has(**key):
-                data = KoeppenClimate(fold=fold)
+                data = Zones(SCALARS["annual"], fold, 2)
                 maps = given.maps if fold == seed == 0 else None
                 results.add(key | run(method, inputs, data, given, seed, maps))
     table(results, given.regridding)
     if given.picture:
-        picture(given.maps, given.picture, KoeppenClimate().class_names)
+        picture(given.maps, given.picture, Zones(SCALARS["annual"], 0, 1).class_names)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def _demo(args: list[str]) -> None:
     parser = ArgumentParser(prog="meshconv demo", description="Both tasks on what the repository ships.")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the report")
     parser.add_argument("--climate", type=Path, default=Path("data/koeppen_hp64.nc"), help="the climate set")
-    parser.add_argument("--climate_steps", type=int, default=80, help="training steps of each climate network")
+    parser.add_argument("--climate_steps", type=int, help="training steps of each climate network, else as configured")
     parser.add_argument("--shape_epochs", type=int, default=20, help="training epochs of each mesh network")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])

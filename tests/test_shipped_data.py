@@ -9,16 +9,20 @@ import healpy
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
-from meshconv.datasets.maps.climate import KoeppenClimate, find_climate_file
-from meshconv.io.maps.climate import open_healpix
+from meshconv import InputError
+from meshconv.datasets import SphereMaps
+from meshconv.demo.run import find_shipped
+from meshconv.io.maps.fields import open_fields
 
 NPIX = 49152
+PATH = Path("data/koeppen_hp64.nc")
 
 
 @pytest.fixture(scope="module")
 def stored() -> xr.Dataset:
-    with xr.open_dataset(find_climate_file("data/koeppen_hp64.nc"), engine="netcdf4") as dataset:
+    with xr.open_dataset(PATH, engine="netcdf4") as dataset:
         return dataset.load()
 
 
@@ -32,7 +36,7 @@ def _names(labels: xr.DataArray) -> dict[int, str]:
 
 
 def test_conventions_and_credit(stored: xr.Dataset) -> None:
-    assert find_climate_file("data/koeppen_hp64.nc").stat().st_size <= 8 * 2**20
+    assert PATH.stat().st_size <= 8 * 2**20
     mapping = stored["healpix"].attrs
     assert stored.attrs["Conventions"] == "CF-1.13"
     assert "Copernicus Climate Change Service" in stored.attrs["credit"]
@@ -44,8 +48,7 @@ def test_conventions_and_credit(stored: xr.Dataset) -> None:
             assert variable.attrs["grid_mapping"] == "healpix"
             assert variable.sizes["cell"] == NPIX
             assert "long_name" in variable.attrs
-    maps = open_healpix(find_climate_file("data/koeppen_hp64.nc"))
-    assert np.array_equal(maps.positions, np.arange(NPIX))
+    assert np.array_equal(open_fields(PATH).positions, np.arange(NPIX))
 
 
 def test_no_value_is_missing(stored: xr.Dataset) -> None:
@@ -101,16 +104,35 @@ def test_folds_are_blocks(stored: xr.Dataset) -> None:
     assert np.array_equal(blocks[:, 0], np.random.default_rng(0).integers(0, 5, 192))
 
 
-def test_data_module_runs_on_it() -> None:
-    data = KoeppenClimate(fold=0)
-    assert (str(data.in_type), data.num_classes) == ("4x0", 14)
-    assert {k: int(m.sum()) for k, m in data.masks.items()} == {
-        "train": 11749,
-        "val": 0,
-        "test": 2867,
-        "predict": 14616,
-    }
-    assert KoeppenClimate(zones="main").class_names == list("ABCDE")
+def test_the_configuration_that_ships(stored: xr.Dataset) -> None:
+    """Annual means over the land outside fold 0, normalised there; all land of fold 0 is for testing."""
+    config = yaml.safe_load(Path("configs/climate_koeppen.yaml").read_text())
+    data = SphereMaps(**config["data"]["init_args"])
+    x, target, train = (t.numpy() for t in data.sample(0, "train"))
+    land, fold = stored["koeppen_two_letter"].values, stored["fold"].values
+    assert (str(data.in_type), data.class_names) == ("4x0", list(_names(stored["koeppen_two_letter"]).values())[1:])
+    assert np.array_equal(target, land)
+    assert np.array_equal(train, (land >= 0) & (fold != 0))
+    assert np.array_equal(data.sample(0, "test")[2].numpy(), (land >= 0) & (fold == 0))
+    assert (int(train.sum()), data.steps["val"]) == (11749, [])
+    assert data.class_counts.tolist() == np.bincount(land[train]).tolist()
+    raw = [
+        stored["t2m"].mean("month"),
+        np.log1p(stored["tp"].mean("month")),
+        stored["elevation"],
+        stored["land_fraction"],
+    ]
+    for column, field in zip(x.T, raw, strict=True):
+        values = field.values.astype(np.float64)
+        expected = (values - values[train].mean()) / values[train].std()
+        np.testing.assert_allclose(column, expected, atol=2e-6)
+
+
+def test_what_ships_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_shipped(PATH).samefile(Path(__file__).parents[1] / PATH)
+    with pytest.raises(InputError, match=r"data/other\.nc: no such file.*clone of the repository"):
+        find_shipped(Path("data/other.nc"))
 
 
 def test_agrees_with_an_independent_copy(stored: xr.Dataset, shared_data: Callable[[str], Path]) -> None:

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from meshconv import GaugeGraph, HealpixSphere, InputError
 from meshconv.datasets import MeshSample, SurfaceBatch, collate, generate_shape
-from meshconv.datasets.maps.climate import KoeppenClimate
 from meshconv.demo.run import _score
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
 from meshconv.train.fit import run_options
@@ -89,7 +88,7 @@ def test_points_count_by_area_on_maps_and_alike_on_meshes():
     assert float(weights.mean()) == pytest.approx(1)
     assert task()._counted(batch)[2] is None
     assert task(area_weights=True)._counted(batch)[2] is not None
-    assert task(spec={"kind": "healpix"}, area_weights=False)._counted(batch)[2] is None
+    assert task(spec={"kind": "maps"}, area_weights=False)._counted(batch)[2] is None
 
 
 def test_whole_surfaces_have_no_area_weights():
@@ -247,12 +246,6 @@ def test_old_checkpoints_load(tmp_path):
     torch.save({"hyper_parameters": hparams, "state_dict": weighted}, tmp_path / "weighted.ckpt")
     assert load_task(tmp_path / "plain.ckpt").loss.weight is None
     assert load_task(tmp_path / "weighted.ckpt").loss.weight.tolist() == [1, 2, 3]
-
-
-def test_class_counts_of_the_data_that_ships():
-    data = KoeppenClimate(fold=1)
-    target = data.target[data.masks["train"]]
-    assert data.class_counts.tolist() == [int((target == c).sum()) for c in range(14)]
 
 
 def test_scores_of_the_demonstration_are_those_of_the_metrics():

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from meshconv.datasets.maps.climate import KoeppenClimate
+from meshconv.datasets import SphereMaps
 from meshconv.train import load_task
 from meshconv.viz import draw_healpix, zone_colors
 
@@ -25,11 +26,12 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path, nargs="?", default=Path("docs/images/koeppen_maps.png"))
     given = parser.parse_args()
-    data = KoeppenClimate()
-    task = load_task(given.checkpoint)
+    config = yaml.safe_load(Path("configs/climate_koeppen.yaml").read_text())
+    data, task = SphereMaps(**config["data"]["init_args"]), load_task(given.checkpoint)
+    (batch,) = data.test_dataloader()
     with torch.no_grad():
-        predicted = task(data.batch("predict"))[0].argmax(-1).numpy()
-    truth, held_out = data.target.numpy(), data.masks["test"].numpy()
+        predicted = task(batch)[0].argmax(-1).numpy()
+    truth, held_out = batch.target[0].numpy(), batch.mask[0].numpy()
     land = truth >= 0
     names, colors = list(data.class_names), zone_colors(data.class_names)
     wrong = np.where(land, np.where(predicted == truth, 0, 1), -1)

@@ -27,7 +27,6 @@ _TASKS: dict[str, type[Task]] = {
     "segments": SegmentationTask,
     "correspondence": CorrespondenceTask,
     "regression": RegressionTask,
-    "healpix": SegmentationTask,
     "maps": SegmentationTask,
 }
 
@@ -145,7 +144,7 @@ def _check_spec(hparams: Mapping[str, Any]) -> None:
         from meshconv.datasets.maps.inputs import MapInputs  # needs what a network of meshes does without
 
         MapInputs(**spec["inputs"])
-    elif spec["kind"] != "healpix":
+    else:
         Preparation.from_spec(spec)
         for name in ("rings", "nearest", "num_levels", "max_faces"):
             if not isinstance(spec.get(name), int | None):

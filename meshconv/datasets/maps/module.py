@@ -287,7 +287,7 @@ class SphereMaps(lightning.LightningDataModule):
         steps = self.steps[split]
         if not steps:
             return []
-        hierarchy = self._hierarchy
+        hierarchy = self.hierarchy
 
         def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
             x, target, mask = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
@@ -311,7 +311,8 @@ class SphereMaps(lightning.LightningDataModule):
             fields.dataset.close()  # opens again when it is read
 
     @cached_property
-    def _hierarchy(self) -> Hierarchy:
+    def hierarchy(self) -> Hierarchy:
+        """Levels of the network's points, finest first, float32."""
         return self.surface.hierarchy(self.num_levels)
 
     def train_dataloader(self) -> DataLoader | list:

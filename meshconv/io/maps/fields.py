@@ -195,7 +195,9 @@ def open_fields(
 ) -> SphereFields:
     """Open NetCDF files or a Zarr store with maps of the sphere, or of a part of it.
 
-    The grid is recognised by CF: HEALPix by its attributes (see :func:`~meshconv.io.maps.healpix_pixels.healpix_grid`),
+    The grid is recognised by attributes of HEALPix, those of CF (>= 1.13: ``grid_mapping_name``, ``indexing_scheme``,
+    ``refinement_level``), xdggs (``grid_name``, ``level``, ``indexing_scheme``), ICON (``healpix_order``,
+    ``healpix_nside``) or FITS (``ORDERING``, ``NSIDE``), see :func:`~meshconv.io.maps.healpix_pixels.healpix_grid`;
     otherwise by latitudes and longitudes (see :func:`~meshconv.io.maps.coordinates.find_coordinates`): one-dimensional
     along two dimensions (latitude-longitude and Gaussian grids, any orientation), along one (unstructured cell centres)
     or along two or three (curvilinear, faces of a cubed sphere). Nothing but coordinates is read.

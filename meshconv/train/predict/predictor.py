@@ -9,12 +9,9 @@ from typing import Any
 
 import torch
 
-from meshconv.datasets.maps.climate import load_inputs
 from meshconv.datasets.meshes.module import MESH_SUFFIXES, collate, meshes_below
 from meshconv.errors import InputError
-from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.io.cache.cache import Cache
-from meshconv.io.maps.climate import write_labels
 from meshconv.train.checkpoint import load_task
 from meshconv.train.predict.correspondence import predict_correspondence
 from meshconv.train.predict.fields import predict_fields
@@ -93,7 +90,7 @@ def predict(
     if probability is not None and probability not in names:
         raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
     inputs = [files] if join else [[path] for path in files]
-    written = _predict_maps(task, kind, inputs, output, pixel_order, cache, select, dimension)
+    written = _predict_maps(task, inputs, output, pixel_order, cache, select, dimension)
     return [p for file in written for p in (file, *(write_maps(file, steps, probability) if maps else ()))]
 
 
@@ -115,7 +112,6 @@ def _predict_meshes(
 
 def _predict_maps(
     task: Task,
-    kind: str,
     inputs: list[list[Path]],
     output: Path,
     pixel_order: str | None,
@@ -124,7 +120,6 @@ def _predict_maps(
     dimension: Sequence[str] | None,
 ) -> list[Path]:
     """One prediction for the files of each of ``inputs``."""
-    spec, written = task.hparams["spec"], []
     one = output.with_suffix(".nc")
     targets = [one if len(inputs) == 1 else one.with_name(f"{one.stem}_{paths[0].stem}.nc") for paths in inputs]
     for k, (paths, target) in enumerate(zip(inputs, targets, strict=True)):
@@ -136,14 +131,5 @@ def _predict_maps(
         if target.resolve() in [path.resolve() for path in paths]:
             raise InputError(f"{target}: the prediction would overwrite its input; give another --output")
     for paths, target in zip(inputs, targets, strict=True):
-        written.append(target)
-        if kind == "maps":
-            predict_maps(task, paths, target, pixel_order, cache, select, dimension)
-            continue
-        x, source = load_inputs(paths[0], spec, pixel_order)
-        sphere = HealpixSphere.from_pixel_count(x.shape[-2])
-        surface = sphere.hierarchy(task.num_levels or 1).to(torch.float32)
-        with torch.no_grad():
-            logits = task.network(x, surface)
-        write_labels(target, logits.softmax(-1)[0].numpy(), task.hparams["class_names"], source)
-    return written
+        predict_maps(task, paths, target, pixel_order, cache, select, dimension)
+    return targets

@@ -61,7 +61,7 @@ class _ClassTask(Task):
         self.loss = ClassLoss(len(class_names), loss, class_weights, label_smoothing, focal_gamma)
         if area_weights and not self._of_points:
             raise InputError("area_weights is for points, faces and edges; whole surfaces count the same")
-        self.weigh = spec.get("kind") in ("healpix", "maps") if area_weights is None else area_weights
+        self.weigh = spec.get("kind") == "maps" if area_weights is None else area_weights
         self.val_confusion, self.test_confusion = (Confusion(len(class_names)) for _ in range(2))
 
     def on_fit_start(self) -> None:
