@@ -39,13 +39,11 @@ from .repair.origin import (
     Origin as Origin,
 )
 from .repair.simplification import simplify as simplify
+from .sphere.grid import SphereGrid as SphereGrid
 from .sphere.healpix import HealpixSphere as HealpixSphere
 from .sphere.latlon import LatLonGrid as LatLonGrid
 from .sphere.points import (
     PointSphere as PointSphere,
     icosahedral_sphere as icosahedral_sphere,
 )
-from .sphere.regrid import (
-    Regridder as Regridder,
-    SphereGrid as SphereGrid,
-)
+from .sphere.regrid import Regridder as Regridder

@@ -124,7 +124,7 @@ def _draw(
 
 def _region(fields: SphereFields) -> tuple[tuple[float, float], float] | None:
     """Centre (latitude, longitude) and reach, degrees, of what the file covers; None for more than a region."""
-    xyz = fields.grid.xyz if fields.positions is None else fields.grid.xyz[fields.positions >= 0]
+    xyz = fields.grid.xyz
     x, y, z = xyz.mean(axis=0)
     center = float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
     east, north, depth = (xyz @ view(center).T).T

@@ -18,8 +18,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from meshconv.errors import InputError
+from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.geometry.sphere.regrid import SphereGrid
 from meshconv.viz.coastlines import Line
 
 __all__ = ["KOEPPEN_COLORS", "NO_DATA", "draw_field", "draw_healpix", "view", "zone_colors"]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.geometry.sphere.regrid import Regridder, SphereGrid
+from meshconv.geometry.sphere.grid import SphereGrid
+from meshconv.geometry.sphere.regrid import Regridder
 from meshconv.io.maps.fields import SphereFields
 
 _ROUNDING = 1e-9  # degrees: points on the edge of a box lie in it
@@ -62,7 +63,9 @@ def find_domain(
     if "variable" in domain:
         inside &= _domain_of_variable(domain, fields, regridder)
     if not inside.any():
-        raise InputError(f"{fields.path}: domain {dict(domain)} holds no point")
+        raise InputError(
+            f"{fields.path}: domain {dict(domain)} holds no point of what the file covers; change the domain, or raise nside"
+        )
     return inside
 
 

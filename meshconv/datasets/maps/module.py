@@ -23,7 +23,6 @@ from meshconv.datasets.maps.variables import Variable
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.geometry.sphere.regrid import cells_of_a_sphere
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
@@ -340,7 +339,5 @@ class _Steps(Dataset):
 
 
 def _usual_nside(fields: SphereFields) -> int:
-    """The input's own, or the power of two whose pixels are about as large as the grid's mean cell."""
-    if isinstance(fields.grid, HealpixSphere) and fields.grid.pixel_order == "nest":
-        return fields.grid.nside
-    return int(2 ** np.clip(np.round(np.log2(cells_of_a_sphere(fields.grid) / 12) / 2), 0, 10))
+    """The power of two whose pixels are about as large as the grid's mean cell: of a nested sphere its own."""
+    return int(2 ** np.clip(np.round(np.log2(cells_of_a_sphere(fields.grid) / 12) / 2), 0, 16))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +17,16 @@ from meshconv.datasets.maps.domain import find_domain
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.errors import InputError
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.points import PointSphere
-from meshconv.geometry.sphere.regrid import Regridder, cells_of_a_sphere
+from meshconv.geometry.sphere.regrid import Regridder, cells_of_a_sphere, pixels_near
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.weights import cached_regridder, grid_content
+
+log = logging.getLogger(__name__)
+
+_MUCH_MEMORY = 1e9
 
 
 class MapSurface:
@@ -35,8 +41,8 @@ class MapSurface:
 
     Attributes
     ----------
-    grid : HealpixSphere or PointSphere
-        The network's points.
+    grid : SphereGrid
+        The network's points; of HEALPix those near the file's.
     domain : bool [V] or None
         Those of them that it works on: where the file reaches, inside the inputs' domain; None: all.
 
@@ -70,10 +76,9 @@ class MapSurface:
         if num_levels < 1:
             raise InputError(f"num_levels {num_levels} is not a positive number")
         radius = self.inputs.radius and self.inputs.radius * float(np.sqrt(self.grid.areas.mean()))
-        hierarchy = self.grid.hierarchy(num_levels, radius)
-        if self.domain is not None:
-            hierarchy = hierarchy.subset(torch.from_numpy(self.domain))
-        return hierarchy.to(torch.float32)
+        points = None if self.domain is None else np.flatnonzero(self.domain)
+        _check_memory(self.grid.num_points if points is None else len(points), self.inputs, self.fields.path)
+        return self.grid.hierarchy(num_levels, radius, points).to(torch.float32)
 
     def raw(self, at: Mapping[str, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Input fields in their own units, ``[n, in_type.dim]``, NaN where missing; and the file's points with all."""
@@ -123,8 +128,7 @@ class MapSurface:
 
     def _reached(self) -> NDArray[np.bool_]:
         """Points of the network with half of what they average or interpolate in the file, ``[V]``."""
-        positions = self.fields.positions
-        stored = np.ones(self.fields.grid.num_points) if positions is None else (positions >= 0).astype(np.float64)
+        stored = np.ones(self.fields.grid.num_points)
         return (stored if self._inward is None else self._inward.weights @ stored) >= 0.5 - 1e-9
 
     @functools.cached_property
@@ -144,14 +148,32 @@ class MapSurface:
         return cached_regridder(fields.grid, self.grid, "conservative", self._cache)
 
 
-def _network_grid(inputs: MapInputs, fields: SphereFields) -> HealpixSphere | PointSphere:
-    if inputs.nside != "native":
-        return HealpixSphere(inputs.nside)
-    grid = fields.grid
-    if isinstance(grid, LatLonGrid):
-        raise InputError(
-            f"{fields.path}: nside: native is for HEALPix and unstructured points; those of a latitude-longitude grid "
-            "crowd at the poles, give nside"
-        )
-    assert isinstance(grid, HealpixSphere | PointSphere)
-    return grid
+def _network_grid(inputs: MapInputs, fields: SphereFields) -> SphereGrid:
+    """Points of the network that may lie in what the file covers."""
+    if inputs.nside == "native":
+        if fields.grid.crowds:
+            raise InputError(
+                f"{fields.path}: nside: native is for HEALPix and unstructured points; those of a latitude-longitude "
+                "grid crowd at the poles, give nside"
+            )
+        return fields.grid
+    sphere = HealpixSphere(inputs.nside)
+    if inputs.nside & (inputs.nside - 1):
+        return sphere
+    near = pixels_near(fields.grid, inputs.nside)
+    return sphere if len(near) == sphere.npix else sphere.part(near)
+
+
+def _check_memory(points: int, inputs: MapInputs, path: Path) -> None:
+    """Say how much memory the levels take where it is much; an :class:`InputError` if there is less."""
+    neighbours = 8 if inputs.radius is None else np.pi * inputs.radius**2
+    # A point and its share of coarser levels: in float64 while they are built, and in float32.
+    needed = points * 4 / 3 * (300 + 85 * neighbours)
+    if needed < _MUCH_MEMORY:
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
+    remedy = "give a smaller nside, domain or radius" if inputs.radius else "give a smaller nside, or a domain"
+    said = f"{path}: levels of {points} points of the network (nside {inputs.nside}) take about {needed / 1e9:.1f} GB"
+    if needed > there:
+        raise InputError(f"{said}, this machine has {there / 1e9:.1f}; {remedy}")
+    log.warning("%s; if that is too much, %s", said, remedy)

@@ -13,6 +13,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
 from meshconv.geometry.sphere.frames import Array, Index, polar_frames, sphere_edges, unit_vectors
 from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
+from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.points import PointSphere
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _healpy() -> ModuleType:
     return healpy
 
 
-class HealpixSphere:
+class HealpixSphere(SphereGrid):
     """Equal-area pixels on the unit sphere (Gorski et al. 2005) with the frame (south, east, outward).
 
     Parameters
@@ -89,7 +90,7 @@ class HealpixSphere:
 
     @functools.cached_property
     def _angles(self) -> tuple[Array, Array]:
-        return _healpy().pix2ang(self.nside, np.arange(self.npix), nest=self.pixel_order == "nest")
+        return self.angles(np.arange(self.npix))
 
     @property
     def theta(self) -> Array:
@@ -101,9 +102,12 @@ class HealpixSphere:
         """Longitude of the pixel centres, radians ``[npix]``."""
         return self._angles[1]
 
-    def points(self, pixels: Index) -> Array:
+    def angles(self, index: Index) -> tuple[Array, Array]:
+        return _healpy().pix2ang(self.nside, index, nest=self.pixel_order == "nest")
+
+    def points(self, index: Index) -> Array:
         """Centres of some pixels as unit vectors ``[N, 3]``."""
-        return unit_vectors(*_healpy().pix2ang(self.nside, pixels, nest=self.pixel_order == "nest"))
+        return unit_vectors(*self.angles(index))
 
     @property
     def xyz(self) -> Array:
@@ -111,14 +115,17 @@ class HealpixSphere:
         return unit_vectors(self.theta, self.phi)
 
     @property
-    def frames(self) -> Array:
-        """Rows (south, east, outward), ``[npix, 3, 3]``."""
-        return polar_frames(self.theta, self.phi)
+    def content(self) -> tuple[str | Array, ...]:
+        return "healpix", str(self.nside), self.pixel_order
 
     @property
     def spacing(self) -> float:
         """Width of a pixel, ``sqrt(4 pi / npix)`` radians."""
         return float((4 * np.pi / self.npix) ** 0.5)
+
+    @property
+    def reach(self) -> float:
+        return self.spacing  # a fifth more than from a centre to a corner
 
     def gauge_graph(self, radius: float | None = None) -> GaugeGraph:
         """Each pixel with its (up to) eight neighbours, or with all within a ``radius``; log map and transport exact.
@@ -150,14 +157,23 @@ class HealpixSphere:
         >>> round(graph.num_edges / graph.num_vertices, 1), float(graph.log_radius.max()) <= 2.5 * sphere.spacing
         (19.5, True)
         """
+        return self._graph(np.arange(self.npix), self.areas, radius)
+
+    def _graph(self, pixels: Index, areas: Array, radius: float | None) -> GaugeGraph:
+        """Graph of some pixels, ascending."""
+        theta, phi = self.angles(pixels)
+        points, frames = unit_vectors(theta, phi), polar_frames(theta, phi)
         if radius is not None:
-            return radius_graph(self.xyz, self.frames, self.areas, radius)
+            return radius_graph(points, frames, areas, radius)
         nest = self.pixel_order == "nest"
-        around = np.sort(_healpy().get_all_neighbours(self.nside, np.arange(self.npix), nest=nest).T, axis=1)
-        valid = around >= 0
+        around = np.sort(_healpy().get_all_neighbours(self.nside, pixels, nest=nest).T, axis=1)
+        place, valid = around, around >= 0
+        if len(pixels) < self.npix:
+            place = np.minimum(np.searchsorted(pixels, around), len(pixels) - 1)
+            valid &= pixels[place] == around
         valid[:, 1:] &= around[:, 1:] != around[:, :-1]  # nside 1 repeats some
-        src, dst_ptr = around[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
-        return sphere_graph(self.xyz, self.frames, self.areas, dst_ptr, src, self.spacing)
+        src, dst_ptr = place[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
+        return sphere_graph(points, frames, areas, dst_ptr, src, self.spacing)
 
     def surface_complex(self) -> SurfaceComplex:
         """Delaunay triangles between the pixel centres, for the layers of exact vector calculus.
@@ -166,15 +182,15 @@ class HealpixSphere:
         """
         return PointSphere(self.xyz).surface_complex()
 
-    def parents(self) -> Index:
-        """Pixel of the sphere with half the nside that contains each pixel, ``[npix]``, in the same order."""
-        pixels = np.arange(self.npix)
+    def parents(self, pixels: Index | None = None) -> Index:
+        """Pixel of the sphere with half the nside that contains each of some pixels, or all, in the same order."""
+        pixels = np.arange(self.npix) if pixels is None else pixels
         if self.pixel_order == "nest":
             return pixels // 4
         hp = _healpy()
         return hp.nest2ring(self.nside // 2, hp.ring2nest(self.nside, pixels) // 4)
 
-    def hierarchy(self, num_levels: int, radius: float | None = None) -> Hierarchy:
+    def hierarchy(self, num_levels: int, radius: float | None = None, points: Index | None = None) -> Hierarchy:
         """Nested spheres of nside, nside / 2, ...; four children a pixel.
 
         Parameters
@@ -182,6 +198,8 @@ class HealpixSphere:
         num_levels
         radius : float, optional
             Of the neighbourhoods on the finest level, as in :meth:`gauge_graph`; twice as far on each coarser one.
+        points : int64 [n], optional
+            Pixels of a part of the sphere, ascending: ``.subset`` of the whole, without building that.
 
         Raises
         ------
@@ -193,10 +211,20 @@ class HealpixSphere:
                 f"nside {self.nside} has no {num_levels} nested levels; it takes a power of two of at least "
                 f"{2 ** max(num_levels - 1, 0)}"
             )
-        spheres = [HealpixSphere(self.nside >> k, self.pixel_order) for k in range(num_levels)]
-        pools = []
-        for fine, coarse in zip(spheres[:-1], spheres[1:], strict=True):
-            parent = fine.parents()
-            edges = sphere_edges(fine.xyz, fine.frames, coarse.xyz, coarse.frames, np.arange(fine.npix), parent)
-            pools.append(Pooling.from_parents(parent, coarse.npix, *edges))
-        return Hierarchy([s.gauge_graph(radius and radius * 2**k) for k, s in enumerate(spheres)], pools)
+        sphere, pixels = self, np.arange(self.npix) if points is None else points
+        areas = np.full(len(pixels), 4 * np.pi / self.npix)
+        levels, pools = [], []
+        for k in range(num_levels):
+            levels.append(sphere._graph(pixels, areas, radius and radius * 2**k))
+            if k == num_levels - 1:
+                break
+            coarse = HealpixSphere(sphere.nside // 2, self.pixel_order)
+            coarse_pixels, parent = np.unique(sphere.parents(pixels), return_inverse=True)
+            places = [grid.angles(some) for grid, some in ((sphere, pixels), (coarse, coarse_pixels))]
+            (fine_points, fine_frames), (points_, frames) = ((unit_vectors(*a), polar_frames(*a)) for a in places)
+            edges = sphere_edges(fine_points, fine_frames, points_, frames, np.arange(len(pixels)), parent)
+            pools.append(Pooling.from_parents(parent, len(coarse_pixels), *edges))
+            whole = len(coarse_pixels) == coarse.npix and points is None
+            areas = coarse.areas if whole else np.bincount(parent, areas)
+            sphere, pixels = coarse, coarse_pixels
+        return Hierarchy(levels, pools)

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from meshconv.errors import InputError
-from meshconv.geometry.sphere.frames import Array, Index, polar_frames, unit_vectors
+from meshconv.geometry.sphere.frames import Array, Index, unit_vectors
+from meshconv.geometry.sphere.grid import SphereGrid
 
 
-class LatLonGrid:
+class LatLonGrid(SphereGrid):
     """Cells between parallels and meridians; point ``i * len(lon) + j`` is row ``i``, column ``j``.
 
     Rows may run north or south, longitudes from any meridian; columns repeated after 360 degrees, missing poles and
@@ -86,9 +87,19 @@ class LatLonGrid:
         return unit_vectors(self.theta, self.phi)
 
     @property
-    def frames(self) -> Array:
-        """Rows (south, east, outward), ``[V, 3, 3]``; at a pole along the column's meridian."""
-        return polar_frames(self.theta, self.phi)
+    def content(self) -> tuple[str | Array, ...]:
+        return "latlon", self.lat_deg, self.lon_deg
+
+    @property
+    def crowds(self) -> bool:  # type: ignore[override]
+        """Whether there are rows beyond 80 degrees, whose cells are a sixth as wide as at the equator, or less."""
+        return bool(np.abs(self.lat_deg).max() > 80)
+
+    @property
+    def reach(self) -> float:
+        high = np.abs(np.stack([self._lat_bounds[:-1], self._lat_bounds[1:]]) - self._south_north).max()
+        wide = np.abs(np.stack([self._lon_bounds[:-1], self._lon_bounds[1:]]) - self._east).max()
+        return min(float(np.radians(np.hypot(high, wide))) * (1 + 1e-9), np.pi)
 
     @property
     def _lat_bounds(self) -> Array:

@@ -8,24 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import ConvexHull, QhullError, SphericalVoronoi, cKDTree
+from scipy.spatial import ConvexHull, SphericalVoronoi, cKDTree
 
 from meshconv.errors import InputError
-from meshconv.geometry.graph.complex import SurfaceComplex
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
-from meshconv.geometry.sphere.frames import Array, Index, polar_frames, sphere_edges
-from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
-from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest_chosen
+from meshconv.geometry.sphere.delaunay import SAME_PLACE, DelaunayPoints, IcosahedralPoints
+from meshconv.geometry.sphere.frames import Array, Index
+from meshconv.geometry.sphere.grid import SphereGrid
 
-# Fewer points than those of an octahedron go round no sphere.
-_FEWEST = 6
-# Neighbours lie at most this many times the usual spacing apart; what is longer spans a gap in the data.
-_GAP = 4.0
-# Closer points have no triangulation in float64.
-_SAME_PLACE = 1e-8
-# Thickness of a plane of points in float32 to their extent; of a region of a kilometre it is 4e-5.
-_FLAT = 1e-6
 # Coordinates in float32, or one copy at 433 degrees and one at 73, put copies this far apart, 13 m on the Earth.
 _COPIES = 2e-6
 
@@ -61,7 +50,7 @@ def distinct_points(xyz: Array) -> tuple[Index, Index]:
     return first[order].astype(np.int64), np.argsort(order)[cluster].astype(np.int64)
 
 
-class PointSphere:
+class PointSphere(SphereGrid):
     """Points on the unit sphere in any arrangement: model grids, stations, a region; frames (south, east, outward).
 
     Parameters
@@ -81,6 +70,8 @@ class PointSphere:
     (162, 960, 4.0)
     """
 
+    _kind: type[DelaunayPoints] = DelaunayPoints
+
     def __init__(self, xyz: ArrayLike):
         points = np.array(xyz, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
@@ -89,14 +80,8 @@ class PointSphere:
         if not (np.isfinite(length) & (length > 0)).all():
             bad = int((~(np.isfinite(length) & (length > 0))).argmax())
             raise InputError(f"point {bad} is {points[bad].tolist()}, it has no direction")
-        self.xyz: Array = points / length[:, None]
-        distance, other = self._tree.query(self.xyz, k=min(7, len(points)))
-        if distance[:, 1].min() < _SAME_PLACE:
-            one = int(distance[:, 1].argmin())
-            two = int(other[one, 0] if other[one, 0] != one else other[one, 1])
-            raise InputError(f"points {min(one, two)} and {max(one, two)} are in the same place; drop one")
-        # The sixth neighbour's distance is about that of neighbours on regular grids and random points alike.
-        self.spacing = float(2 * np.arcsin(np.median(distance[:, -1]) / 2))
+        self._xyz: Array = points / length[:, None]
+        self._delaunay = self._kind(self.xyz, self.frames)  # says so of points in the same place
 
     @classmethod
     def from_lat_lon(cls, lat_deg: ArrayLike, lon_deg: ArrayLike) -> PointSphere:
@@ -109,162 +94,43 @@ class PointSphere:
         return cls(np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1))
 
     @property
-    def num_points(self) -> int:
-        return len(self.xyz)
-
-    @functools.cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree(self.xyz)
+    def xyz(self) -> Array:
+        """Unit vectors, ``[V, 3]``."""
+        return self._xyz
 
     @property
-    def theta(self) -> Array:
-        """Colatitude, radians ``[V]``."""
-        return np.arctan2(np.hypot(self.xyz[:, 0], self.xyz[:, 1]), self.xyz[:, 2])
+    def content(self) -> tuple[str | Array, ...]:
+        return "points", self.xyz
 
     @property
-    def phi(self) -> Array:
-        """Longitude, radians ``[V]``; 0 at a pole."""
-        return np.arctan2(self.xyz[:, 1], self.xyz[:, 0])
+    def spacing(self) -> float:
+        """Usual distance of neighbours, radians."""
+        return self._delaunay.spacing
 
     @property
-    def frames(self) -> Array:
-        """Rows (south, east, outward), ``[V, 3, 3]``; at a pole along the meridian 0."""
-        return polar_frames(self.theta, self.phi)
+    def reach(self) -> float:
+        return self._delaunay.reach
 
-    @functools.cached_property
+    @property
     def triangles(self) -> Index:
-        """Spherical Delaunay triangles ``[T, 3]``: faces of the convex hull, counter-clockwise from outside.
-
-        Those whose empty circle has a radius over twice the usual spacing lie in a gap of the data and are left out.
-        """
-        flat = InputError(
-            f"all {self.num_points} points lie on one circle, they have no cells; give points that cover an area"
-        )
-        extent = np.linalg.svd(self.xyz - self.xyz.mean(axis=0), compute_uv=False)
-        if extent[2] < _FLAT * extent[0]:
-            raise flat
-        try:
-            hull = ConvexHull(self.xyz)
-        except QhullError as error:
-            raise flat from error
-        # A face's plane cuts its empty circle out of the sphere; -offset is the cosine of the circle's radius.
-        faces = hull.simplices[-hull.equations[:, 3] >= np.cos(self._reach / 2) - 1e-12].astype(np.int64)
-        a, b, c = self.xyz[faces.T]
-        inward = np.einsum("ti,ti->t", np.cross(b - a, c - a), a + b + c) < 0
-        faces[inward] = faces[inward][:, ::-1]
-        return faces
-
-    @property
-    def _reach(self) -> float:
-        """Longest distance of neighbours, radians; nothing is a gap where points are few."""
-        return np.pi if self.num_points < 64 else min(_GAP * self.spacing, np.pi)
+        """Spherical Delaunay triangles ``[T, 3]``, counter-clockwise from outside; none spans a gap in the data."""
+        return self._delaunay.triangles
 
     @functools.cached_property
-    def areas(self) -> Array:
+    def areas(self) -> Array:  # type: ignore[override]
         """Voronoi cells on the unit sphere, ``[V]``; on the rim of a gap no larger than the largest elsewhere."""
-        faces = self.triangles  # says so where there are none
-        cells = SphericalVoronoi(self.xyz, threshold=_SAME_PLACE).calculate_areas()
-        i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
-        low, high, count = np.minimum(i, j), np.maximum(i, j), self.num_points
-        edges, uses = np.unique(low * count + high, return_counts=True)
-        rim = np.ones(count, dtype=bool)
-        rim[i] = False
-        rim[np.concatenate([edges[uses == 1] // count, edges[uses == 1] % count])] = True
+        rim = self._delaunay.rim  # says so of points without triangles
+        cells = SphericalVoronoi(self.xyz, threshold=SAME_PLACE).calculate_areas()
         inner = cells[~rim]
         limit = inner.max() if len(inner) else np.pi * self.spacing**2 / 4
         return np.where(rim, np.minimum(cells, limit), cells)
 
-    def gauge_graph(self, radius: float | None = None) -> GaugeGraph:
-        """Delaunay neighbours, or all within a geodesic ``radius`` in radians; log map and transport in closed form.
-
-        Returns
-        -------
-        GaugeGraph
-            float64; lengths in radians. ``scale`` is the root of the mean area, or half of ``radius``.
-
-        Raises
-        ------
-        ValueError
-            A radius that is not between 0 and pi.
-        """
-        return self._graph(self.areas, radius)
-
-    def _graph(self, areas: Array, radius: float | None) -> GaugeGraph:
-        if radius is not None:
-            return radius_graph(self.xyz, self.frames, areas, radius)
-        return sphere_graph(self.xyz, self.frames, areas, *self._neighbours, float(np.sqrt(areas.mean())))
-
-    @functools.cached_property
-    def _neighbours(self) -> tuple[Index, Index]:
-        """Rows of Delaunay neighbours: pointers ``[V + 1]`` and points, ascending in each row."""
-        faces = self.triangles
-        i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
-        both = np.concatenate([i, j]), np.concatenate([j, i])  # rims have each edge in one direction only
-        rows = coo_array((np.ones(2 * len(i)), both), shape=(self.num_points,) * 2).tocsr()
-        rows.sum_duplicates()
-        return rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
-
-    def hierarchy(self, num_levels: int, radius: float | None = None) -> Hierarchy:
-        """Levels of about a quarter of the points each, which are points of the level before.
-
-        A coarse point stands for the points nearest to it, itself and some of its neighbours, seen along great circles.
-        On every level neighbours are as in :meth:`gauge_graph`, and ``areas`` are sums over the clusters. The levels of
-        :func:`icosahedral_sphere` are the icosahedral spheres it came from.
-
-        Parameters
-        ----------
-        num_levels
-        radius : float, optional
-            Of the neighbourhoods on the finest level, radians; twice as far on each coarser one.
-
-        Raises
-        ------
-        InputError
-            Too few points for that many levels.
-
-        Examples
-        --------
-        >>> [level.num_vertices for level in icosahedral_sphere(3).hierarchy(3).levels]
-        [642, 162, 42]
-        """
-        if num_levels < 1:
-            raise InputError(f"a hierarchy has at least one level, not {num_levels}")
-        sphere, areas = self, self.areas
-        levels, pools = [], []
-        for level in range(num_levels):
-            wide = radius and radius * 2**level
-            levels.append(sphere._graph(areas, wide))
-            if level == num_levels - 1:
-                break
-            chosen = sphere._coarse_points()
-            if len(chosen) < _FEWEST:
-                raise InputError(
-                    f"{self.num_points} points have no {num_levels} levels: {len(chosen)} are left on level "
-                    f"{level + 1}; use {level + 1} levels"
-                )
-            parent = nearest_chosen(sphere.xyz, *sphere._neighbours, chosen)
-            coarse = sphere._coarser(chosen)
-            own = np.arange(sphere.num_points)
-            edges = sphere_edges(sphere.xyz, sphere.frames, coarse.xyz, coarse.frames, own, parent)
-            pools.append(Pooling.from_parents(parent, len(chosen), *edges))
-            sphere, areas = coarse, np.bincount(parent, areas).astype(np.float64)
-        return Hierarchy(levels, pools)
-
-    def _coarse_points(self) -> Index:
-        """Points of the next coarser level, ascending."""
-        return independent_points(self.xyz, *self._neighbours)
-
-    def _coarser(self, chosen: Index) -> PointSphere:
-        return PointSphere(self.xyz[chosen])
-
-    def surface_complex(self) -> SurfaceComplex:
-        """Points and :attr:`triangles`, for the layers of exact vector calculus."""
-        return SurfaceComplex.from_faces(self.gauge_graph(), self.triangles)
-
     def locate(self, xyz: Array) -> Index:
         """Nearest point, whose Voronoi cell contains the unit vector, ``[N]``; -1 farther off than a gap."""
-        distance, index = self._tree.query(xyz)
-        return np.where(distance <= 2 * np.sin(min(self._reach / 2, np.pi / 2)), index, -1)
+        bound = 2 * np.sin(min(self._delaunay.reach / 2, np.pi / 2))
+        # A k-d tree has no good order for far points: a bound is a thousand times faster.
+        distance, index = self._delaunay.tree.query(xyz, distance_upper_bound=bound * (1 + 1e-9))
+        return np.where(distance <= bound, index, -1)
 
     def interpolation(self, xyz: Array) -> tuple[Index, Array]:
         """Linear in the Delaunay triangle: three points and their weights, ``[N, 3]`` each.
@@ -296,13 +162,7 @@ class PointSphere:
 
 
 class _Icosahedral(PointSphere):
-    """The points of the spheres it was subdivided from come first."""
-
-    def _coarse_points(self) -> Index:
-        return np.arange((self.num_points - 2) // 4 + 2) if self.num_points > 12 else np.arange(0)
-
-    def _coarser(self, chosen: Index) -> PointSphere:
-        return _Icosahedral(self.xyz[chosen])
+    _kind = IcosahedralPoints
 
 
 def icosahedral_sphere(level: int) -> PointSphere:

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
+from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from meshconv.errors import InputError
 from meshconv.geometry.sphere.frames import Array, Index
+from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
 
 Method = Literal["bilinear", "nearest", "conservative"]
 
 _CHUNK = 1 << 20
-
-
-class SphereGrid(Protocol):
-    """What regridding asks of a grid: :class:`HealpixSphere`, :class:`LatLonGrid` and :class:`PointSphere` have it."""
-
-    @property
-    def num_points(self) -> int: ...
-
-    @property
-    def theta(self) -> Array: ...
-
-    @property
-    def phi(self) -> Array: ...
-
-    @property
-    def xyz(self) -> Array: ...
-
-    @property
-    def frames(self) -> Array: ...
-
-    @property
-    def areas(self) -> Array: ...
-
-    def locate(self, xyz: Array) -> Index: ...
-
-    def interpolation(self, xyz: Array) -> tuple[Index, Array]: ...
+# Pixels of samples come in blocks of this many on a side, those near a grid.
+_BLOCK = 16
 
 
 class Regridder:
@@ -68,7 +47,7 @@ class Regridder:
     Attributes
     ----------
     weights : scipy.sparse.csr_array [V_target, V_source]
-        Rows sum to 1, or to 0 where the source does not reach.
+        Rows sum to 1, or less where the source does not reach.
 
     Examples
     --------
@@ -119,17 +98,17 @@ class Regridder:
         """
         flat = self._flat(values).astype(np.float64)
         present = np.isfinite(flat)
-        if present.all():
-            return np.where(self._reached[:, None], self.weights @ flat, np.nan).T.reshape(*values.shape[:-1], -1)
         total = self.weights @ np.where(present, flat, 0.0)
-        share = self.weights @ present.astype(np.float64)
+        share = self._shares[:, None] if present.all() else self.weights @ present.astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             regridded = np.where(share >= least - 1e-9, total / share, np.nan)
         return regridded.T.reshape(*values.shape[:-1], -1)
 
     @functools.cached_property
-    def _reached(self) -> NDArray[np.bool_]:
-        return np.diff(self.weights.indptr) > 0
+    def _shares(self) -> Array:
+        """Sums of rows: less than 1 where the source ends."""
+        sums = np.asarray(self.weights.sum(axis=1)).ravel()
+        return np.where(np.abs(sums - 1) < 1e-9, 1.0, sums)
 
     def vectors(self, values: NDArray) -> NDArray:
         """Regrid tangent vectors, components along e1 and e2: ``[..., V_source, 2]`` to ``[..., V_target, 2]``.
@@ -175,11 +154,15 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     # The power of two with at least half as many samples: its pixels divide those of other nested spheres evenly.
     nside = 2 ** int(np.ceil(np.log2(max(finest * samples / 12, 1)) / 2 - 0.5))
     fine = HealpixSphere(nside)
-    pairs, counts = [], []
-    for start in range(0, fine.npix, _CHUNK):
-        pixels = np.arange(start, min(start + _CHUNK, fine.npix))
+    coarse = max(nside // _BLOCK, 1)
+    blocks = np.intersect1d(pixels_near(source, coarse), pixels_near(target, coarse))
+    size = (nside // coarse) ** 2
+    step = max(_CHUNK // size, 1)
+    pairs, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in tqdm(range(0, len(blocks), step), "regridding weights", disable=None, delay=2, leave=False):
+        pixels = (blocks[start : start + step, None] * size + np.arange(size)).ravel()
         points = fine.points(pixels)
-        here, there = (_cells_of(grid, fine, pixels, points) for grid in (target, source))
+        here, there = target.locate(points), source.locate(points)
         valid = (here >= 0) & (there >= 0)
         pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
         pairs.append(pair)
@@ -190,7 +173,7 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     # Cells too small to be hit, as next to the poles of a latitude-longitude grid, take the cell they lie in.
     total = np.asarray(overlap.sum(axis=1)).ravel()
     empty = np.flatnonzero(total == 0)
-    inside = source.locate(target.xyz[empty])
+    inside = source.locate(target.points(empty))
     empty, inside = empty[inside >= 0], inside[inside >= 0]
     overlap = overlap + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
     total = np.asarray(overlap.sum(axis=1)).ravel()
@@ -198,11 +181,24 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     return overlap
 
 
-def _cells_of(grid: SphereGrid, fine: HealpixSphere, pixels: Index, points: Array) -> Index:
-    """Cell of each pixel centre of a finer nested sphere."""
-    if isinstance(grid, HealpixSphere) and grid.pixel_order == "nest":
-        return pixels // (fine.nside // grid.nside) ** 2
-    return grid.locate(points)
+def pixels_near(grid: SphereGrid, nside: int) -> Index:
+    """Nested HEALPix pixels that may meet a cell of the grid, ascending: no other one does.
+
+    Pixels are divided where they are near a point, so that of a region nothing else is looked at.
+    """
+    if grid.reach >= np.pi / 2 or cells_of_a_sphere(grid) < 2 * grid.num_points:
+        return np.arange(12 * nside**2)
+    tree = cKDTree(grid.xyz)
+    sphere = HealpixSphere(1)
+    pixels = np.arange(12)
+    while True:
+        # No centre of a pixel is farther than its spacing from a corner.
+        far = 2 * np.sin(min(grid.reach + sphere.spacing, np.pi) / 2) * (1 + 1e-9)
+        pixels = pixels[np.isfinite(tree.query(sphere.points(pixels), distance_upper_bound=far)[0])]
+        if sphere.nside == nside:
+            return pixels
+        sphere = HealpixSphere(2 * sphere.nside)
+        pixels = (pixels[:, None] * 4 + np.arange(4)).ravel()
 
 
 def cells_of_a_sphere(grid: SphereGrid) -> float:

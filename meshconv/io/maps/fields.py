@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
-from meshconv.geometry.sphere.regrid import SphereGrid
 from meshconv.io.maps.coordinates import find_coordinates
 from meshconv.io.maps.degrees import degrees
 from meshconv.io.maps.files import find_files, open_files
@@ -34,13 +34,14 @@ class SphereFields:
     ----------
     dataset : xarray.Dataset
         As in the file, lazy.
-    grid : HealpixSphere (nested), LatLonGrid or PointSphere
+    grid : SphereGrid
+        HEALPix nested where it can be, of a region the part that the file has.
     dims : tuple of str
         The dimensions that the grid's points run over, slowest first.
     path : Path
         The first file.
     positions : int64 [V], optional
-        Where the file keeps each point of the grid, -1 where it does not; None where it keeps all of them in order.
+        Where the file keeps each point of the grid; None where it keeps them in order.
     coordinates : tuple of str
         Names of latitude and longitude; empty for HEALPix.
     copies : int64 [2, n], optional
@@ -109,9 +110,7 @@ class SphereFields:
             raise InputError(
                 f"{self.path}: variable {name} has no value in all that is selected; leave it out or select others"
             )
-        if self.positions is None:
-            return flat
-        return np.where(self.positions >= 0, flat[..., self.positions], np.nan)
+        return flat if self.positions is None else flat[..., self.positions]
 
     def select(self, selection: Mapping[str, Any]) -> SphereFields:
         """The same maps at values of some dimensions: ``{"member": 3, "level": 850}``.
@@ -146,12 +145,9 @@ class SphereFields:
         if self.positions is None:
             return values.reshape(*values.shape[:-1], *shape)
         size = int(np.prod(shape))
-        kept = self.positions >= 0
-        whole = int(kept.sum()) == size
-        stored = np.empty((*values.shape[:-1], size), values.dtype if whole else np.float64)
-        if not whole:
-            stored[...] = np.nan
-        stored[..., self.positions[kept]] = values[..., kept]
+        whole = len(self.positions) == size
+        stored = np.full((*values.shape[:-1], size), 0 if whole else np.nan, values.dtype if whole else np.float64)
+        stored[..., self.positions] = values
         if self.copies is not None:
             stored[..., self.copies[0]] = values[..., self.copies[1]]
         return stored.reshape(*values.shape[:-1], *shape)
@@ -238,7 +234,9 @@ def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked:
         cell = healpix_dimension(opened, asked, path)
         if cell is not None:
             sphere, positions = healpix_grid(opened, cell, path, pixel_order)
-            return SphereFields(opened, sphere, (cell,), path, positions)
+            stored = np.flatnonzero(positions >= 0)
+            grid = sphere if len(stored) == len(positions) else sphere.part(stored)
+            return SphereFields(opened, grid, (cell,), path, positions[stored])
     dataset, *names = find_coordinates(opened, asked, path)
     dataset.set_close(opened.close)
     lat, lon = (dataset[name] for name in names)

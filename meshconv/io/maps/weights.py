@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from scipy.sparse import csr_array
 
-from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.geometry.sphere.latlon import LatLonGrid
-from meshconv.geometry.sphere.regrid import Method, Regridder, SphereGrid
+from meshconv.geometry.sphere.grid import SphereGrid
+from meshconv.geometry.sphere.regrid import Method, Regridder
 from meshconv.io.cache.cache import Cache, Computation, cache_key
 from meshconv.io.cache.content import array_content
 
@@ -31,6 +30,7 @@ def cached_regridder(
 
     Examples
     --------
+    >>> from meshconv.geometry import HealpixSphere, LatLonGrid
     >>> one = cached_regridder(LatLonGrid([60, 0, -60], range(0, 360, 30)), HealpixSphere(1))
     >>> one.weights.shape
     (12, 36)
@@ -49,8 +49,4 @@ def cached_regridder(
 
 def grid_content(grid: SphereGrid) -> str:
     """Name of a grid: equal for grids of one kind with the same cells."""
-    if isinstance(grid, HealpixSphere):
-        return f"healpix {grid.nside} {grid.pixel_order}"
-    if isinstance(grid, LatLonGrid):
-        return f"latlon {array_content(grid.lat_deg, grid.lon_deg)}"
-    return f"points {array_content(grid.xyz)}"
+    return " ".join(part if isinstance(part, str) else array_content(part) for part in grid.content)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import numpy as np
@@ -105,7 +105,7 @@ def _write(
     dimension: Sequence[str] | None,
 ) -> None:
     spec, path = task.hparams["spec"], fields.path
-    order = choose_order(fields.dataset, path, pixel_order) if isinstance(fields.grid, HealpixSphere) else None
+    order = None if fields.coordinates else choose_order(fields.dataset, path, pixel_order)
     predict = _StepPredictor(task, fields, cache)
     leading = _leading(fields, spec["dimension"], dimension)
     sizes = tuple(fields.dataset.sizes[d] for d in leading)
@@ -126,8 +126,9 @@ def _write(
     source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
     # The one level or member of a file stays with what is predicted from it.
     source = source.squeeze([d for d, n in source.sizes.items() if n == 1 and d not in (*fields.dims, *leading)])
-    if isinstance(fields.grid, HealpixSphere) and fields.positions is not None and order is not None:
-        source = with_healpix_attributes(source, fields.dims[0], fields.grid, fields.positions, order)
+    if fields.positions is not None and order is not None:
+        sphere = cast(HealpixSphere, fields.grid.whole)
+        source = with_healpix_attributes(source, fields.dims[0], sphere, fields.positions, order)
     crs = {n: source[n].variable for n in source.variables if "grid_mapping_name" in source[n].attrs}
     on_map = {"grid_mapping": str(next(iter(crs)))} if crs else {}
     flags = {"flag_values": labels, "flag_meanings": " ".join(names)}

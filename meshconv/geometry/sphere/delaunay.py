@@ -1,0 +1,158 @@
+"""Neighbours, triangles and levels of any points on the sphere, by Delaunay."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.spatial import ConvexHull, QhullError, cKDTree
+
+from meshconv.errors import InputError
+from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
+from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
+from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest_chosen
+
+# Fewer points than those of an octahedron go round no sphere.
+_FEWEST = 6
+# Neighbours lie at most this many times the usual spacing apart; what is longer spans a gap in the data.
+_GAP = 4.0
+# Closer points have no triangulation in float64.
+SAME_PLACE = 1e-8
+# Thickness of a plane of points in float32 to their extent; of a region of a kilometre it is 4e-5.
+_FLAT = 1e-6
+
+
+class DelaunayPoints:
+    """Unit vectors, in any arrangement, with their triangulation.
+
+    Parameters
+    ----------
+    xyz, frames : [V, 3], [V, 3, 3]
+
+    Raises
+    ------
+    InputError
+        Fewer than four points, or two in the same place.
+    """
+
+    def __init__(self, xyz: Array, frames: Array):
+        if len(xyz) < 4:
+            raise InputError(f"{len(xyz)} points are too few for a surface; give at least four")
+        self.xyz, self.frames, self.tree = xyz, frames, cKDTree(xyz)
+        distance, other = self.tree.query(xyz, k=min(7, len(xyz)))
+        if distance[:, 1].min() < SAME_PLACE:
+            one = int(distance[:, 1].argmin())
+            two = int(other[one, 0] if other[one, 0] != one else other[one, 1])
+            raise InputError(f"points {min(one, two)} and {max(one, two)} are in the same place; drop one")
+        # The sixth neighbour's distance is about that of neighbours on regular grids and random points alike.
+        self.spacing = float(2 * np.arcsin(np.median(distance[:, -1]) / 2))
+
+    @property
+    def num_points(self) -> int:
+        return len(self.xyz)
+
+    @property
+    def reach(self) -> float:
+        """Longest distance of neighbours, radians; nothing is a gap where points are few."""
+        return np.pi if self.num_points < 64 else min(_GAP * self.spacing, np.pi)
+
+    @functools.cached_property
+    def triangles(self) -> Index:
+        """Spherical Delaunay triangles ``[T, 3]``: faces of the convex hull, counter-clockwise from outside.
+
+        Those whose empty circle has a radius over twice the usual spacing lie in a gap of the data and are left out.
+        """
+        flat = InputError(
+            f"all {self.num_points} points lie on one circle, they have no cells; give points that cover an area"
+        )
+        extent = np.linalg.svd(self.xyz - self.xyz.mean(axis=0), compute_uv=False)
+        if extent[2] < _FLAT * extent[0]:
+            raise flat
+        try:
+            hull = ConvexHull(self.xyz)
+        except QhullError as error:
+            raise flat from error
+        # A face's plane cuts its empty circle out of the sphere; -offset is the cosine of the circle's radius.
+        faces = hull.simplices[-hull.equations[:, 3] >= np.cos(self.reach / 2) - 1e-12].astype(np.int64)
+        a, b, c = self.xyz[faces.T]
+        inward = np.einsum("ti,ti->t", np.cross(b - a, c - a), a + b + c) < 0
+        faces[inward] = faces[inward][:, ::-1]
+        return faces
+
+    @functools.cached_property
+    def neighbours(self) -> tuple[Index, Index]:
+        """Rows of neighbours: pointers ``[V + 1]`` and points, ascending in each row."""
+        faces = self.triangles
+        i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+        both = np.concatenate([i, j]), np.concatenate([j, i])  # rims have each edge in one direction only
+        rows = coo_array((np.ones(2 * len(i)), both), shape=(self.num_points,) * 2).tocsr()
+        rows.sum_duplicates()
+        return rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
+
+    @property
+    def rim(self) -> np.ndarray:
+        """Points next to a gap, or beyond all triangles, bool ``[V]``."""
+        faces, count = self.triangles, self.num_points
+        i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+        edges, uses = np.unique(np.minimum(i, j) * count + np.maximum(i, j), return_counts=True)
+        rim = np.ones(count, dtype=bool)
+        rim[i] = False
+        rim[np.concatenate([edges[uses == 1] // count, edges[uses == 1] % count])] = True
+        return rim
+
+    def graph(self, areas: Array, radius: float | None) -> GaugeGraph:
+        """Neighbours by Delaunay, or all within a geodesic ``radius``."""
+        if radius is not None:
+            return radius_graph(self.xyz, self.frames, areas, radius)
+        return sphere_graph(self.xyz, self.frames, areas, *self.neighbours, float(np.sqrt(areas.mean())))
+
+    def hierarchy(self, areas: Array, num_levels: int, radius: float | None) -> Hierarchy:
+        """Levels of about a quarter of the points each; see :meth:`SphereGrid.hierarchy`."""
+        if num_levels < 1:
+            raise InputError(f"a hierarchy has at least one level, not {num_levels}")
+        fine = self
+        levels, pools = [], []
+        for level in range(num_levels):
+            levels.append(fine.graph(areas, radius and radius * 2**level))
+            if level == num_levels - 1:
+                break
+            chosen = fine.coarse_points()
+            if len(chosen) < _FEWEST:
+                raise InputError(
+                    f"{self.num_points} points have no {num_levels} levels: {len(chosen)} are left on level "
+                    f"{level + 1}; use {level + 1} levels"
+                )
+            parent = nearest_chosen(fine.xyz, *fine.neighbours, chosen)
+            coarse = type(fine)(fine.xyz[chosen], fine.frames[chosen])
+            own = np.arange(fine.num_points)
+            edges = sphere_edges(fine.xyz, fine.frames, coarse.xyz, coarse.frames, own, parent)
+            pools.append(Pooling.from_parents(parent, len(chosen), *edges))
+            fine, areas = coarse, np.bincount(parent, areas).astype(np.float64)
+        return Hierarchy(levels, pools)
+
+    def coarse_points(self) -> Index:
+        """Points of the next coarser level, ascending."""
+        return independent_points(self.xyz, *self.neighbours)
+
+    def surface_complex(self, areas: Array) -> SurfaceComplex:
+        """Points and :attr:`triangles`, for the layers of exact vector calculus."""
+        return SurfaceComplex.from_faces(self.graph(areas, None), self.triangles)
+
+
+class IcosahedralPoints(DelaunayPoints):
+    """The points of the spheres it was subdivided from come first."""
+
+    def coarse_points(self) -> Index:
+        return np.arange((self.num_points - 2) // 4 + 2) if self.num_points > 12 else np.arange(0)
+
+
+def subset(hierarchy: Hierarchy, points: Index) -> Hierarchy:
+    """The part of a hierarchy with some points of its finest level."""
+    mask = torch.zeros(hierarchy.num_vertices, dtype=torch.bool)
+    mask[torch.from_numpy(points)] = True
+    return hierarchy.subset(mask)
