@@ -284,6 +284,6 @@ def test_labels_end_where_the_domain_ends(tmp_path):
 def test_region_within_a_pixel_and_domain_beside_it(tmp_path):
     tiny = save(weather().sel(lat=slice(80, 70), lon=slice(40, 50)), tmp_path / "a.nc")
     assert maps(tiny, nside=1, num_levels=1).surface.domain.sum() == 1
-    with pytest.raises(InputError, match="holds no point of what the file covers; change the domain, or raise") as error:
+    with pytest.raises(InputError, match="holds no point of the network; change it, or raise") as error:
         maps(tiny, domain={"lat": [-30, 0]})
     one_line(error)

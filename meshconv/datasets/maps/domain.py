@@ -64,7 +64,7 @@ def find_domain(
         inside &= _domain_of_variable(domain, fields, regridder)
     if not inside.any():
         raise InputError(
-            f"{fields.path}: domain {dict(domain)} holds no point of what the file covers; change the domain, or raise nside"
+            f"{fields.path}: domain {dict(domain)} holds no point of the network; change it, or raise nside"
         )
     return inside
 
