@@ -83,8 +83,7 @@ class BuildOperators(build_ext):
         macros = [("TORCH_TARGET_VERSION", TORCH_TARGET), ("Py_LIMITED_API", PYTHON_TARGET)]
         if nvcc:
             macros.append(("MESHCONV_WITH_CUDA", "1"))
-        msvc = self.compiler.compiler_type == "msvc"
-        flags = ["/std:c++17", "/O2"] if msvc else ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden"]
+        flags = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden"]
         asked = [os.environ.get(name) for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")]
         fingerprint = repr((macros, flags, asked, NVCC_ARCHITECTURES, torch.__version__, platform.machine()))
         objects = ROOT / "build" / "objects" / hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
@@ -108,8 +107,7 @@ class BuildOperators(build_ext):
                 [str(source)],
                 output_dir=str(objects),
                 macros=macros,
-                include_dirs=ext.include_dirs if msvc else [],
-                extra_postargs=flags + [f"/I{i}" if msvc else f"-isystem{i}" for i in includes],
+                extra_postargs=[*flags, *(f"-isystem{path}" for path in includes)],
             )
             return built
 

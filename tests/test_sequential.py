@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
-from meshconv import FieldType, nn as layers
+from meshconv import FieldType, models, nn as layers
 from meshconv.testing import assert_gauge_equivariant
 
 MIXED = "4x0 + 4x1"
@@ -45,11 +46,30 @@ def test_types_that_do_not_meet_are_refused(model):
         model.append(layers.Linear(MIXED, "1x0"))
 
 
-def test_modules_of_ones_own_take_part(sphere):
-    class Any(nn.Module):
+def test_modules_of_ones_own_say_that_they_take_the_surface(sphere):
+    """Whatever the signature: an attribute of the class, or of the module."""
+
+    class Areas(layers.SurfaceModule):
         def forward(self, *inputs):
-            assert len(inputs) == 2
-            return 2 * inputs[0]
+            return inputs[0] * inputs[1].areas[:, None]
+
+    class Scaled(nn.Module):
+        def forward(self, x, factor=2):
+            return factor * x
 
     graph, x = sphere.to(torch.float32), torch.randn(48, 3)
-    assert torch.equal(layers.Sequential(Any(), nn.Identity())(x, graph), 2 * x)
+    expected = 2 * x * graph.areas[:, None]
+    assert torch.equal(layers.Sequential(Areas(), Scaled(), nn.Identity())(x, graph), expected)
+    wrapped = torch.compile(Areas(), backend="eager")
+    assert torch.equal(layers.Sequential(wrapped, nn.Identity())(x, graph), x * graph.areas[:, None])
+
+
+@pytest.mark.parametrize("module", [layers, models], ids=lambda m: m.__name__)
+def test_layers_declare_what_they_take(module):
+    """In the order of their arguments: features, then what the surface is."""
+    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, nn.Module)]
+    assert len(classes) > 5
+    for cls in set(classes) - {layers.SurfaceModule}:
+        parameters = list(inspect.signature(cls.forward).parameters)[1:]
+        takes = len(parameters) > 1
+        assert getattr(cls, "takes_surface", False) is takes, cls

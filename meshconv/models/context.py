@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn import GlobalPool, Linear, from_ambient, to_ambient
+from meshconv.nn import GlobalPool, Linear, SurfaceModule, from_ambient, to_ambient
 
 
 class Context(NamedTuple):
@@ -24,7 +24,7 @@ def space_type(like: FieldType, vectors: int) -> FieldType:
     return like.like([vectors, vectors], odd_scalars=vectors if like.group == "O(2)" else 0)
 
 
-class GlobalContext(nn.Module):
+class GlobalContext(SurfaceModule):
     r"""Area means over each surface of invariants, and of learnt vectors in space.
 
     .. math:: U_k = \frac{1}{A}\sum_p a_p \big( (W f_p)^0_k n_p + (W f_p)^1_k \big)

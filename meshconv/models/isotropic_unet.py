@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.sphere_unet import SphereUNet
 from meshconv.models.upright import upright_components
+from meshconv.nn import SurfaceModule
 
 
-class IsotropicUNet(nn.Module):
+class IsotropicUNet(SurfaceModule):
     """Graph U-Net with radial kernels on scalars, with the interface of :class:`~meshconv.models.SphereUNet`.
 
     The same blocks and pooling on the same hierarchy, at order 0 alone: a neighbour counts by its distance, as in

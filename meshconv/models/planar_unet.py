@@ -17,9 +17,10 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.upright import upright_components
+from meshconv.nn import SurfaceModule
 
 
-class PlanarUNet(nn.Module):
+class PlanarUNet(SurfaceModule):
     """Planar U-Net on a latitude-longitude grid, with the interface of :class:`~meshconv.models.SphereUNet`.
 
     Fields are resampled to a grid of about the sphere's spacing at the equator, pass a U-Net of 3 x 3 convolutions, and

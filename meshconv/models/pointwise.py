@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import GlobalPool, Linear
+from meshconv.nn import GlobalPool, Linear, SurfaceModule
 
 
-class PixelwiseNetwork(nn.Module):
+class PixelwiseNetwork(SurfaceModule):
     """Dense network on each point alone, with the interface of :class:`~meshconv.models.SphereUNet`.
 
     Parameters
@@ -34,7 +34,7 @@ class PixelwiseNetwork(nn.Module):
         return self.head(self.body(x))
 
 
-class PointwiseClassifier(nn.Module):
+class PointwiseClassifier(SurfaceModule):
     """Dense network on each point alone and a pool, with the interface of
     :class:`~meshconv.models.ShapeClassifier`.
 

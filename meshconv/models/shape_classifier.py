@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import GlobalPool, ResidualBlock
+from meshconv.nn import GlobalPool, ResidualBlock, SurfaceModule
 from meshconv.nn.block import LayerName, surface_layer
 
 
-class ShapeClassifier(nn.Module):
+class ShapeClassifier(SurfaceModule):
     """Gauge-equivariant residual network on one surface at its own resolution, with invariant logits of classes.
 
     A convolution (or attention, or messages), residual blocks, a dense layer on each point's scalars and field lengths,

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.context import ContextConditioning, GlobalContext
-from meshconv.nn import ClusterPool, ClusterUnpool, Linear, ResidualBlock, Sequential as SurfaceSequential
+from meshconv.nn import (
+    ClusterPool,
+    ClusterUnpool,
+    Linear,
+    ResidualBlock,
+    Sequential as SurfaceSequential,
+    SurfaceModule,
+)
 from meshconv.nn.block import LayerName, surface_layer
 
 
-class UNet(nn.Module):
+class UNet(SurfaceModule):
     """From fields on the finest level to fields on the finest level, over all levels of a hierarchy.
 
     Parameters

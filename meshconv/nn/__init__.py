@@ -29,6 +29,7 @@ from meshconv.nn.pool import (
     GlobalPool,
 )
 from meshconv.nn.sequential import Sequential
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.nn.tensor_product import TensorProductNonlinearity
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "NormNonlinearity",
     "ResidualBlock",
     "Sequential",
+    "SurfaceModule",
     "TensorProductNonlinearity",
     "ToFaces",
     "ToVertices",

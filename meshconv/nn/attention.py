@@ -13,6 +13,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.conv import GaugeConv
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import relative_radius
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv, segment_softmax, transport_dot
 from meshconv.ops.gauge_conv import Edges
 
@@ -87,7 +88,7 @@ class AttentionLogits(nn.Module):
         return (values * radial[:, None]).sum(-1) * len(kind.orders) ** -0.5
 
 
-class GaugeAttention(nn.Module):
+class GaugeAttention(SurfaceModule):
     r"""Gauge-equivariant attention of several heads over a point's neighbours.
 
     .. math:: f'_p = K_{self} f_p + b + \bigoplus_h \sum_q \alpha^h_{pq} \sum_b R_b(r_{pq})

@@ -14,6 +14,7 @@ from meshconv.nn.linear import Linear
 from meshconv.nn.message import GaugeMessage
 from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
+from meshconv.nn.surface_module import SurfaceModule
 
 LayerName = Literal["conv", "attention", "message"]
 
@@ -41,7 +42,7 @@ def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldTyp
     return LAYERS[layer](in_type, out_type, **options)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(SurfaceModule):
     """Two convolutions or the like with batch norm and gated nonlinearity, beside an equivariant shortcut.
 
     The shortcut is the identity if the types are equal and the complete linear map otherwise; it carries no bias on

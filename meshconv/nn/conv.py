@@ -12,6 +12,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv
 
 Aggregation = Literal["mean", "sum", "area"]
@@ -51,7 +52,7 @@ def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, ag
     return torch.where(reached, gain / (power * fan_in), 1).sqrt()
 
 
-class GaugeConv(nn.Module):
+class GaugeConv(SurfaceModule):
     r"""Gauge-equivariant convolution over a point's neighbours.
 
     .. math:: f'_p = K_{self} f_p + b + \sum_{q} w_{pq} \sum_b R_b(r_{pq})

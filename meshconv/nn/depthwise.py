@@ -11,10 +11,11 @@ from meshconv.nn.conv import Aggregation, aggregation_weights, initial_scale
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import depthwise_conv
 
 
-class DepthwiseGaugeConv(nn.Module):
+class DepthwiseGaugeConv(SurfaceModule):
     r"""Depthwise-separable gauge convolution.
 
     .. math:: h_{p,c} = \sum_q w_{pq} \sum_b R_b(r_{pq})

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.stencil import taylor_stencil
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_sum
 
 
@@ -26,7 +27,7 @@ def at_least_single(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-class Gradient(nn.Module):
+class Gradient(SurfaceModule):
     r"""Gradient of scalars, a tangent field: :math:`\nabla f(p) = \sum_q a_{pq} (f_q - f_p)`.
 
     The weights are those of a second-order Taylor fit over the log map (:func:`~meshconv.nn.stencil.taylor_stencil`
@@ -71,7 +72,7 @@ class Gradient(nn.Module):
         return f"{self.in_type} -> {self.out_type}"
 
 
-class _DivergenceAndCurl(nn.Module):
+class _DivergenceAndCurl(SurfaceModule):
     """Both are components of one product of complex numbers."""
 
     _component: int
@@ -140,7 +141,7 @@ class Curl(_DivergenceAndCurl):
         self.out_type = self.in_type.like([count], count if self.in_type.group == "O(2)" else 0)
 
 
-class Laplacian(nn.Module):
+class Laplacian(SurfaceModule):
     r"""Connection Laplacian of fields of any orders: :math:`\Delta f(p) = \sum_q l_{pq} (\rho(g_{q\to p}) f_q - f_p)`.
 
     Of scalars it is the Laplace-Beltrami operator (negative: a maximum has a negative Laplacian); of tangent fields

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.nn.differential import at_least_single, single_order
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_sum
 from meshconv.ops.dirichlet import dirichlet_solve
 from meshconv.ops.gauge_conv import Edges
 
 
-class FaceGradient(nn.Module):
+class FaceGradient(SurfaceModule):
     r"""Gradient of scalars at vertices, constant on each triangle: :math:`\nabla f = \sum_i f_i \nabla\varphi_i`.
 
     Exact for functions that are linear on the triangle, whatever its shape; else the error falls with the spacing (with
@@ -39,7 +40,7 @@ class FaceGradient(nn.Module):
         return f"{self.in_type} -> {self.out_type}"
 
 
-class FaceDivergence(nn.Module):
+class FaceDivergence(SurfaceModule):
     r"""Divergence at vertices of tangent fields on triangles.
 
     .. math:: (\nabla\cdot v)_i = -\frac{1}{A_i}\sum_f A_f \nabla\varphi_i\cdot v_f
@@ -70,7 +71,7 @@ class FaceDivergence(nn.Module):
         return f"{self.in_type} -> {self.out_type}"
 
 
-class FaceCurl(nn.Module):
+class FaceCurl(SurfaceModule):
     r"""Curl at vertices of tangent fields on triangles: minus the :class:`FaceDivergence` of :math:`J v`.
 
     Of a :class:`FaceGradient` it is zero exactly, up to rounding. At boundary vertices, where the circulation round
@@ -101,7 +102,7 @@ class FaceCurl(nn.Module):
         return f"{self.in_type} -> {self.out_type}"
 
 
-class CotangentLaplacian(nn.Module):
+class CotangentLaplacian(SurfaceModule):
     r"""Symmetric connection Laplacian: :math:`\frac{1}{A_p}\sum_q w_{pq}(\rho(g_{q\to p}) f_q - f_p)`, w cotangents.
 
     On scalars it is :class:`FaceDivergence` after :class:`FaceGradient`. Self-adjoint, and where no pair of angles
@@ -135,7 +136,7 @@ class CotangentLaplacian(nn.Module):
         return str(self.in_type)
 
 
-class ToFaces(nn.Module):
+class ToFaces(SurfaceModule):
     """Mean of the fields at a triangle's corners, transported into its frame."""
 
     def __init__(self, in_type: FieldType | str):
@@ -151,7 +152,7 @@ class ToFaces(nn.Module):
         return str(self.in_type)
 
 
-class ToVertices(nn.Module):
+class ToVertices(SurfaceModule):
     """Area-weighted mean of the fields on the triangles round a vertex, the adjoint of :class:`ToFaces`."""
 
     def __init__(self, in_type: FieldType | str):
@@ -169,7 +170,7 @@ class ToVertices(nn.Module):
         return str(self.in_type)
 
 
-class HodgeParts(nn.Module):
+class HodgeParts(SurfaceModule):
     r"""Hodge decomposition of tangent fields on triangles: :math:`v = \nabla f + J\nabla g + h`.
 
     The gradient of a scalar at vertices, the turned gradient of a scalar at edge midpoints that vanishes on the

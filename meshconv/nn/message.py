@@ -10,6 +10,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights
 from meshconv.nn.linear import Linear
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_dot, transport_sum
 
 
@@ -81,7 +82,7 @@ def _per_unit(field_type: FieldType, units: int, odd: bool) -> FieldType | None:
     return field_type.like(counts, scalars if odd else 0) if any(counts) else None
 
 
-class GaugeMessage(nn.Module):
+class GaugeMessage(SurfaceModule):
     r"""Gauge-equivariant message passing with messages that are not linear in either end's fields.
 
     .. math:: f'_p = K_{self} f_p + b + \sum_q w_{pq} \, \rho_{out}(\theta_{pq}) \, V

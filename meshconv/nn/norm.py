@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.nn.surface_module import SurfaceModule
 
 
 class FieldBatchNorm(nn.Module):
@@ -116,7 +117,7 @@ class FieldLayerNorm(nn.Module):
         return str(self.in_type)
 
 
-class FieldInstanceNorm(nn.Module):
+class FieldInstanceNorm(SurfaceModule):
     r"""Instance normalisation: each surface of a batch by itself, field by field, over its points.
 
     The formulas are those of :class:`FieldBatchNorm` with statistics of one surface and one leading index, in training

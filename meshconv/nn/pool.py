@@ -11,11 +11,12 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.nn.stencil import taylor_stencil
+from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
 
 
-class ClusterPool(nn.Module):
+class ClusterPool(SurfaceModule):
     r"""Mean over each cluster, in the frame of its centre: :math:`F_c = \frac{1}{n_c}\sum_q \rho(g_{q \to c}) f_q`."""
 
     def __init__(self, in_type: FieldType | str):
@@ -35,7 +36,7 @@ class ClusterPool(nn.Module):
         return str(self.in_type)
 
 
-class ClusterMaxPool(nn.Module):
+class ClusterMaxPool(SurfaceModule):
     r"""The longest field of each cluster, channel by channel, in the frame of its centre.
 
     .. math:: F_c = \rho(g_{q^* \to c}) f_{q^*}, \qquad q^* = \arg\max_{q \in c} |f_q|
@@ -74,7 +75,7 @@ class ClusterMaxPool(nn.Module):
         return str(self.in_type)
 
 
-class ClusterUnpool(nn.Module):
+class ClusterUnpool(SurfaceModule):
     r"""Each point takes its cluster's features, turned into its own frame: :math:`f_q = \rho(-g_{q \to c}) F_c`.
 
     The transpose of the sum over clusters, so of :class:`ClusterPool` up to the clusters' sizes.
@@ -95,7 +96,7 @@ class ClusterUnpool(nn.Module):
         return str(self.in_type)
 
 
-class ClusterInterpolation(nn.Module):
+class ClusterInterpolation(SurfaceModule):
     r"""Unpooling that is smooth: the first-order expansion of the coarse field about each cluster's centre.
 
     .. math:: f_q = \rho(-g_{q \to c}) \big( F_c + \nabla_{u} F_c \big), \qquad u = \log_c q
@@ -134,7 +135,7 @@ def _from_parents(pooling: Pooling) -> Edges:
     return points, pooling.parent, points[:-1], pooling.child_ptr, pooling.child
 
 
-class GlobalPool(nn.Module):
+class GlobalPool(SurfaceModule):
     """One invariant vector per surface: scalars, and lengths of the fields of higher order, pooled over its points.
 
     Parameters
@@ -169,7 +170,7 @@ class GlobalPool(nn.Module):
         return f"{self.in_type}, reduction={self.reduction!r}"
 
 
-class AttentionPool(nn.Module):
+class AttentionPool(SurfaceModule):
     r"""Invariants of each surface, averaged with weights that are learnt.
 
     .. math:: y_{g,h} = \sum_{p \in g} w_{p,h} \, I(f_p), \qquad w_{p,h} = \mathrm{softmax}_p(A_h I(f_p) + \log a_p)

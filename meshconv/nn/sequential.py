@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 
 class Sequential(nn.Sequential):
     """As :class:`torch.nn.Sequential`, called ``module(x, surface)``: each layer that takes a surface gets it.
+
+    Those are the layers with a true attribute ``takes_surface``; of your own modules those derived from
+    :class:`~meshconv.nn.SurfaceModule`.
 
     Layers of this package and of torch mix; torch's ought to act on scalars alone, or as dropout in evaluation mode.
     Indexing, slices, ``append`` and the names in the state dict are those of :class:`torch.nn.Sequential`.
@@ -35,6 +38,8 @@ class Sequential(nn.Sequential):
     >>> model(torch.randn(48, 3), graph).shape
     torch.Size([48, 2])
     """
+
+    takes_surface: ClassVar[bool] = True
 
     def __init__(self, *modules: Any):
         super().__init__(*modules)
@@ -67,12 +72,5 @@ class Sequential(nn.Sequential):
     def forward(self, x: Tensor, surface: Any) -> Tensor:  # type: ignore[override]
         """``[..., V, in_type.dim]`` to ``[..., V, out_type.dim]``."""
         for module in self:
-            x = module(x, surface) if _takes_surface(module) else module(x)
+            x = module(x, surface) if getattr(module, "takes_surface", False) else module(x)
         return x
-
-
-def _takes_surface(module: nn.Module) -> bool:
-    """Whether ``forward`` takes more than the features."""
-    code = module.forward.__code__
-    takes_any_number = code.co_flags & 0x04
-    return code.co_argcount > 2 or bool(takes_any_number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,9 +43,12 @@ def field_type(module: nn.Module, name: str, given: FieldType | str | None) -> F
 
 
 def takes_surface(module: nn.Module) -> bool:
-    """Whether ``forward`` takes more than the features."""
-    code = getattr(type(module).forward, "__code__", None)
-    return code is None or code.co_argcount > 2 or bool(code.co_flags & 0x04)
+    """What the module declares (``takes_surface``); else whether ``forward`` takes a second argument."""
+    declared = getattr(module, "takes_surface", None)
+    if declared is not None:
+        return bool(declared)
+    given = list(inspect.signature(module.forward).parameters.values())
+    return len(given) > 1 or any(p.kind is p.VAR_POSITIONAL for p in given)
 
 
 def call(module: nn.Module, x: Tensor, surface: Any, dtype: torch.dtype) -> Tensor:
