@@ -50,9 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         bad_input = _bad_input(error)
         if bad_input is None or "--debug" in args:
             raise
-        # Of a loader's worker process the message is a traceback that ends with ours.
-        line = str(bad_input).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
-        print(f"meshconv: error: {line}", file=sys.stderr)
+        print(f"meshconv: error: {bad_input}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("meshconv: interrupted", file=sys.stderr)
@@ -167,7 +165,7 @@ def _info(args: list[str]) -> None:
     import torch
 
     import meshconv
-    from meshconv.ops import BACKEND, OPERATORS
+    from meshconv.ops import BACKEND, GEOMETRY_OPERATORS, OPERATORS, has_kernel
 
     print(f"meshconv {meshconv.__version__}  python {platform.python_version()}  torch {torch.__version__}  "
           f"numpy {numpy.__version__}")  # fmt: skip
@@ -180,8 +178,10 @@ def _info(args: list[str]) -> None:
         print(f"cuda: no device (torch built {built})")
     print(f"backend: {BACKEND.reason}")
     for name in OPERATORS:
-        where = [f"{device}: {'compiled' if device in BACKEND.devices else 'reference'}" for device in ("cpu", "cuda")]
-        print(f"  {name:22} {', '.join(where)}")
+        runs = {device: "compiled" if has_kernel(name, device) else "reference" for device in ("cpu", "cuda")}
+        if name in GEOMETRY_OPERATORS:
+            del runs["cuda"]  # geometry has no other arrays than those of the CPU
+        print(f"  {name:22} {', '.join(f'{device}: {what}' for device, what in runs.items())}")
 
 
 def _quiet() -> None:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from meshconv.cli import main
 from meshconv.datasets import Preparation, collate, prepare_mesh, write_shapes
+from meshconv.ops import BACKEND, GEOMETRY_OPERATORS, OPERATORS, has_kernel
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 
@@ -174,7 +175,22 @@ def test_info_names_the_backend(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert "torch" in out
-    assert "gauge_conv_weight" in out
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
+    registered = {n.removeprefix("meshconv::") for n in torch._C._dispatch_get_all_op_names() if n[:8] == "meshconv"}
+    assert set(rows) == set(OPERATORS) >= registered
+    for name, row in rows.items():
+        for device in ("cpu", "cuda"):
+            there = name in registered and torch._C._dispatch_has_kernel_for_dispatch_key(
+                f"meshconv::{name}", device.upper()
+            )
+            assert (f"{device}: compiled" in row) == there
+        assert ("cuda" in row) == (name not in GEOMETRY_OPERATORS)
+
+
+def test_a_kernel_that_is_not_there_is_not_claimed():
+    """The dispatcher is asked, not what the library was built with."""
+    assert not has_kernel("no_such_operator", "cpu") and not has_kernel("geodesics", "cuda")
+    assert has_kernel("gauge_conv", "cpu") == ("cpu" in BACKEND.devices)
 
 
 def test_help_and_unknown_command(capsys):

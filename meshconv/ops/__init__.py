@@ -1,7 +1,7 @@
 """Operators: compiled kernels and, beside each, its plain-torch reference."""
 
 from meshconv.ops import segment_autograd as _registers_derivatives  # noqa: F401
-from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.backend import BACKEND, has_kernel, is_compiled
 from meshconv.ops.depthwise import depthwise_conv, depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
@@ -9,7 +9,7 @@ from meshconv.ops.geodesics import geodesics
 from meshconv.ops.reference import gauge_conv_reference
 from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
-OPERATORS = (
+LAYER_OPERATORS = (
     "gauge_conv",
     "gauge_conv_weight",
     "gauge_conv_edge",
@@ -25,6 +25,10 @@ OPERATORS = (
     "fourier_act",
     "fourier_act_grad",
     "fourier_act_curvature",
+)
+"""Operators of layers, for tensors of any device."""
+
+GEOMETRY_OPERATORS = (
     "geodesics",
     "half_edges",
     "signed_volume",
@@ -35,10 +39,15 @@ OPERATORS = (
     "levi_civita",
     "normal_aligning",
 )
+"""Operators of geometry, which is computed on the CPU in float64."""
+
+OPERATORS = LAYER_OPERATORS + GEOMETRY_OPERATORS
 """Every operator of the extension, ``torch.ops.meshconv.<name>``."""
 
 __all__ = [
     "BACKEND",
+    "GEOMETRY_OPERATORS",
+    "LAYER_OPERATORS",
     "OPERATORS",
     "depthwise_conv",
     "depthwise_conv_reference",
@@ -47,6 +56,7 @@ __all__ = [
     "gauge_conv",
     "gauge_conv_reference",
     "geodesics",
+    "has_kernel",
     "is_compiled",
     "segment_softmax",
     "transport_dot",

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import torch
 
@@ -57,6 +58,13 @@ def _load() -> Backend:
 
 
 BACKEND = _load()
+
+
+def has_kernel(operator: str, device: Literal["cpu", "cuda"]) -> bool:
+    """Whether torch's dispatcher has a compiled kernel of ``torch.ops.meshconv.<operator>`` for tensors of a device."""
+    name = f"meshconv::{operator}"
+    registered = set(torch._C._dispatch_get_all_op_names())  # the question below is an error for other names
+    return name in registered and torch._C._dispatch_has_kernel_for_dispatch_key(name, device.upper())
 
 
 def is_compiled(device: torch.device) -> bool:

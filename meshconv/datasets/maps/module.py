@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.splits import block_masks, variable_masks
 from meshconv.datasets.maps.steps import check_same_steps, split_steps, step_dimension
@@ -293,7 +294,7 @@ class SphereMaps(lightning.LightningDataModule):
             return SurfaceBatch(x, hierarchy, target, mask, [f"{self.fields.path}:{k}" for k, _ in samples])
 
         data = _Steps(self, steps, split)
-        return DataLoader(
+        return Loader(
             data,
             self.batch_size,
             shuffle=split == "train",

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from meshconv.datasets.meshes.processes import map_in_order
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
@@ -37,8 +35,6 @@ log = logging.getLogger(__name__)
 
 # All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
 _PREPARED = Computation("prepared mesh", 1, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
-# Fewer files than this are prepared sooner than processes are started.
-_WORTH_PROCESSES = 16
 
 
 class MeshSample(NamedTuple):
@@ -230,8 +226,7 @@ def prepare_meshes(
     cache : Cache, optional
         Where results are looked up and kept; none by default.
     workers
-        Processes, of one thread each; 0 is this one. None: on Linux one for each core if there is enough to do,
-        elsewhere 0, since processes start afresh there and a script has to be written for that.
+        Processes; see :func:`~meshconv.datasets.meshes.processes.map_in_order`.
 
     Returns
     -------
@@ -256,14 +251,14 @@ def prepare_meshes(
         try:
             target, elements = label(mesh) if callable(label) else (torch.tensor(label), None)
         except InputError as error:
-            fail(i, str(error))
+            fail(i, error)
             return
         found[i] = MeshSample(mesh.x, mesh.surface, target, str(path), mesh.origin, elements)
 
-    def fail(i: int, problem: str) -> None:
+    def fail(i: int, error: InputError) -> None:
         if strict:
-            raise InputError(problem)
-        problems[i] = problem
+            raise error
+        problems[i] = str(error)
 
     with tqdm(total=len(paths), desc=what, unit="mesh", leave=False, disable=None) as bar:
         for i, (path, _) in enumerate(paths):
@@ -272,7 +267,7 @@ def prepare_meshes(
                 key = cache_key(_PREPARED, content, how.spec)
                 entry = cache.load(key) if key.content else None
             except InputError as error:
-                fail(i, str(error))
+                fail(i, error)
                 bar.update()
                 continue
             if entry is None:
@@ -280,15 +275,16 @@ def prepare_meshes(
             else:
                 add(i, entry)
                 bar.update()
-        results = _loader(_Files([(path, key) for _, path, key in missing], how), workers)
-        for (i, _, key), result in zip(missing, results, strict=True):
-            if isinstance(result, str):
-                fail(i, result)
-            else:
-                if key.content:
-                    cache.store(key, result)
-                add(i, decode_record(result)[0])
-            bar.update()
+        files = [(path, key) for _, path, key in missing]
+        with closing(map_in_order(partial(_encoded, how=how), files, workers)) as results:
+            for (i, _, key), result in zip(missing, results, strict=True):
+                if isinstance(result, InputError):
+                    fail(i, result)
+                else:
+                    if key.content:
+                        cache.store(key, result)
+                    add(i, decode_record(result)[0])
+                bar.update()
     _report(what, len(paths), list(problems.values()), len(missing), time.perf_counter() - start, cache)
     return [found[i] for i in sorted(found)], [problems[i] for i in sorted(problems)]
 
@@ -304,43 +300,13 @@ def _report(what: str, count: int, problems: list[str], made: int, seconds: floa
                  seconds, cache.folder, entries, size / 1e6)  # fmt: skip
 
 
-class _Files(Dataset):
-    """Entries of files as bytes, which pass cheaply from process to process; the problem where there is none."""
-
-    def __init__(self, files: list[tuple[Path, Key]], how: Preparation):
-        self.files, self.how = files, how
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, i: int) -> bytes | str:
-        path, key = self.files[i]
-        try:
-            return key.encode(self.how.entry(path))
-        except InputError as error:
-            return str(error)
-
-
-def _loader(files: _Files, workers: int | None) -> DataLoader:
-    linux = sys.platform == "linux"
-    method = multiprocessing.get_start_method(allow_none=True) or ("fork" if linux else None)
-    if workers is None:
-        alone = multiprocessing.current_process().daemon  # such processes may not have any of their own
-        cores = len(os.sched_getaffinity(0)) if linux and method == "fork" and not alone else 1
-        workers = cores if cores > 1 and len(files) >= _WORTH_PROCESSES else 0
-    # A generator of its own: what the cache holds must not move the seeds of training.
-    return DataLoader(
-        files,
-        batch_size=None,
-        num_workers=min(workers, len(files)),
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
-        generator=torch.Generator(),
-        multiprocessing_context=method if min(workers, len(files)) else None,
-    )
-
-
-def _as_it_is(entry: bytes | str) -> bytes | str:
-    return entry
+def _encoded(file: tuple[Path, Key], how: Preparation) -> bytes | InputError:
+    """Entry of a file as bytes, which pass cheaply from process to process; the error where there is none."""
+    path, key = file
+    try:
+        return key.encode(how.entry(path))
+    except InputError as error:
+        return error
 
 
 class _Collector(logging.Handler):

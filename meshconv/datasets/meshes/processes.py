@@ -1,0 +1,75 @@
+"""A function of many files in parallel processes, results in the order of the files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from meshconv.errors import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Fewer items than this are computed sooner than processes are started.
+_WORTH_PROCESSES = 16
+# Items in the hands of each process and waiting for it: results of one slow item do not gather without bound.
+_AHEAD = 4
+
+
+def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | None = None) -> Iterator[R]:
+    """``map(compute, items)``, computed in processes of one thread each.
+
+    Close the iterator to end the processes early; an interruption of the program ends them as well.
+
+    Parameters
+    ----------
+    compute, items
+        Picklable, results too.
+    workers
+        Processes; 0 is this one. None: on Linux one for each core if there is enough to do, elsewhere 0, since
+        processes start afresh there and a script has to be written for that.
+
+    Raises
+    ------
+    InputError
+        A process was ended from outside.
+    """
+    linux = sys.platform == "linux"
+    method = multiprocessing.get_start_method(allow_none=True) or ("fork" if linux else None)
+    if workers is None:
+        alone = multiprocessing.current_process().daemon  # such processes may not have any of their own
+        cores = len(os.sched_getaffinity(0)) if linux and method == "fork" and not alone else 1
+        workers = cores if cores > 1 and len(items) >= _WORTH_PROCESSES else 0
+    count = min(workers, len(items))
+    if count == 0:
+        yield from map(compute, items)
+        return
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context(method), _start_worker)
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(compute, item))
+            if len(waiting) > _AHEAD * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenExecutor as error:
+        raise InputError(
+            f"one of {count} worker processes was ended from outside, often for want of memory; use fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread, since there are other processes; Ctrl-C ends it without a word, the parent reports."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
