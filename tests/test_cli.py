@@ -177,7 +177,7 @@ def test_info_names_the_backend(capsys):
     assert "torch" in out
     rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
     registered = {n.removeprefix("meshconv::") for n in torch._C._dispatch_get_all_op_names() if n[:8] == "meshconv"}
-    assert set(rows) == set(OPERATORS) >= registered
+    assert set(rows) == set(OPERATORS) >= registered - {"dirichlet_solve"}  # which is scipy's, without a kernel
     for name, row in rows.items():
         for device in ("cpu", "cuda"):
             there = name in registered and torch._C._dispatch_has_kernel_for_dispatch_key(

@@ -30,6 +30,8 @@ LAYER_OPERATORS = (
 
 GEOMETRY_OPERATORS = (
     "geodesics",
+    "farthest_points",
+    "geodesic_cells",
     "half_edges",
     "signed_volume",
     "face_geometry",
