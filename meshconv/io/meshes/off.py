@@ -87,23 +87,29 @@ def _read_text(text: str) -> PolygonFile:
     num_vertices, num_polygons = int(counts[0]), int(counts[1])
     if min(num_vertices, num_polygons) < 0 or 3 * num_vertices + num_polygons > body.left:
         raise ValueError(f"{num_vertices} vertices and {num_polygons} faces promised, {body.left} numbers found")
-    rows = _vertex_rows(body, num_vertices, kind)
+    start = body.copy()
+    try:
+        rows = _vertex_lines(body, num_vertices, kind)
+        corners, sizes, colors = _faces(body, num_polygons)
+    except ValueError:  # lines are broken elsewhere: as many words as its kind has
+        width = 3 + 3 * kind.normal + 4 * kind.color + 2 * kind.texture
+        rows = [start.take(width) for _ in range(num_vertices)]
+        corners, sizes, colors = _faces(start, num_polygons)
     vertices = np.array([row[:3] for row in rows], dtype=np.float64).reshape(num_vertices, 3)
-    corners, sizes, colors = _faces(body, num_polygons)
     first = 6 if kind.normal else 3
     vertex_data = _colors([row[first : len(row) - 2 * kind.texture] for row in rows]) if kind.color else {}
     indices = np.array(corners, dtype=np.int64)
     return PolygonFile(vertices, indices, np.array(sizes, dtype=np.int64), vertex_data, _colors(colors))
 
 
-def _vertex_rows(body: _Words, count: int, kind: _Kind) -> list[list[str]]:
-    """Words of each vertex: of its line, or, where lines are broken elsewhere, as many as its kind has."""
+def _vertex_lines(body: _Words, count: int, kind: _Kind) -> list[list[str]]:
+    """Words of each vertex, one a line."""
     rows = body.next_lines(count)
-    if len(rows) == count and all(len(row) >= 3 for row in rows):
-        body.skip_lines(count)
-        return rows
-    width = 3 + 3 * kind.normal + 4 * kind.color + 2 * kind.texture
-    return [body.take(width) for _ in range(count)]
+    least = 3 + 3 * (kind.normal + kind.color) + 2 * kind.texture
+    if len(rows) < count or any(len(row) < least for row in rows):
+        raise ValueError("fewer lines than vertices")
+    body.skip_lines(count)
+    return rows
 
 
 def _faces(body: _Words, count: int) -> tuple[list[str], list[int], list[list[str]]]:
