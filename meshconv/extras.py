@@ -9,7 +9,7 @@ from meshconv.errors import InputError
 # Modules by the extra of setup.cfg that installs them; tests/test_dependencies.py compares both with what is imported.
 MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
-    "climate": ("xarray", "netCDF4", "dask", "pyproj", "zarr", "pandas"),
+    "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),

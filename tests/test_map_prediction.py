@@ -15,6 +15,7 @@ from map_case import DIMS, LAT, LON, TIMES, maps, one_line, save, weather
 
 from meshconv import HealpixSphere, InputError
 from meshconv.io import open_fields
+from meshconv.io.maps.units import conversion, same_unit
 from meshconv.train import SegmentationTask
 from meshconv.train.predict.maps import predict_maps
 
@@ -28,17 +29,41 @@ def task(tmp_path_factory) -> SegmentationTask:
 
 
 def test_units_of_training_and_prediction(task, tmp_path, caplog):
+    caplog.set_level("INFO")
     data = weather()
-    warm = data.assign(t=(data["t"] - 273.15).assign_attrs(units="degC"))
-    with pytest.raises(InputError, match="t is in 'degC', the network was trained on 'K'; convert the values") as error:
-        predict_maps(task, save(warm, tmp_path / "a.nc"), tmp_path / "out.nc")
-    one_line(error)
-    assert not (tmp_path / "out.nc").exists()
-    same = data.assign(t=data["t"].assign_attrs(units="kelvin"))
-    predict_maps(task, save(same, tmp_path / "b.nc"), tmp_path / "out.nc")
+    predict_maps(task, save(data, tmp_path / "k.nc"), tmp_path / "one.nc")
+    warm = (data["t"] - 273.15).drop_attrs()
+    knots = [(data[n] / 0.514444444444444).assign_attrs(units="knots") for n in ("u", "v")]
+    for spelling in ("degC", "Celsius", "degrees Celsius", "deg_C", "°C", "C"):
+        given = data.assign(t=warm.assign_attrs(units=spelling), u=knots[0], v=knots[1])
+        predict_maps(task, save(given, tmp_path / f"{len(spelling)}.nc"), tmp_path / "out.nc")
+        with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
+            np.testing.assert_allclose(found["probability"], wanted["probability"], atol=1e-5)
+    assert "t is converted from 'C' to 'K', in which the network was trained" in caplog.text
     assert "compare the units" not in caplog.text
-    predict_maps(task, save(warm.assign(t=warm["t"].drop_attrs()), tmp_path / "c.nc"), tmp_path / "out.nc")
+    (tmp_path / "out.nc").unlink()
+    for name, unit in (("t", "m"), ("t", "my unit"), ("u", "K")):
+        wrong = data.assign({n: data[n].assign_attrs(units=unit) for n in ([name] if name == "t" else ["u", "v"])})
+        with pytest.raises(InputError, match=f"{name} is in '{unit}', the network was trained on '.*'; conv") as error:
+            predict_maps(task, save(wrong, tmp_path / f"{name}{unit[:2]}.nc"), tmp_path / "out.nc")
+        one_line(error)
+    assert not (tmp_path / "out.nc").exists()
+    predict_maps(task, save(data.assign(t=warm), tmp_path / "c.nc"), tmp_path / "out.nc")
     assert "in training: compare the units" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        ("kelvin", "K", (1, 0)), ("m s**-1", "m/s", (1, 0)), ("kg m-2", "kg/m^2", (1, 0)), ("(0 - 1)", "1", (1, 0)),
+        ("gpm", "m", (1, 0)), ("mbar", "Pa", (100, 0)), ("%", "1", (0.01, 0)), ("g/kg", "kg kg**-1", (1e-3, 0)),
+        ("degF", "K", (5 / 9, 255.372222222)), ("mm/day", "m s-1", (1e-3 / 86400, 0)), ("m", "K", None),
+        ("C", "A s", None), ("days since 2000-01-01", "s", None), ("xyz", "K", None),
+    ],
+)  # fmt: skip
+def test_units_as_people_spell_them(one, other, wanted):
+    found = conversion(one, other)
+    assert found == (wanted and pytest.approx(wanted)) and same_unit(one, other) == (wanted == (1, 0))
 
 
 def test_prediction_of_missing_steps(task, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,7 +23,9 @@ from meshconv.fields import FieldType
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.geometry.sphere.regrid import Regridder
 from meshconv.io.maps.fields import SphereFields
-from meshconv.io.maps.units import same_unit
+from meshconv.io.maps.units import conversion, same_unit
+
+log = logging.getLogger(__name__)
 
 
 class MapInputs:
@@ -98,13 +101,14 @@ class MapInputs:
         """Fields or functions of them, ``[V, in_type.dim]``, NaN where missing; and the points of the file with all."""
         columns, vectors = [], []
         known = np.ones(fields.grid.num_points, dtype=bool)
+        change = self._conversions(fields)
         for entry in self.scalars:
-            values = read_map(fields, entry["name"], entry, at)
+            values = read_map(fields, entry["name"], entry, at) * change[entry["name"]][0] + change[entry["name"]][1]
             known &= np.isfinite(values)
             # Regridding keeps amounts, not functions of them.
             columns.append(apply_function(values if regridder is None else regridder(values), entry, fields))
         for entry in self.vectors:
-            east, north = (read_map(fields, name, entry, at) for name in entry["names"])
+            east, north = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
             values = np.stack([-north, east], axis=-1)
             known &= np.isfinite(values).all(axis=1)
             vectors.append(values if regridder is None else regridder.vectors(values))
@@ -142,14 +146,41 @@ class MapInputs:
                 entry["units"] = unit
 
     def check_units(self, fields: SphereFields) -> None:
-        """Raise an :class:`InputError` where a file and the training give different units."""
-        for entry, names, unit in zip(self.statistics or [], self._names, self._units(fields), strict=True):
-            wanted = entry.get("units")
-            if unit is not None and wanted is not None and not same_unit(unit, wanted):
+        """Say which values are converted to the units of the training.
+
+        Raises
+        ------
+        InputError
+            A unit that does not convert to that of the training.
+        """
+        wanted = self._wanted_units
+        for name, (factor, offset) in self._conversions(fields).items():
+            if (factor, offset) != (1.0, 0.0):
+                said = "%s: %s is converted from %r to %r, in which the network was trained"
+                log.info(said, fields.path, name, fields.unit(name), wanted[name])
+
+    @property
+    def _wanted_units(self) -> dict[str, str | None]:
+        """Unit of each variable in training."""
+        entries = zip(self._names, self.statistics or [{}] * len(self._names), strict=True)
+        return {name: entry.get("units") for names, entry in entries for name in names}
+
+    def _conversions(self, fields: SphereFields) -> dict[str, tuple[float, float]]:
+        """Factor and offset for each variable of a file, from its unit to that of the training."""
+        self._units(fields)  # the components of a vector have one
+        found = {}
+        for name, wanted in self._wanted_units.items():
+            unit = fields.unit(name)
+            change = (
+                (1.0, 0.0) if unit is None or wanted is None or same_unit(unit, wanted) else conversion(unit, wanted)
+            )
+            if change is None:
                 raise InputError(
-                    f"{fields.path}: {'/'.join(names)} is in {unit!r}, the network was trained on {wanted!r}; convert "
-                    "the values, or correct the attribute 'units' if it is the same by another name"
+                    f"{fields.path}: {name} is in {unit!r}, the network was trained on {wanted!r}; convert the values, "
+                    "or correct the attribute 'units' if it is the same by another name"
                 )
+            found[name] = change
+        return found
 
     def far_off(self, raw: NDArray) -> list[str]:
         """What to say of scalars whose mean over a map is five standard deviations off: units may be others."""

@@ -1,8 +1,11 @@
-"""Units of variables, as texts that mean the same or not."""
+"""Units of variables: texts that mean the same, and how values go from one to the other."""
 
 from __future__ import annotations
 
+import functools
 import re
+
+from cf_units import Unit
 
 _NAMES = {
     "kelvin": "k", "deg_k": "k", "degk": "k",
@@ -14,17 +17,53 @@ _NAMES = {
 }  # fmt: skip
 
 
+# What files of weather and climate write that UDUNITS does not have, or has as something else (C, the coulomb).
+_AS_UDUNITS = (
+    (re.compile(r"(?i)^\s*(?:deg(?:rees?)?[ _.]*c(?:els\w*)?|°\s*c|c|cels\w+)\s*$"), "degC"),
+    (re.compile(r"(?i)^\s*(?:deg(?:rees?)?[ _.]*k(?:elvin)?|kelvins?)\s*$"), "K"),
+    (re.compile(r"(?i)^\s*(?:deg(?:rees?)?[ _.]*f(?:ahrenheit)?|°\s*f)\s*$"), "degF"),
+    (re.compile(r"\bgpm\b"), "m"),
+    (re.compile(r"(?i)^\s*(?:fraction|proportion|unitless|dimensionless|none|-|~|\(?0 *- *1\)?|)\s*$"), "1"),
+)
+
+
 def same_unit(one: str, other: str) -> bool:
-    """Whether two texts are spellings of the same unit, as far as that shows without a table of units.
+    """Whether two texts are spellings of the same unit.
 
     Order and notation of factors do not matter, nor do common names; ``False`` may be an unusual spelling.
 
-    Example
-    -------
-    >>> same_unit("m s-1", "m/s"), same_unit("kg m**-2", "kg/m^2"), same_unit("K", "degC")
-    (True, True, False)
+    Examples
+    --------
+    >>> same_unit("m s-1", "m/s"), same_unit("kg m**-2", "kg/m^2"), same_unit("Celsius", "degC"), same_unit("K", "degC")
+    (True, True, True, False)
     """
-    return _factors(one) == _factors(other)
+    return _factors(one) == _factors(other) or conversion(one, other) == (1.0, 0.0)
+
+
+@functools.lru_cache(maxsize=256)
+def conversion(one: str, other: str) -> tuple[float, float] | None:
+    """Factor and offset that take values in one unit to another, by UDUNITS; None where there is no such conversion.
+
+    Examples
+    --------
+    >>> conversion("hPa", "Pa"), conversion("degrees Celsius", "K"), conversion("m", "K")
+    ((100.0, 0.0), (1.0, 273.15), None)
+    """
+    units = [_udunits(text) for text in (one, other)]
+    if None in units or not units[0].is_convertible(units[1]):  # type: ignore[union-attr]
+        return None
+    offset, at_one = (float(units[0].convert(value, units[1])) for value in (0.0, 1.0))  # type: ignore[union-attr]
+    return round(at_one - offset, 12) if abs(at_one - offset) > 1e-3 else at_one - offset, round(offset, 9)
+
+
+def _udunits(text: str) -> Unit | None:
+    for pattern, name in _AS_UDUNITS:
+        text = pattern.sub(name, text)
+    try:
+        unit = Unit(text)
+    except ValueError:
+        return None
+    return None if unit.is_unknown() or unit.is_no_unit() or unit.is_time_reference() else unit
 
 
 def _factors(text: str) -> frozenset[tuple[str, int]]:
