@@ -31,7 +31,9 @@ _CONFIG = Path("configs/climate_koeppen.yaml")
 _NOTE = (
     "Koeppen-Geiger zones of the land from annual means: ERA5 climatology, topography and land fraction on HEALPix "
     "nside 64. Trained is configs/climate_koeppen.yaml as it ships, and the same with a network without neighbours. "
-    "The land is split into five folds of blocks of about 15 degrees; fold 0 is held out and scored here, one seed."
+    "The land is split into five folds of blocks of about 15 degrees; fold 3 is held out and scored here, one seed. "
+    "Over all five folds and three seeds mean IoU is 0.471 for SphereUNet and 0.399 for PixelwiseNetwork (README); of "
+    "the five, fold 3 is nearest to both, and has every zone. Single folds are 0.434 to 0.536 and 0.345 to 0.489."
 )
 _FIELDS = {
     "t2m": ("Annual mean temperature", "RdYlBu_r"),
