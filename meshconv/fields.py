@@ -324,8 +324,9 @@ class FieldType:
         return self * other
 
     def __iter__(self) -> Iterator[tuple[int, int | str]]:
-        higher = [(count, order) for order, count in enumerate(self.multiplicities) if order]
-        return iter([term for term in [(self.scalars, 0), (self.odd_scalars, "0-"), *higher] if term[0]])
+        terms: list[tuple[int, int | str]] = [(self.scalars, 0), (self.odd_scalars, "0-")]
+        terms += [(count, order) for order, count in enumerate(self.multiplicities) if order]
+        return iter([term for term in terms if term[0]])
 
     def randn(self, *shape: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
         """Features ``[*shape, dim]`` of independent standard normal components.

@@ -18,14 +18,14 @@ class Loader(DataLoader):
 
     Parameters
     ----------
-    dataset, arguments
+    dataset, batch_size, options
         As of :class:`torch.utils.data.DataLoader`; ``collate_fn`` has to be given.
     """
 
-    def __init__(self, dataset: Dataset, *arguments: Any, collate_fn: Callable[[list], Any], **options: Any):
-        super().__init__(_Caught(dataset), *arguments, collate_fn=_Collated(collate_fn), **options)
+    def __init__(self, dataset: Dataset, batch_size: int = 1, *, collate_fn: Callable[[list], Any], **options: Any):
+        super().__init__(_Caught(dataset), batch_size, collate_fn=_Collated(collate_fn), **options)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names the class of its own iterators
         for batch in super().__iter__():
             if isinstance(batch, InputError):
                 raise batch

@@ -5,7 +5,9 @@ from __future__ import annotations
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from meshconv.errors import InputError
 
@@ -13,7 +15,7 @@ from meshconv.errors import InputError
 _MOST_EXPANSION = 64
 _ALLOWANCE = 16 * 2**20  # small files may repeat themselves
 
-_DECOMPRESSORS = {"zlib": zlib.decompressobj, "lzma": lzma.LZMADecompressor}
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {"zlib": zlib.decompressobj, "lzma": lzma.LZMADecompressor}
 
 
 def check_expansion(unpacked: int, packed: int) -> None:

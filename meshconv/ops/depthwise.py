@@ -124,7 +124,10 @@ def _setup_depthwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.form = _DepthwiseCall
 
 
-def _fake_weight(x, grad, radial, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge, in_type, out_type, transpose):  # noqa: E501
+def _fake_weight(
+    x: Tensor, grad: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: _Sizes, out_type: _Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
     return x.new_empty(radial.shape[1], 2 * len(in_type) - 1, 2 * len(out_type) - 1, in_type[0])
 
 

@@ -229,16 +229,25 @@ def _dim(multiplicities: _Sizes) -> int:
     return sum(c if m == 0 else 2 * c for m, c in enumerate(multiplicities))
 
 
-def _fake_conv(x, weight, radial, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge, in_type, out_type, transpose):  # noqa: E501
+def _fake_conv(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: _Sizes, out_type: _Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
     rows = (src_ptr if transpose else dst_ptr).shape[0] - 1
     return x.new_empty(x.shape[0], rows, _dim(out_type))
 
 
-def _fake_weight(x, grad, radial, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge, in_type, out_type, transpose):  # noqa: E501
+def _fake_weight(
+    x: Tensor, grad: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: _Sizes, out_type: _Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
     return x.new_empty(radial.shape[1], _dim(in_type), _dim(out_type))
 
 
-def _fake_edge(x, grad, weight, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge, in_type, out_type, transpose):
+def _fake_edge(
+    x: Tensor, grad: Tensor, weight: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: _Sizes, out_type: _Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
     return x.new_empty(src.shape[0], weight.shape[0])
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meshconv.ops.backend import BACKEND
-from meshconv.ops.gauge_conv import _dim, _generator
+from meshconv.ops.gauge_conv import _dim, _generator, _Sizes
 
 # A call's state is (transporter, the five edge tensors, type). Sources and targets of a form
 # <b_dst, w rho(g) a_src> stand in this order whatever the direction that a call runs in.
@@ -113,19 +113,28 @@ def _total_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     return torch.ops.meshconv.segment_total(g, ptr), None
 
 
-def _fake_collected(x, other, transporter, dst_ptr, src, dst, src_ptr, src_edge, type, transpose):
+def _fake_collected(
+    x: Tensor, other: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+    src_edge: Tensor, type: _Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
     return x.new_empty(x.shape[0], (src_ptr if transpose else dst_ptr).shape[0] - 1, _dim(type))
 
 
-def _fake_dot(x, y, transporter, dst_ptr, src, dst, src_ptr, src_edge, type, heads):
+def _fake_dot(
+    x: Tensor, y: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+    src_edge: Tensor, type: _Sizes, heads: int,
+) -> Tensor:  # fmt: skip
     return x.new_empty(x.shape[0], src.shape[0], heads)
 
 
-def _fake_argmax(x, dst_ptr, src, dst, src_ptr, src_edge, type, signed_scalars):
+def _fake_argmax(
+    x: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, type: _Sizes,
+    signed_scalars: bool,
+) -> Tensor:  # fmt: skip
     return x.new_empty(x.shape[0], dst_ptr.shape[0] - 1, sum(type), dtype=torch.int64)
 
 
-def _fake_values(values, ptr):
+def _fake_values(values: Tensor, ptr: Tensor) -> Tensor:
     return values.new_empty(values.shape)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ _WORTH_PROCESSES = 16
 _AHEAD = 4
 
 
-def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | None = None) -> Iterator[R]:
+def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | None = None) -> Generator[R, None, None]:
     """``map(compute, items)``, computed in processes of one thread each.
 
     Close the iterator to end the processes early; an interruption of the program ends them as well.

@@ -11,20 +11,22 @@ from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
-def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, rings: int = 3) -> FloatArray:
+def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, nearest: int = 200) -> FloatArray:
     """Lengths of shortest paths from some vertices to all.
 
-    Paths hop from vertex to vertex within so many rings, every hop along an exact geodesic of the polyhedron, so that
-    they are never too short, and too long by little: with 3 rings (about 36 directions at every vertex) 0.4 % on
-    average on a sphere of 2562 vertices (at most 1.8 %), against 8 % along edges alone.
+    Paths hop from vertex to vertex, every hop an exact geodesic of the polyhedron to one of the nearest vertices by
+    geodesic distance: they are never too short, exact up to there, and beyond too long by little. Neighbourhoods by
+    distance have directions all round where triangles are long and thin too, which those by edges have not.
 
     Parameters
     ----------
     mesh : TriangleMesh
     sources : int [S], optional
         All vertices by default.
-    rings : int
-        1 are the edges.
+    nearest : int
+        Vertices that a hop may reach. On uneven meshes of about 500 vertices (random points on a sphere, a sphere
+        stretched to axes of 4, 1 and 0.3, a torus of 60 by 8, a sheet of squared random points) no distance is more
+        than 1.3 % too long with 200, 2.3 % with 150, 5.6 % with 100; on average 0.01 to 0.03 % with 200.
 
     Returns
     -------
@@ -38,8 +40,9 @@ def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, ring
 
     Notes
     -----
-    ``tests/test_distances.py`` compares with great circles and with the exact geodesics of
-    :func:`~meshconv.geometry.mesh.geodesics.geodesic_neighbourhoods`. 5,000 sources on as many vertices take 9 s.
+    ``tests/test_distances.py`` compares with great circles and, on uneven meshes, with the exact geodesics of
+    :func:`~meshconv.geometry.mesh.geodesics.geodesic_neighbourhoods`. 500 sources on 2,562
+    vertices take 4 s, of which 1 s are the neighbourhoods.
 
     References
     ----------
@@ -54,8 +57,10 @@ def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, ring
     >>> distances.shape, bool(distances[0, 0] == 0)
     ((1, 26), True)
     """
-    graph = mesh.gauge_graph(rings=rings)
+    graph = mesh.gauge_graph(nearest=nearest)
     # Zero would mean no edge at all.
     lengths = np.maximum(graph.log_radius.numpy(), np.finfo(float).tiny)
     rows = csr_array((lengths, graph.src.numpy(), graph.dst_ptr.numpy()), shape=(mesh.num_vertices,) * 2)
-    return np.atleast_2d(dijkstra(rows, indices=None if sources is None else np.asarray(sources, dtype=np.int64)))
+    start = None if sources is None else np.asarray(sources, dtype=np.int64)
+    # Of two vertices one may be among the nearest of the other alone.
+    return np.atleast_2d(dijkstra(rows, directed=False, indices=start))

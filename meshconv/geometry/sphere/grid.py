@@ -41,7 +41,7 @@ class SphereGrid(ABC):
 
     @property
     @abstractmethod
-    def content(self) -> tuple[str | Array, ...]:
+    def content(self) -> tuple[str | Array | Index, ...]:
         """Kind and numbers of the grid: the same for grids with the same cells in the same order."""
 
     @abstractmethod
@@ -192,7 +192,7 @@ class GridPart(SphereGrid):
         return self.whole.areas[self.index]
 
     @property
-    def content(self) -> tuple[str | Array, ...]:
+    def content(self) -> tuple[str | Array | Index, ...]:
         return ("part", self.index, "of", *self.whole.content)
 
     @property

@@ -41,7 +41,8 @@ def face_centres(
         nodes.sort(key=lambda n: "lat" not in f"{dataset[n].attrs.get('standard_name', '')} {n}".lower())
         index = np.asarray(table.transpose(face, ...).values, dtype=np.float64)
         index -= float(table.attrs.get("start_index", 0))
-        lat, lon = _centres(index, *(_radians(dataset[n]) for n in nodes), path)
+        node_lat, node_lon = (_radians(dataset[n]) for n in nodes)
+        lat, lon = _centres(index, node_lat, node_lon, path)
         names = (f"{mesh}_face_lat", f"{mesh}_face_lon")
         new = {
             names[0]: (face, lat, {"standard_name": "latitude", "units": "degrees_north"}),

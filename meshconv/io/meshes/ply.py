@@ -238,9 +238,9 @@ class _Binary:
                 raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
         self.at = at
         out: dict[str, Column] = {}
-        for p, start, size in zip(element.properties, starts, sizes, strict=True):
-            column = self._gather(start, size, p.dtype)
-            out[p.name] = column if p.count_dtype is None else (size, column)
+        for p, start, length in zip(element.properties, starts, sizes, strict=True):
+            column = self._gather(start, length, p.dtype)
+            out[p.name] = column if p.count_dtype is None else (length, column)
         return out
 
     def _gather(self, starts: NDArray[np.int64], sizes: NDArray[np.int64], dtype: np.dtype) -> NDArray:

@@ -160,7 +160,8 @@ def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
                 found[name] = values[skip:]
         data.append(found)
     sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, strips, strict=True))
-    return PolygonFile(vertices, corners, sizes, *data, np.arange(cells) >= count["Polys"])
+    at_vertices, of_cells = data
+    return PolygonFile(vertices, corners, sizes, at_vertices, of_cells, np.arange(cells) >= count["Polys"])
 
 
 def _cells(

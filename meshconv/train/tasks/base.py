@@ -72,7 +72,7 @@ class Task(lightning.LightningModule):
         """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
         data = getattr(self.trainer, "datamodule", None)
         self.match = TargetMatch.of(self.hparams, data)
-        if hasattr(data, "take_statistics"):
+        if data is not None and hasattr(data, "take_statistics"):
             data.take_statistics(self.hparams["spec"])
         levels = getattr(data, "num_levels", None)
         if levels is not None and self.num_levels not in (None, levels):
