@@ -21,6 +21,7 @@ from meshconv.io.maps.degrees import degrees
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.healpix_netcdf import healpix_dimension, is_healpix
 from meshconv.io.maps.healpix_pixels import healpix_grid
+from meshconv.io.maps.missing import without_missing
 from meshconv.io.maps.selection import choose, choose_all
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class SphereFields:
         allow_missing: bool = False,
         mean: str | None = None,
     ) -> NDArray:
-        """One variable on the grid's points, float64 ``[..., V]``; NaN where the file has a fill value.
+        """One variable on the grid's points, float64 ``[..., V]``; NaN where it is missing.
 
         Parameters
         ----------
@@ -96,6 +97,7 @@ class SphereFields:
         array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
         if array.dtype.kind not in "fiub":
             raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
+        array = without_missing(array, self._variable(name), self.path)
         if mean is not None:
             array = self._mean(array, name, mean)
         try:
@@ -105,7 +107,7 @@ class SphereFields:
             raise InputError(
                 f"{self.path}: variable {name} cannot be read ({reason}); the file is damaged, get it again"
             ) from error
-        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1).astype(np.float64)
+        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1)
         if flat.size and not allow_missing and not np.isfinite(flat).any():
             raise InputError(
                 f"{self.path}: variable {name} has no value in all that is selected; leave it out or select others"

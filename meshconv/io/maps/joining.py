@@ -1,0 +1,126 @@
+"""Several data sets as one: joined along the coordinates in which they differ, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from meshconv.errors import InputError
+from meshconv.io.maps.units import same_unit
+
+READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+_SPACE = ("lat", "lon", "latitude", "longitude", "x", "y", "cell", "cells", "ncells")
+
+
+def join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
+    """The content of open files, lazy, as :func:`~meshconv.io.maps.files.open_files` tells.
+
+    Raises
+    ------
+    InputError
+        Data sets that do not go together: other grids, calendars, units or overlapping steps.
+    """
+    _check_units(files, parts)
+    _check_calendars(files, parts)
+    dimension = _step_dimension(parts)
+    _check_overlap(files, parts, dimension)
+    try:
+        if dimension is not None:
+            parts = [_of_a_step(part, dimension) for part in parts]
+            if all(set(part.data_vars) == set(parts[0].data_vars) for part in parts):
+                order = sorted(range(len(parts)), key=lambda k: parts[k][dimension].values[0])
+                return xr.concat(
+                    [parts[k] for k in order], dimension, data_vars="all", coords="minimal", compat="override",
+                    join="exact", combine_attrs="override",
+                )  # fmt: skip
+        joined: Any = xr.combine_by_coords(
+            parts, join="exact", compat="no_conflicts", data_vars="minimal", coords="minimal", combine_attrs="override"
+        )
+        return joined
+    except READ_ERRORS as error:
+        raise InputError(
+            f"{files[0]}: and {len(files) - 1} more files do not go together ({one_line(error)}); give files of one "
+            "grid whose times do not overlap, or name labels of another grid apart in 'labels'"
+        ) from error
+
+
+def _check_units(files: Sequence[Path], parts: Sequence[xr.Dataset]) -> None:
+    """Joining would keep the first file's units for all values."""
+    seen: dict[Any, tuple[str, Path]] = {}
+    for file, part in zip(files, parts, strict=True):
+        for name, variable in part.data_vars.items():
+            unit = variable.attrs.get("units")
+            if unit is None:
+                continue
+            first, where = seen.setdefault(name, (str(unit), file))
+            if not same_unit(first, str(unit)):
+                raise InputError(
+                    f"{file}: {name} is in {unit!r}, in {where} in {first!r}; convert the values of one and correct "
+                    "its attribute 'units'"
+                )
+
+
+def _check_calendars(files: Sequence[Path], parts: Sequence[xr.Dataset]) -> None:
+    seen: dict[Any, tuple[str, Path]] = {}
+    for file, part in zip(files, parts, strict=True):
+        for name in part.indexes:
+            calendar = part[name].encoding.get("calendar")
+            if calendar is None:
+                continue
+            kind = {"gregorian": "standard", "proleptic_gregorian": "standard"}.get(calendar, calendar)
+            first, where = seen.setdefault(name, (kind, file))
+            if first != kind:
+                raise InputError(
+                    f"{file}: {name} has the calendar {kind!r}, in {where} {first!r}; convert one of them with "
+                    "xarray's Dataset.convert_calendar"
+                )
+
+
+def _check_overlap(files: Sequence[Path], parts: Sequence[xr.Dataset], steps: str | None) -> None:
+    """Refuse steps that two files of a variable share, along any dimension but that of files of one step each."""
+    for name, dim in {(n, d) for part in parts for n, v in part.data_vars.items() for d in v.dims}:
+        if dim == steps or str(dim).lower() in _SPACE:
+            continue
+        owners: dict[Any, Path] = {}
+        seen: dict[Any, pd.Index] = {}
+        for file, part in zip(files, parts, strict=True):
+            index = part.indexes.get(dim) if name in part and dim in part[name].dims else None
+            ends = None if index is None or not len(index) else (len(index), index[0], index[-1])
+            if index is None or ends is None or (ends in seen and index.equals(seen[ends])):
+                continue  # of the same steps throughout: another part of the sphere
+            seen[ends] = index
+            twice = next((value for value in index if owners.get(value, file) is not file), None)
+            if twice is not None:
+                raise InputError(
+                    f"{file}: {dim} {twice} is also in {owners[twice]}; files of one series share no step: cut one of "
+                    "them, or leave it out"
+                )
+            owners.update(dict.fromkeys(index, file))
+
+
+def _step_dimension(parts: Sequence[xr.Dataset]) -> str | None:
+    """The dimension along which every file has one step; None if there is none or it is not clear."""
+    single = [{str(d) for d in part.indexes if part.sizes[d] == 1 and str(d).lower() not in _SPACE} for part in parts]
+    common = sorted(set.intersection(*single))
+    differing = [d for d in common if len({str(part[d].values[0]) for part in parts}) > 1]
+    chosen = differing or [d for d in common if d.lower() == "time"] or common
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _of_a_step(part: xr.Dataset, dimension: str) -> xr.Dataset:
+    """Maps without the dimension get it: what stands in a file of one step belongs to it."""
+    without = {
+        name: variable.expand_dims(dimension)
+        for name, variable in part.data_vars.items()
+        if dimension not in variable.dims and variable.ndim
+    }
+    return part.assign(without)
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of another library's error, short enough to quote."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,192 @@
+"""What is missing in a map: declared or not, out of range, in labels and times; files that are no NetCDF."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import zipfile
+from pathlib import Path
+
+import healpy
+import netCDF4
+import numpy as np
+import pytest
+from map_case import DIMS, maps, one_line, save, weather
+
+from meshconv import InputError
+from meshconv.io.maps.fields import open_fields
+
+FILLS = [healpy.UNSEEN, 1e20, 9.969209968386869e36, -9.99e33, 1e37, float(np.finfo(np.float32).max)]
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_fill_values_that_are_not_declared(tmp_path, caplog, fill, kind):
+    """In an input and in the label: missing, said, and the statistics are those of the rest."""
+    clean = weather()
+    data = weather().assign(event=clean["event"].astype(kind))
+    for name in ("t", "event"):
+        data[name][:, 3:6, 4:9] = fill
+        clean[name] = clean[name].where(np.abs(data[name]) < 1e19)
+    encoding = {name: {"dtype": kind, "_FillValue": None} for name in ("t", "event")}
+    with caplog.at_level(logging.WARNING):
+        found = maps(save(data, tmp_path / "a.nc", encoding=encoding))
+    assert f"a.nc: t holds {np.array(fill, kind):g}, which counts as missing; declare it as _FillValue" in caplog.text
+    wanted = maps(save(clean, tmp_path / "b.nc"))
+    assert found.inputs.statistics[0]["std"] == pytest.approx(wanted.inputs.statistics[0]["std"], rel=1e-5)
+    assert found.class_names == ["0", "1"] and found.class_counts.equal(wanted.class_counts)
+
+
+def test_large_values_are_no_fill_values(tmp_path):
+    """Column densities of hydrogen are about 1e20 to 1e22."""
+    data = weather()
+    data["t"] = data["t"] * 1e18 + 1e20
+    np.testing.assert_allclose(open_fields(save(data, tmp_path / "a.nc")).values("t").max(), data["t"].max())
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "int16"])
+def test_whole_numbers_that_netcdf_fills_with(tmp_path, kind):
+    data = weather()
+    data["event"] = data["event"].astype(kind)
+    data["event"][:, 0] = netCDF4.default_fillvals[np.dtype(kind).str[1:]]
+    found = maps(save(data, tmp_path / "a.nc"))
+    assert found.class_names == ["0", "1"]
+    data["event"][:, 0] = np.iinfo(kind).min if kind != "int16" else -32767  # what NaN becomes
+    assert maps(save(data, tmp_path / "b.nc")).class_names == ["0", "1"]
+
+
+def raw(path: Path, kind: str, stored: list, **attributes) -> np.ndarray:
+    """What is read of four numbers as they are stored, along two latitudes and two longitudes."""
+    with netCDF4.Dataset(path, "w") as file:
+        for name, values in (("lat", [-10.0, 10.0]), ("lon", [0.0, 90.0])):
+            file.createDimension(name, 2)
+            axis = file.createVariable(name, "f8", (name,))
+            axis.units, axis[:] = "degrees", values
+        variable = file.createVariable("t", kind, ("lat", "lon"), fill_value=attributes.pop("_FillValue", False))
+        variable.set_auto_maskandscale(False)
+        variable.setncatts(attributes)
+        variable[:] = np.array(stored, kind).reshape(2, 2)
+    return open_fields(path).values("t")
+
+
+NAN = np.nan
+STORED = {
+    "missing_value": ("f4", [1, -999, 3, 4], {"missing_value": np.float32(-999)}, [1, NAN, 3, 4]),
+    "of another precision": ("f4", [1, -9999.9, 3, 4], {"missing_value": np.float64(-9999.9)}, [1, NAN, 3, 4]),
+    "as text": ("f4", [1, -999, 3, 4], {"missing_value": "-999."}, [1, NAN, 3, 4]),
+    "two of them": ("f4", [1, -999, -998, 4], {"missing_value": np.float32([-999, -998])}, [1, NAN, NAN, 4]),
+    "beside _FillValue": ("f4", [1, -9, -8, 4], {"missing_value": -8, "_FillValue": np.float32(-9)}, [1, NAN, NAN, 4]),
+    "valid_min": ("f4", [0.1, 0.09, 3, 4], {"valid_min": 0.1}, [0.1, NAN, 3, 4]),
+    "valid_max": ("f8", [1, 2, 3, 4], {"valid_max": 3}, [1, 2, 3, NAN]),
+    "valid_range": ("f4", [1, 2, 3, 4], {"valid_range": np.float32([2, 3])}, [NAN, 2, 3, NAN]),
+    "valid_range as text": ("f4", [1, 2, 3, 4], {"valid_range": "2., 3."}, [NAN, 2, 3, NAN]),
+    "valid_range of whole numbers": ("i2", [1, 2, 3, 4], {"valid_range": np.int16([2, 3])}, [NAN, 2, 3, NAN]),
+    "of packed numbers": (
+        "i2", [0, 100, 500, 501],
+        {"valid_range": np.int16([100, 500]), "scale_factor": 0.1, "add_offset": 200.0}, [NAN, 210, 250, NAN],
+    ),
+    "in unpacked units": (
+        "i2", [0, 100, 500, 501],
+        {"valid_range": np.array([210.0, 250.0]), "scale_factor": 0.1, "add_offset": 200.0}, [NAN, 210, 250, NAN],
+    ),
+    "of a negative scale": (
+        "i2", [1, 2, 3, 4], {"valid_range": np.int16([2, 3]), "scale_factor": -2.0}, [NAN, -4, -6, NAN]
+    ),
+    "unsigned": ("i1", [1, -1, -2, 0], {"_Unsigned": "true", "valid_range": np.int8([0, -2])}, [1, NAN, 254, 0]),
+    "packed and filled": ("i2", [1, -32767, 3, 4], {"scale_factor": 0.5}, [0.5, NAN, 1.5, 2]),
+    "a range upside down": ("f4", [1, 2, 3, 4], {"valid_range": np.float32([3, 2])}, [1, 2, 3, 4]),
+    "flags": (
+        "i2", [0, 1, 7, 300],
+        {"flag_values": np.int16([0, 1, 7]), "flag_meanings": "a b c", "valid_max": np.int16(1)}, [0, 1, 7, NAN],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_declared_values_and_ranges(tmp_path, name):
+    kind, stored, attributes, wanted = STORED[name]
+    np.testing.assert_allclose(raw(tmp_path / "a.nc", kind, stored, **attributes).ravel(), wanted, rtol=1e-6)
+
+
+def test_a_mean_is_missing_where_a_value_is(tmp_path):
+    data = weather()
+    data["t"][2, 3, 4] = 1e20
+    mean = open_fields(save(data, tmp_path / "a.nc", encoding={"t": {"_FillValue": None}})).values("t", mean="time")
+    assert np.isnan(mean).sum() == 1 and np.nanmax(mean) < 400
+
+
+def test_steps_without_a_time(tmp_path):
+    days = np.r_[0, 1, np.nan, 3, 4, 5]
+    for k, calendar in enumerate(("standard", "noleap")):
+        times = ("time", days, {"units": "days since 2000-01-01", "calendar": calendar})
+        data = weather().assign_coords(time=times)
+        with pytest.raises(InputError, match=r"time is missing at 1 of 6 steps, first at step 2 .* complete the coord"):
+            open_fields(save(data, tmp_path / f"{k}.nc"))
+    units = {"units": "days since 2000-01-01"}
+    data = weather().assign_coords(time=("time", np.r_[np.arange(5.0), 9.969209968386869e36], units))
+    with pytest.raises(InputError, match="time is missing at 1 of 6 steps, first at step 5"):
+        open_fields(save(data, tmp_path / "c.nc", encoding={"time": {"_FillValue": None}}))
+
+
+@pytest.mark.parametrize("shared", [1, 2, 4])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_steps_that_two_files_share(tmp_path, shared, backwards):
+    order = slice(None, None, -1) if backwards else slice(None)
+    one, two = weather().isel(time=slice(0, 4)), weather().isel(time=slice(4 - shared, 6))
+    paths = [save(d.isel(time=order), tmp_path / f"{k}.nc") for k, d in enumerate((one, two))]
+    for files in (paths, paths[::-1]):
+        with pytest.raises(InputError, match=r"time 2020-0.* is also in .*nc; files of one series share no step"):
+            open_fields(files)
+
+
+def test_steps_of_different_variables_may_be_the_same(tmp_path):
+    parts = [weather()[["t", "u", "v"]], weather()[["event"]]]
+    north, south = weather().isel(lat=slice(0, 8)), weather().isel(lat=slice(8, None))
+    for k, pair in enumerate((parts, [north, south])):
+        fields = open_fields([save(d, tmp_path / f"{k}{i}.nc") for i, d in enumerate(pair)])
+        assert fields.dataset.sizes["time"] == 6 and fields.grid.shape == (17, 36)
+        np.testing.assert_array_equal(fields.to_file_grid(fields.values("t")), weather()["t"])
+
+
+def _zip() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.nc", b"CDF\x01")
+    return stream.getvalue()
+
+
+BYTES = {
+    "GRIB": (b"GRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; convert it: cdo"),
+    "FITS": (b"SIMPLE  =                    T", "FITS, .* healpy.read_map"),
+    "ZIP": (_zip(), "a ZIP archive, .* unpack it"),
+    "gzip": (gzip.compress(b"CDF\x01"), "packed with gzip, .* gunzip"),
+    "bzip2": (b"BZh91AY&SY", "bunzip2"),
+    "HDF4": (b"\x0e\x03\x13\x01\x00", "HDF4, .* h4tonccf_nc4"),
+    "kerchunk": (b' {"version": 1, "refs": {".zgroup": "{}"}}', "references of kerchunk, .* engine='kerchunk'"),
+    "JSON": (b"\xef\xbb\xbf[1, 2]", "this is JSON"),
+    "TIFF": (b"II*\x00\x08\x00\x00\x00", "rioxarray"),
+    "web page": (b"\n<!DOCTYPE html><html>", "a web page or XML, .* get the file again"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS, .* git lfs pull"),
+    "CDL": (b"netcdf a {\ndimensions:", "ncgen"),
+    "NumPy": (b"\x93NUMPY\x01\x00", "a NumPy array"),
+    "TAR": (b"a.nc".ljust(257, b"\0") + b"ustar\x0000", "a TAR archive"),
+    "empty": (b"", "it is empty"),
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_other_formats_by_this_name(tmp_path, name):
+    content, message = BYTES[name]
+    path = tmp_path / "a.nc"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        open_fields(path)
+    assert str(path) in one_line(error) and ("download it again" not in str(error.value) or name == "empty")
+
+
+def test_dimensions_stay_in_any_order(tmp_path):
+    data = weather().transpose("lon", "lat", "time")
+    data["t"][0, 0, 0] = 1e20
+    values = open_fields(save(data, tmp_path / "a.nc", encoding={"t": {"_FillValue": None}})).values("t")
+    assert values.shape == (6, 17 * 36) and np.isnan(values[0, 0]) and DIMS[0] == "time"
