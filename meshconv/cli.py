@@ -9,7 +9,7 @@ import warnings
 from argparse import ArgumentParser
 from pathlib import Path
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, PlaceError
 from meshconv.extras import require
 
 _USAGE = """usage: meshconv COMMAND ...
@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # that it builds a cache is no news
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
         return 0
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status = commands[args[0]](args)
     except Exception as error:
-        bad_input = _bad_input(error)
+        bad_input = _bad_input(error) or _bad_place(error)
         if bad_input is None or "--debug" in args:
             raise
         print(f"meshconv: error: {bad_input}", file=sys.stderr)
@@ -63,6 +64,13 @@ def _bad_input(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _bad_place(error: BaseException | None) -> PlaceError | None:
+    """A full disk or missing rights behind an exception."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in PlaceError.ERRNOS):
+        error = error.__cause__ or error.__context__
+    return None if error is None else PlaceError.of(error)
 
 
 def _lightning(args: list[str]) -> None:
@@ -196,6 +204,7 @@ def _quiet() -> None:
         "exists and is not empty",
         "LightningCLI's args parameter",
         "treespec",
+        "The dirpath has changed",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}.*")
 

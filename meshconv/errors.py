@@ -1,8 +1,34 @@
 """The error that a user's input can cause, and its words."""
 
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Bad input: one line that names the file, the value and the way out."""
+
+
+class PlaceError(InputError, OSError):
+    """A place that cannot be written to, or not any more."""
+
+    # Full disks, missing rights, and places that are something else.
+    ERRNOS = frozenset(
+        getattr(errno, name)
+        for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG")
+        if hasattr(errno, name)
+    )
+
+    @classmethod
+    def of(cls, error: OSError, path: Path | str | None = None) -> PlaceError:
+        """From what the system says, of ``path`` or the file that it names."""
+        found = cls(f"{path or error.filename or 'the output'}: {error.strerror}; see to space and permissions there")
+        found.errno, found.strerror = error.errno, error.strerror
+        return found
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def first_line(error: BaseException) -> str:

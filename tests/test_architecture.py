@@ -18,9 +18,16 @@ PARTS = [p for p in FILES if p != PACKAGE / "__init__.py"]  # the root re-export
 OUTSIDE_OPS = [p for p in FILES if p.parent != PACKAGE / "ops"]
 PACKAGES = ["meshconv", *(f"meshconv.{p.parent.name}" for p in sorted(PACKAGE.glob("*/__init__.py")))]
 
-EVERYWHERE = {"errors", "extras", "fields"}
+EVERYWHERE = {"errors", "progress", "extras", "fields"}
 # What each part may import besides itself and EVERYWHERE.
-BELOW: dict[str, set[str]] = {"errors": set(), "extras": set(), "fields": set(), "ops": set(), "geometry": {"ops"}}
+BELOW: dict[str, set[str]] = {
+    "errors": set(),
+    "progress": set(),
+    "extras": set(),
+    "fields": set(),
+    "ops": set(),
+    "geometry": {"ops"},
+}
 BELOW["io"] = {"geometry", "ops"}
 BELOW["nn"] = {"geometry", "ops"}
 BELOW["testing"] = {"geometry"}

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from meshconv.datasets.meshes.preparation import Preparation
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
 from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassificationTask, SegmentationTask
 from meshconv.train.tasks.correspondence import CorrespondenceTask
@@ -61,7 +61,7 @@ def load_task(path: str | os.PathLike) -> Task:
         with _Bounded(most):
             task = _TASKS[kind](**{name: value for name, value in hparams.items() if name in known})
     except Exception as error:  # of values of any kind, whatever takes them raises
-        raise InputError(f"{path}: no task can be made of its hyperparameters ({_line(error)})") from error
+        raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
     try:
         task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
@@ -129,10 +129,6 @@ def _is_plain(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
         return False
     return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _check_spec(hparams: Mapping[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,13 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.progress import Pace
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
 from meshconv.train.matching import check_network, combine
+from meshconv.train.precision import surface_precision
 from meshconv.train.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 
 class RunCLI(LightningCLI):
@@ -96,8 +102,15 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         options = run_options(self._folder)
-        options["callbacks"] += self._get(self.config_init, "trainer")["callbacks"] or []
-        return super().instantiate_trainer(**{**options, **({"logger": False} if self._evaluates else {}), **kwargs})
+        given = self._get(self.config_init, "trainer")
+        options["callbacks"] += given["callbacks"] or []
+        if self._evaluates:
+            options["logger"] = False
+        plugin = surface_precision(given["precision"])
+        if plugin is not None:
+            plugins = given["plugins"] or []
+            options |= {"precision": None, "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), plugin]}
+        return super().instantiate_trainer(**{**options, **kwargs})
 
     def fit(self, **given: Any) -> None:
         """Run ``trainer.fit``, from the checkpoint if there is one; so do ``validate`` and ``test``."""
@@ -110,11 +123,14 @@ class RunCLI(LightningCLI):
         self._run(self.trainer.test, given)
 
     def _run(self, command: Callable[..., Any], given: dict[str, Any]) -> None:
-        start = Start()
+        start, interrupt = Start(), signal.getsignal(signal.SIGINT)
         self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
         try:
             command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
-        except InputError:
+        except SystemExit as error:  # what Lightning makes of Ctrl-C, after which it ignores any other
+            signal.signal(signal.SIGINT, interrupt)
+            raise KeyboardInterrupt from error
+        except (InputError, OSError):
             raise
         except Exception as error:
             if self.checkpoint is None or start.reached or not isinstance(error, _FROM_BAD_STATE):
@@ -188,6 +204,35 @@ class RunLogger(CSVLogger):
                 table.writerows(rows)
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk ends the run, instead of a traceback for each line."""
+        raise
+
+
+class EpochLines(Callback):
+    """Where the output is no terminal, a line an epoch, or one a minute of a long one, instead of a bar."""
+
+    def __init__(self) -> None:
+        self.pace: Pace | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        bar = trainer.progress_bar_callback
+        if bar is not None and not sys.stdout.isatty():
+            bar.disable()
+            self.pace = Pace() if trainer.is_global_zero else None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.pace is not None and self.pace.due():
+            log.info("epoch %d: batch %d of %s", trainer.current_epoch, batch_idx + 1, trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.pace is not None:
+            log.info("epoch %d: %s", trainer.current_epoch, _metrics(trainer))
+
+
 class RunLog(Callback):
     """Append to ``log.txt`` what was run, when, what was reported on the way, and the metrics of every epoch."""
 
@@ -199,7 +244,7 @@ class RunLog(Callback):
         if not trainer.is_global_zero:
             return  # one process writes
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.handler = logging.FileHandler(self.path, encoding="utf-8")
+        self.handler = _LogFile(self.path, encoding="utf-8")
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.getLogger().addHandler(self.handler)
         self._write(" ".join(sys.argv))
@@ -216,9 +261,18 @@ class RunLog(Callback):
         self._write(f"test: {_metrics(trainer)}")
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, error: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self.handler is not None:
             logging.getLogger().removeHandler(self.handler)
-            self.handler.close()
+            with suppress(OSError):  # of a full disk, which ended the run
+                self.handler.close()
             self.handler = None
 
     def _write(self, message: str) -> None:
@@ -248,6 +302,6 @@ def run_options(folder: Path) -> dict[str, Any]:
     checkpoint = ModelCheckpoint(folder, filename="{epoch}", save_last=True, save_top_k=1, enable_version_counter=False)
     return {
         "logger": RunLogger(str(folder.parent), folder.name, version=""),
-        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), KeepTest(folder)],
+        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
         "default_root_dir": str(folder),
     }

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from meshconv.datasets.meshes.processes import map_in_order
 from meshconv.errors import InputError
@@ -30,6 +29,7 @@ from meshconv.io.cache.cache import Cache, Computation, Key, cache_key
 from meshconv.io.cache.content import file_content
 from meshconv.io.cache.records import decode_record
 from meshconv.io.meshes.load import clean_mesh, read_mesh
+from meshconv.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def prepare_meshes(
             raise error
         problems[i] = str(error)
 
-    with tqdm(total=len(paths), desc=what, unit="mesh", leave=False, disable=None) as bar:
+    with Progress(len(paths), what, "mesh") as bar:
         for i, (path, _) in enumerate(paths):
             try:
                 content = file_content(path) if cache.folder and path.is_file() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from meshconv.datasets.meshes.preparation import MeshSample, Preparation
 from meshconv.errors import InputError
 from meshconv.geometry.repair.augmentation import Augmentation
 
+log = logging.getLogger(__name__)
+
 
 def variant_preparations(how: Preparation, augment: Augmentation | None, variants: int) -> list[Preparation]:
     """The mesh as it is, then ``variants`` times changed by ``augment``.
@@ -20,10 +23,17 @@ def variant_preparations(how: Preparation, augment: Augmentation | None, variant
     Raises
     ------
     InputError
-        Variants without an augmentation, an augmentation without variants, or a negative number.
+        Variants without an augmentation, or with one that changes nothing, or a negative number.
     """
-    if variants < 0 or (variants > 0) != (augment is not None):
-        raise InputError(f"variants {variants} and augment {augment} go together: give how many, and what varies")
+    varies = augment is not None and augment != Augmentation()
+    if variants < 0:
+        raise InputError(f"variants {variants} has to be at least 0")
+    if variants and not varies:
+        raise InputError(
+            f"variants {variants} need something that varies: give augment, such as {{noise: 0.02}}, or variants 0"
+        )
+    if varies and not variants:
+        log.warning("augment without variants: nothing is varied in training; say how many with variants")
     return [how] + [replace(how, augment=augment, variant=k) for k in range(1, variants + 1)]
 
 

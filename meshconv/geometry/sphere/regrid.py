@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from meshconv.errors import InputError
 from meshconv.geometry.sphere.frames import Array, Index
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
+from meshconv.progress import Progress
 
 Method = Literal["bilinear", "nearest", "conservative"]
 
@@ -159,14 +159,16 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     size = (nside // coarse) ** 2
     step = max(_CHUNK // size, 1)
     pairs, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start in tqdm(range(0, len(blocks), step), "regridding weights", disable=None, delay=2, leave=False):
-        pixels = (blocks[start : start + step, None] * size + np.arange(size)).ravel()
-        points = fine.points(pixels)
-        here, there = target.locate(points), source.locate(points)
-        valid = (here >= 0) & (there >= 0)
-        pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
-        pairs.append(pair)
-        counts.append(count)
+    with Progress(-(-len(blocks) // step), "regridding weights", "chunk") as bar:
+        for start in range(0, len(blocks), step):
+            pixels = (blocks[start : start + step, None] * size + np.arange(size)).ravel()
+            points = fine.points(pixels)
+            here, there = target.locate(points), source.locate(points)
+            valid = (here >= 0) & (there >= 0)
+            pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
+            pairs.append(pair)
+            counts.append(count)
+            bar.update()
     pair = np.concatenate(pairs)
     entries = np.concatenate(counts).astype(np.float64), (pair // shape[1], pair % shape[1])
     overlap = csr_array(coo_array(entries, shape=shape))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from meshconv.errors import PlaceError
 
 
 @contextmanager
@@ -14,10 +16,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place beside ``path`` to write to, and move it there at the end; an exception leaves nothing behind.
 
     The place is one's own: processes, threads and machines that write the same file do not see each other's halves.
+
+    Raises
+    ------
+    PlaceError
+        No space, or no permission to write there.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if isinstance(error, PlaceError) or error.errno not in PlaceError.ERRNOS:
+            raise
+        if error.filename not in (None, str(part)):
+            raise  # of a file that is read meanwhile
+        raise PlaceError.of(error, path) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is none there is nothing left either
+            part.unlink(missing_ok=True)

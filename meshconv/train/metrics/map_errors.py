@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from meshconv.geometry.mesh.distances import surface_distances
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.io.tables import write_table
 
 log = logging.getLogger(__name__)
 
@@ -100,16 +100,11 @@ def error_curve(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def write_errors(folder: Path, errors: dict[str, list[NDArray[np.float64]]], pairs: Sequence[tuple[str, str]]) -> None:
     """``geodesic_errors.csv`` (mean of each pair, x 100), ``geodesic_curve.csv`` and its picture."""
-    with atomic_write(folder / "geodesic_errors.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["source", "target", *errors])
-        for k, names in enumerate(pairs):
-            writer.writerow([*names, *(f"{100 * e[k].mean():.4f}" for e in errors.values())])
+    rows = ([*names, *(f"{100 * e[k].mean():.4f}" for e in errors.values())] for k, names in enumerate(pairs))
+    write_table(folder / "geodesic_errors.csv", ["source", "target", *errors], rows)
     curves = {name: error_curve(e) for name, e in errors.items()}
-    with atomic_write(folder / "geodesic_curve.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["radius", *curves])
-        writer.writerows([f"{r:.4f}", *(f"{c[i]:.5f}" for c in curves.values())] for i, r in enumerate(RADII))
+    rows = ([f"{r:.4f}", *(f"{c[i]:.5f}" for c in curves.values())] for i, r in enumerate(RADII))
+    write_table(folder / "geodesic_curve.csv", ["radius", *curves], rows)
     from meshconv.viz.curves import draw_curves
 
     means = {name: 100 * float(np.mean([e.mean() for e in errors[name]])) for name in curves}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparat
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.cache.cache import Cache
+from meshconv.io.tables import write_table
 from meshconv.train.tasks.base import Task
 
 
@@ -65,10 +65,7 @@ def output_places(output: Path, paths: list[Path], taken: Sequence[str] = ()) ->
 def write_tables(output: Path, rows: list[dict[str, Any]], columns: Sequence[str], problems: list[str]) -> list[Path]:
     """``output.csv`` with some columns of the predictions, ``output.json`` with all and the meshes left out."""
     table, full = output.with_suffix(".csv"), output.with_suffix(".json")
-    with atomic_write(table) as part, part.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(table, columns, ([row.get(name) for name in columns] for row in rows))
     with atomic_write(full) as part:
         part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
     return [table, full]

@@ -23,14 +23,14 @@ from meshconv.viz.predicted_maps import write_maps
 
 
 def predict(
-    checkpoint: Path,
-    files: list[Path],
-    output: Path,
+    checkpoint: str | Path,
+    files: str | Path | Sequence[str | Path],
+    output: str | Path,
     strict: bool = False,
     pixel_order: str | None = None,
     cache: Cache | None = None,
     workers: int | None = None,
-    template: Path | None = None,
+    template: str | Path | None = None,
     maps: bool = False,
     steps: list[int] | None = None,
     probability: str | None = None,
@@ -57,6 +57,9 @@ def predict(
     InputError
         On a bad checkpoint or file, or files of another kind than the checkpoint was trained on.
     """
+    checkpoint, output = Path(checkpoint), Path(output)
+    files = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    template = None if template is None else Path(template)
     task = load_task(checkpoint)
     kind = task.hparams["spec"]["kind"]
     predict_kinds: dict[str, Callable[..., list[Path]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.io.tables import write_table
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.losses import ClassLoss, LossName
 from meshconv.train.metrics.point_weights import point_weights
@@ -119,11 +119,8 @@ class _ClassTask(Task):
         """As any task, and ``confusion.csv`` and ``confusion.png``, with a row for each true class."""
         super().write_test(folder)
         confusion = self.test_confusion.compute().cpu().numpy()
-        with atomic_write(folder / "confusion.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["truth", *self.class_names])
-            for name, row in zip(self.class_names, confusion, strict=True):
-                writer.writerow([name, *(f"{v:.9g}" for v in row)])
+        rows = [[name, *(f"{v:.9g}" for v in row)] for name, row in zip(self.class_names, confusion, strict=True)]
+        write_table(folder / "confusion.csv", ["truth", *self.class_names], rows)
         with atomic_write(folder / "confusion.png") as part:
             draw_confusion(confusion, self.class_names).savefig(part, format="png", dpi=150)
 

@@ -1,0 +1,65 @@
+"""How far a long computation is: a bar on a terminal, a line a minute where the output is a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+SECONDS = 60.0
+
+
+class Pace:
+    """Whether another line is due; the first is, after ``seconds``."""
+
+    def __init__(self, seconds: float | None = None):
+        self.seconds = SECONDS if seconds is None else seconds
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """True at most once in ``seconds``."""
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
+
+
+class Progress:
+    """A bar, or lines, of ``total`` things; a context manager.
+
+    Parameters
+    ----------
+    total
+    what
+        Shown in front.
+    unit
+        Name of one of the things.
+    """
+
+    def __init__(self, total: int, what: str, unit: str = "it"):
+        self.total, self.what, self.unit, self.done = total, what, unit, 0
+        self._pace = Pace()
+        self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, delay=2) if sys.stderr.isatty() else None
+
+    def update(self, count: int = 1) -> None:
+        """So many more are done."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif self._pace.due():
+            log.info("%s: %d of %d (%s)", self.what, self.done, self.total, self.unit)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
