@@ -249,12 +249,16 @@ def test_labels_without_a_name_each(climate):
         module(climate(short))
 
 
-def test_other_units_than_those_of_the_training(climate):
+def test_a_function_is_of_the_amount_in_the_unit_of_the_training(climate):
     data = module(climate())
+    inputs = MapInputs(**data.spec["inputs"])
 
-    def kelvin(dataset: xr.Dataset) -> xr.Dataset:
-        dataset["t"].attrs["units"] = "K"
+    def metres(dataset: xr.Dataset) -> xr.Dataset:
+        dataset["rain"] = (dataset["rain"] / 1000).assign_attrs(units="m")
         return dataset
 
-    with pytest.raises(InputError, match="t is in 'K', the network was trained on 'degC'"):
-        MapInputs(**data.spec["inputs"]).check_units(open_fields(climate(kelvin)))
+    raw, _ = MapSurface(inputs, open_fields(climate(metres))).raw({})
+    np.testing.assert_allclose(inputs.normalise(raw)[0], data.sample(0, "train")[0], atol=1e-6)
+    degrees = climate(lambda d: d.assign(rain=d["rain"].assign_attrs(units="degC")))
+    with pytest.raises(InputError, match="rain is in 'degC', the network was trained on 'mm'"):
+        inputs.check_units(open_fields(degrees))

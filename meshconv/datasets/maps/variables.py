@@ -16,7 +16,7 @@ Variable = str | Mapping[str, Any]
 
 
 class Function(NamedTuple):
-    """A function of the number that a file has in its unit: in another unit it is another input.
+    """A function of the number in the unit of the training: in another unit it would be another input.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def read_map(fields: SphereFields, name: str, entry: Mapping[str, Any], at: Mapp
 
 
 def apply_function(values: NDArray[np.float64], entry: Mapping[str, Any], fields: SphereFields) -> NDArray[np.float64]:
-    """An entry's function of values in the file's unit, NaN where they are; as they are if it has none.
+    """An entry's function of values in the unit of the training, NaN where they are; as they are if it has none.
 
     Raises
     ------
