@@ -114,7 +114,7 @@ def test_boxes(files):
         ({"domain": {"variable": "land"}}, r"regular\.nc: domain: land has a value everywhere; write above or below"),
         ({"domain": {"variable": "land", "above": 2}}, "holds no point"),
         ({"domain": {"variable": "mask"}}, "no variable mask"),
-        ({"nside": "native"}, "crowd at the poles, give nside"),
+        ({"nside": "native"}, "crowd at the poles: give nside"),
         ({"radius": 0.1}, "radius 0.1 is not between 1 and 20"),
         ({"splits": {"variable": "quarter"}}, r"write \{variable: quarter, test: 0"),
         ({"splits": {"variable": "quarter", "test": 7}}, r"value 7 of quarter .* it has \[0, 1, 2, 3\]"),
@@ -126,6 +126,13 @@ def test_bad_options(files, options, message):
     with pytest.raises(InputError, match=message) as error:
         module(files["regular"], **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_network_of_native_points_on_another_grid(files):
+    """Where nside comes from a checkpoint no remedy can be to give it."""
+    trained = MapInputs(["sst"], [], "native", [{"mean": 0.0, "std": 1.0}])
+    with pytest.raises(InputError, match=r"network was trained with nside: native, .* bring the file onto such"):
+        MapSurface(trained, open_fields(files["regular"]))
 
 
 def test_splits_by_the_values_of_a_map(files):

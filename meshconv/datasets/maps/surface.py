@@ -152,9 +152,11 @@ def _network_grid(inputs: MapInputs, fields: SphereFields) -> SphereGrid:
     """Points of the network that may lie in what the file covers."""
     if inputs.nside == "native":
         if fields.grid.crowds:
+            trained = inputs.statistics is not None  # nside is part of a checkpoint
+            remedy = "bring the file onto such points, or train with nside: 64, say" if trained else "give nside"
             raise InputError(
-                f"{fields.path}: nside: native is for HEALPix and unstructured points; those of a latitude-longitude "
-                "grid crowd at the poles, give nside"
+                f"{fields.path}: {'the network was trained with ' if trained else ''}nside: native, which is for "
+                f"HEALPix and unstructured points; those of a latitude-longitude grid crowd at the poles: {remedy}"
             )
         return fields.grid
     sphere = HealpixSphere(inputs.nside)
