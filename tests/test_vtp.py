@@ -7,6 +7,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,12 +38,18 @@ def pack(values: bytes, head: str, compress: Encode | None, encode: Encode) -> b
 
 
 def document(
-    layout: str, order: str = "<", head: str = "u4", compress: Encode | None = None, raw: bool = False, name: str = ""
+    layout: str,
+    order: str = "<",
+    head: str = "u4",
+    compress: Encode | None = None,
+    raw: bool = False,
+    name: str = "",
+    content: dict[str, dict[str, np.ndarray]] = ARRAYS,
 ) -> bytes:
     """A file of one piece, all arrays in one layout."""
     appended, body = b"", b""
     encode: Encode = bytes if raw else base64.b64encode
-    for where, arrays in ARRAYS.items():
+    for where, arrays in content.items():
         body += f'<{where} Normals="N">'.encode() if where == "PointData" else f"<{where}>".encode()
         for key, a in arrays.items():
             kind = {"f": "Float", "i": "Int", "u": "UInt"}[a.dtype.kind] + str(8 * a.dtype.itemsize)
@@ -107,7 +114,7 @@ def test_pieces_are_joined(tmp_path: Path) -> None:
     [
         (LAYOUTS["base64"][:700], "cannot be read"),
         (LAYOUTS["appended, raw"][:-40], "cut short"),
-        (LAYOUTS["text"].replace(b'"PolyData"', b'"UnstructuredGrid"'), "UnstructuredGrid where"),
+        (LAYOUTS["text"].replace(b'"PolyData"', b'"ImageData"'), "ImageData where"),
         (LAYOUTS["text"].replace(b"NumberOfLines", b"NumberOfStrips"), "1 Strips do not fit 0 corners"),
         (LAYOUTS["text"].replace(b"3 1 2 2 9", b"3 1 2 2 99999999999999999999999"), "too large"),
         (LAYOUTS["text"].replace(b"4 7 10", b"4 9223372036854775807 10"), "offsets of its 3 Polys do not fit"),
@@ -128,3 +135,27 @@ def test_what_cannot_be_read(content: bytes, reason: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=reason) as error:
         read_mesh(path)
     assert "bad.vtp" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("layout", ["text", "appended, raw, LZMA, big-endian"])
+def test_flat_cells_of_an_unstructured_grid(layout: str, tmp_path: Path) -> None:
+    """The pyramid's base as a pixel, a line, a triangle and a strip."""
+    types = np.array([8, 3, 5, 6], np.uint8)
+    cells = {"connectivity": np.array([0, 1, 3, 2, 0, 4, 0, 1, 4, 0, 4, 3, 2]), "offsets": np.array([4, 6, 9, 13])}
+    grid = {**ARRAYS, "CellData": {"kind": np.array([7, 0, 1, 2], np.uint8)}, "Cells": {**cells, "types": types}}
+    del grid["Lines"], grid["Polys"]
+    options: dict[str, Any] = {"layout": "ascii"}
+    if layout != "text":
+        options = {"layout": "appended", "order": ">", "head": "u8", "compress": lzma.compress, "raw": True,
+                   "name": "vtkLZMADataCompressor"}  # fmt: skip
+    content = document(**options, content=grid)
+    content = content.replace(b"PolyData", b"UnstructuredGrid")
+    content = content.replace(b'NumberOfLines="1" NumberOfPolys="3"', b'NumberOfCells="4"')
+    path = tmp_path / "pyramid.vtu"
+    path.write_bytes(content)
+    mesh = read_mesh(path)
+    assert mesh.face_data["kind"].tolist() == [7, 7, 1, 2, 2]
+    a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    assert areas[:2].sum() == pytest.approx(1)
+    assert mesh.faces[2:].tolist() == [[0, 1, 4], [0, 4, 3], [2, 3, 4]]

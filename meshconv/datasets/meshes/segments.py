@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_d
 from meshconv.datasets.meshes.segment_layouts import LabelledFile, pair_files, split_files
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.labels import as_labels, read_labels
+from meshconv.io.meshes.labels import as_labels, color_labels, read_labels
 from meshconv.io.meshes.load import read_mesh
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,12 @@ class MeshSegments(MeshData):
         Pattern of the label files below ``root``, if names and folders do not tell: ``"seg/*.eseg"``.
     attribute
         Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one.
+        ``"color"``: what is painted alike is one class, ``"#rrggbb"``.
     ignore
         Label values that count as unknown.
+    classes
+        Name of the class of each label value, as ``{"#ff0000": "handle"}``; values may share a name. The values
+        themselves if not given.
     test_fraction
         Share for testing where the folder does not tell.
     val_fraction
@@ -81,6 +85,7 @@ class MeshSegments(MeshData):
         labels: str | None = None,
         attribute: str | None = None,
         ignore: Sequence[int | str] = (),
+        classes: Mapping[str, str] | None = None,
         test_fraction: float = 0.2,
         val_fraction: float = 0.0,
         **options: Any,
@@ -98,7 +103,8 @@ class MeshSegments(MeshData):
         problem = ""
         for pair in [p for part in splits.values() for p in part]:
             try:
-                values[pair.mesh] = _labels_of(pair, attribute, element)
+                found_here = _labels_of(pair, attribute, element)
+                values[pair.mesh] = found_here if classes is None else _renamed(pair, found_here, classes, ignore)
             except InputError as error:
                 if self.strict:
                     raise
@@ -108,7 +114,7 @@ class MeshSegments(MeshData):
             raise InputError(f"{self.root}: none of the labels of {len(pairs)} meshes can be read: {problem}")
         self.element = element or _find_element(self.root, [(p, values[p.mesh]) for p in pairs if p.mesh in values])
         found = {split: [p for p in part if p.mesh in values] for split, part in splits.items()}
-        self.class_values = self._classes(found, values, list(ignore))
+        self.class_values = self._classes(found, values, [v if classes is None else str(v) for v in ignore])
         self.class_names = [str(value) for value in self.class_values]
         for split, part in found.items():
             for pair in part:
@@ -174,9 +180,31 @@ def _labels_of(pair: LabelledFile, attribute: str | None, element: ElementKind |
     data = raw.face_data if element == "faces" else raw.vertex_data
     if attribute not in data:
         raise InputError(f"{pair.mesh}: no attribute {attribute!r} of {element}; it has {', '.join(data) or 'none'}")
-    labels = as_labels(data[attribute], f"{pair.mesh}: attribute {attribute!r}")
+    values = np.asarray(data[attribute])
+    if attribute == "color" and values.ndim == 2 and values.shape[1] in (3, 4):
+        labels: NDArray = color_labels(values)
+    else:
+        labels = as_labels(values, f"{pair.mesh}: attribute {attribute!r}")
     origin = file_origin(raw)
     return labels[origin.face_to if element == "faces" else origin.vertex_to]
+
+
+def _renamed(
+    pair: LabelledFile, values: NDArray, classes: Mapping[str, str], ignore: Sequence[int | str]
+) -> NDArray[np.str_]:
+    """Class of each value by a table; what is ignored may be missing from it."""
+    table = {str(value).lower(): str(name) for value, name in classes.items()}
+    distinct, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    names = [table.get(str(value).lower(), str(value)) for value in distinct.tolist()]
+    left = [k for k, value in enumerate(distinct.tolist())
+            if str(value).lower() not in table and str(value) not in {str(v) for v in ignore}]  # fmt: skip
+    if left:
+        most = max(left, key=lambda k: count[k])
+        raise InputError(
+            f"{pair.labels or pair.mesh}: {len(left)} labels are not in classes, e.g. {str(distinct[most])!r} of "
+            f"{count[most]} elements; add them there or to ignore"
+        )
+    return np.array(names)[place]
 
 
 def _find_attribute(
@@ -202,7 +230,7 @@ def _find_attribute(
         raise InputError(f"{pairs[0].mesh}: no attribute {attribute!r}; it has {has}")
     raise InputError(
         f"{root}: no labels of {len(pairs)} meshes; put a file of the mesh's name (.seg, .eseg, .labels, .txt, .npy or "
-        ".json) beside it or into labels/, or name an attribute of the meshes"
+        ".json) beside it or into labels/, or name an attribute of the meshes (color: what is painted alike is a class)"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshconv.io.meshes.gltf import read_gltf
+from meshconv.io.meshes.libraries import read_gifti, read_with_assimp, read_with_meshio
 from meshconv.io.meshes.obj import read_obj
 from meshconv.io.meshes.off import read_off
 from meshconv.io.meshes.ply import read_ply
@@ -33,7 +34,7 @@ class MeshFormat(NamedTuple):
     splits_vertices : bool
         The format stores a vertex once for each face, or for each normal and texture coordinate.
     package : str
-        What has to be installed besides; "": nothing.
+        What has to be importable besides; "": nothing.
     """
 
     name: str
@@ -57,11 +58,15 @@ MESH_FORMATS = (
     MeshFormat("glTF", (".gltf", ".glb"), read_gltf, splits_vertices=True),
     MeshFormat("3MF", (".3mf",), read_3mf),
     MeshFormat("legacy VTK", (".vtk",), read_vtk),
-    MeshFormat("VTK XML", (".vtp",), read_vtp),
+    MeshFormat("VTK XML", (".vtp", ".vtu"), read_vtp),
     MeshFormat("TOSCA", (".vert",), read_vert),
     MeshFormat("3DXML", (".3dxml",), read_with_trimesh),
     MeshFormat("XAML", (".xaml",), read_with_trimesh),
     MeshFormat("COLLADA", (".dae", ".zae"), read_with_trimesh, package="collada"),
+    MeshFormat("AMF", (".amf",), read_with_assimp, True, "assimp_py"),
+    MeshFormat("X3D", (".x3d",), read_with_assimp, True, "assimp_py"),
+    MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
+    MeshFormat("Gmsh, Medit", (".msh", ".mesh"), read_with_meshio, package="meshio"),
 )
 
 #: Extension with the dot -> format.

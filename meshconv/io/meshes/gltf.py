@@ -16,7 +16,7 @@ from meshconv.io.unpack import check_expansion
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 # Extensions that leave the places of vertices and faces alone.
-_HARMLESS = ("KHR_materials_", "KHR_texture_", "KHR_lights_", "KHR_xmp", "KHR_animation_", "KHR_audio",
+_HARMLESS = ("KHR_materials_", "KHR_technique", "KHR_texture_", "KHR_lights_", "KHR_xmp", "KHR_animation_", "KHR_audio",
              "KHR_node_hover", "KHR_node_selectability", "KHR_mesh_quantization", "EXT_texture_", "EXT_lights_",
              "MSFT_texture_", "MSFT_packing_", "AGI_", "ADOBE_materials_")  # fmt: skip
 _INSTANCES = "EXT_mesh_gpu_instancing"

@@ -80,6 +80,27 @@ def as_labels(array: NDArray, where: str) -> NDArray:
     return array.astype(np.int64)
 
 
+def color_labels(colors: NDArray) -> NDArray[np.str_]:
+    """Painted colours as words, ``"#rrggbb"``: what is painted alike is one class.
+
+    Parameters
+    ----------
+    colors : float or int [n, 3 or 4]
+        To 1 if they are real and none is larger, else to 255. Opacity does not count.
+
+    Examples
+    --------
+    >>> color_labels(np.array([[1.0, 0, 0], [0, 0.2, 1]])).tolist()
+    ['#ff0000', '#0033ff']
+    """
+    rgb = np.nan_to_num(np.asarray(colors, dtype=np.float64)[:, :3])
+    if np.asarray(colors).dtype.kind == "f" and rgb.max(initial=0) <= 1:
+        rgb = rgb * 255
+    whole = np.clip(np.round(rgb), 0, 255).astype(np.int64)
+    distinct, place = np.unique(whole @ [65536, 256, 1], return_inverse=True)
+    return np.array([f"#{value:06x}" for value in distinct.tolist()], dtype=str)[place]
+
+
 def _from_json(path: Path, content: Any) -> Any:
     if isinstance(content, dict):
         lists = {key: value for key, value in content.items() if isinstance(value, list)}

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile
 from meshconv.io.meshes.vtk_body import VtkBody
+from meshconv.io.meshes.vtk_cells import Cells, flat_cells
 
 _DATA_SETS = ("POLYDATA", "UNSTRUCTURED_GRID")
 _CELLS = ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")
-# Cell types of unstructured grids.
-_LOOSE, _STRIP, _PIXEL = (0, 1, 2, 3, 4), 6, 8
-_FLAT = (5, _STRIP, 7, _PIXEL, 9)  # triangle, strip, polygon, pixel, quadrilateral
 
 
 def read_vtk(path: Path) -> PolygonFile:
@@ -39,7 +37,7 @@ def read_vtk(path: Path) -> PolygonFile:
     data: dict[str, dict[str, NDArray]] = {"POINT_DATA": {}, "CELL_DATA": {}}
     size = {"POINT_DATA": 0, "CELL_DATA": 0}
     points, where = np.zeros((0, 3)), ""
-    cells: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    cells: dict[str, Cells] = {}
     types = np.zeros(0, dtype=np.int64)
     try:
         body = VtkBody(path.read_bytes(), _DATA_SETS)
@@ -62,7 +60,7 @@ def read_vtk(path: Path) -> PolygonFile:
             else:
                 raise ValueError(f"{words[0]!r} is not understood")
         if "CELLS" in cells:
-            (sizes, corners), strips, kept = _of_grid(*cells["CELLS"], types)
+            (sizes, corners), strips, kept = flat_cells(cells["CELLS"], types)
         else:
             (sizes, corners), strips, kept = _of_polygons(cells)
         of_cells = {name: v[kept] if len(v) == len(kept) else v for name, v in data["CELL_DATA"].items()}
@@ -78,7 +76,6 @@ def read_vtk(path: Path) -> PolygonFile:
     return PolygonFile(points, corners, sizes, data["POINT_DATA"], data["CELL_DATA"], strips)
 
 
-Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 # Sizes and corners; which are strips; which of the file's cells they are.
 _Found = tuple[Cells, NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -91,19 +88,3 @@ def _of_polygons(cells: dict[str, Cells]) -> _Found:
     kind = np.repeat(np.arange(4), counts)
     sizes, corners = (np.concatenate([a, b]) for a, b in zip(of[2], of[3], strict=True))
     return (sizes, corners), np.arange(len(sizes)) >= counts[2], kind >= 2
-
-
-def _of_grid(sizes: NDArray[np.int64], corners: NDArray[np.int64], types: NDArray[np.int64]) -> _Found:
-    """Flat cells of an UNSTRUCTURED_GRID."""
-    if len(types) != len(sizes):
-        raise ValueError(f"{len(types)} cell types for {len(sizes)} cells")
-    flat, loose = np.isin(types, _FLAT), np.isin(types, _LOOSE)
-    if not (flat | loose).all():
-        kinds = sorted(set(types[~(flat | loose)].tolist()))
-        raise ValueError(f"cells of type {', '.join(map(str, kinds))} are volumes or curved; extract the surface")
-    start = np.cumsum(sizes) - sizes
-    pixels = np.flatnonzero((types == _PIXEL) & (sizes == 4))
-    corners = corners.copy()
-    last = start[pixels] + 2  # the corners of a pixel go row by row, not round
-    corners[last], corners[last + 1] = corners[last + 1], corners[last]
-    return (sizes[flat], corners[np.repeat(flat, sizes)]), types[flat] == _STRIP, flat

@@ -1,4 +1,4 @@
-"""VTK's XML files of polygons (``.vtp``): text, base64 and appended data, compressed or not."""
+"""VTK's XML files of polygons (``.vtp``, ``.vtu``): text, base64 and appended data, compressed or not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.vtk_cells import Cells, flat_cells
 from meshconv.io.unpack import check_expansion, inflate
 
 _TYPES = {f"{name}{bits}": f"{kind}{bits // 8}" for name, kind, all_bits in
@@ -25,7 +26,7 @@ _APPENDED = re.compile(rb"<AppendedData[^>]*>\s*_")
 
 
 def read_vtp(path: Path) -> PolygonFile:
-    """Read a VTK XML file whose data set is PolyData.
+    """Read a VTK XML file whose data set is PolyData, or an UnstructuredGrid of flat cells.
 
     Parameters
     ----------
@@ -46,12 +47,12 @@ def read_vtp(path: Path) -> PolygonFile:
     """
     try:
         file = _File(path.read_bytes())
-        pieces = [_piece(file, element) for element in file.root.findall("PolyData/Piece")]
+        pieces = [_piece(file, element) for element in file.root.findall(f"{file.data_set}/Piece")]
         if not pieces:
             raise ValueError("it has no piece")
     except (ValueError, KeyError, OverflowError, ElementTree.ParseError, binascii.Error) as error:
         raise InputError(
-            f"{path}: cannot be read as 'vtp' ({first_line(error)}); save it as polydata or as ply"
+            f"{path}: cannot be read as '{path.suffix[1:]}' ({first_line(error)}); save it as polydata or as ply"
         ) from error
     return join_pieces(pieces, str(path))
 
@@ -71,8 +72,9 @@ class _File:
         if b"<!DOCTYPE" in content[:4096]:  # entities could multiply what is read
             raise ValueError("it has a document type, which no file of polygons needs")
         self.root = ElementTree.fromstring(content)
-        if self.root.tag != "VTKFile" or self.root.get("type") != "PolyData":
-            raise ValueError(f"{self.root.tag} of type {self.root.get('type')} where VTKFile of PolyData belongs")
+        self.data_set = self.root.get("type")
+        if self.root.tag != "VTKFile" or self.data_set not in ("PolyData", "UnstructuredGrid"):
+            raise ValueError(f"{self.root.tag} of type {self.data_set} where VTKFile of PolyData belongs")
         self.order: Literal["<", ">"] = ">" if self.root.get("byte_order") == "BigEndian" else "<"
         self.head = np.dtype(_HEADS[self.root.get("header_type", "UInt32")]).newbyteorder(self.order)
         self.compressor = self.root.get("compressor")
@@ -138,17 +140,28 @@ class _File:
 
 
 def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
-    count = {kind: int(piece.get(f"NumberOf{kind}") or 0) for kind in ("Points", "Verts", "Lines", "Strips", "Polys")}
+    kinds = ("Points", "Cells", "Verts", "Lines", "Polys", "Strips")
+    count = {kind: int(piece.get(f"NumberOf{kind}") or 0) for kind in kinds}
     if min(count.values()) < 0:
         raise ValueError(f"a piece with {min(count.values())} elements")
     points = piece.find("Points/DataArray")
     vertices = np.zeros((0, 3)) if points is None else file.array(points).reshape(-1, 3).astype(np.float64)
-    polygons, strips = (_cells(file, piece, kind, count[kind]) for kind in ("Polys", "Strips"))
-    before, cells = count["Verts"] + count["Lines"], count["Polys"] + count["Strips"]
     if len(vertices) != count["Points"]:
         raise ValueError(f"{count['Points']} points promised, {len(vertices)} found")
+    if file.data_set == "UnstructuredGrid":
+        types = [file.array(a) for a in piece.findall("Cells/DataArray") if a.get("Name") == "types"]
+        all_types = np.concatenate(types).astype(np.int64) if types else np.zeros(0, np.int64)
+        (sizes, corners), strips, kept = flat_cells(_cells(file, piece, "Cells", count["Cells"]), all_types)
+    else:
+        polygons, bands = (_cells(file, piece, kind, count[kind]) for kind in ("Polys", "Strips"))
+        sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, bands, strict=True))
+        strips = np.arange(len(sizes)) >= count["Polys"]
+        loose = count["Verts"] + count["Lines"]
+        if loose + len(sizes) > file.size:  # an element takes a byte at least
+            raise ValueError(f"{loose} points and lines promised")
+        kept = np.arange(loose + len(sizes)) >= loose
     data: list[dict[str, NDArray]] = []
-    for where, rows, skip in (("PointData", count["Points"], 0), ("CellData", before + cells, before)):
+    for where, rows, chosen in (("PointData", count["Points"], slice(None)), ("CellData", len(kept), kept)):
         found: dict[str, NDArray] = {}
         element = piece.find(where)
         for array in () if element is None else element.findall("DataArray"):
@@ -157,16 +170,13 @@ def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
                 values = file.array(array)
                 if len(values) != rows:
                     raise ValueError(f"array {name!r} has {len(values)} rows for {rows}")
-                found[name] = values[skip:]
+                found[name] = values[chosen]
         data.append(found)
-    sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, strips, strict=True))
     at_vertices, of_cells = data
-    return PolygonFile(vertices, corners, sizes, at_vertices, of_cells, np.arange(cells) >= count["Polys"])
+    return PolygonFile(vertices, corners, sizes, at_vertices, of_cells, strips)
 
 
-def _cells(
-    file: _File, piece: ElementTree.Element, kind: str, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _cells(file: _File, piece: ElementTree.Element, kind: str, count: int) -> Cells:
     """Sizes and corners of the cells of one kind."""
     arrays = {a.get("Name"): file.array(a).astype(np.int64).reshape(-1) for a in piece.findall(f"{kind}/DataArray")}
     ends = arrays.get("offsets", np.zeros(0, np.int64))[:count]

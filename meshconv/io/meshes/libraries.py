@@ -1,0 +1,128 @@
+"""Formats that libraries of their own read: AMF and X3D (assimp-py), GIFTI (nibabel), Gmsh's MSH and Medit (meshio)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from meshconv.errors import InputError, first_line
+from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.unpack import check_expansion, open_archive
+
+_FLAT = ("triangle", "quad", "polygon")
+
+
+def _reader(read: Callable[[Path], PolygonFile]) -> Callable[[Path], PolygonFile]:
+    """Turn whatever a library raises, and prints, into one line."""
+
+    @wraps(read)
+    def quiet(path: Path) -> PolygonFile:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                return read(path)
+        except InputError:
+            raise
+        # A parser can fail in any way on a damaged file, and all of them mean the same to the user.
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"{path}: cannot be read as '{path.suffix[1:]}' ({first_line(error)}); the file is damaged or holds no "
+                "triangles; save it as ply, obj or stl"
+            ) from error
+
+    return quiet
+
+
+@_reader
+def read_with_assimp(path: Path) -> PolygonFile:
+    """Triangles of a scene in their places; ``part`` numbers its meshes if there are several."""
+    import assimp_py
+
+    if zipfile.is_zipfile(path):
+        open_archive(path).close()
+    elif b"<!ENTITY" in path.read_bytes()[:65536]:
+        raise ValueError("it defines entities, which no mesh needs")
+    scene = assimp_py.import_file(str(path), assimp_py.Process_Triangulate | assimp_py.Process_PreTransformVertices)
+    pieces = []
+    for number, mesh in enumerate(scene.meshes):
+        vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
+        faces = np.array(mesh.indices, dtype=np.int64).reshape(-1, 3)
+        part = {"part": np.full(len(faces), str(getattr(mesh, "name", "") or f"part {number}"))}
+        pieces.append(PolygonFile(vertices, faces.reshape(-1), np.full(len(faces), 3), {}, part))
+    if not pieces:
+        raise ValueError("no triangles")
+    joined = join_pieces(pieces, str(path))
+    if len(pieces) == 1:
+        del joined.polygon_data["part"]
+    return joined
+
+
+@_reader
+def read_gifti(path: Path) -> PolygonFile:
+    """The points and triangles of a surface, with what else it has for each point."""
+    import nibabel
+
+    _check_gifti(path)
+    image = nibabel.load(path, mmap=False)
+    points = image.agg_data("NIFTI_INTENT_POINTSET")
+    faces = image.agg_data("NIFTI_INTENT_TRIANGLE")
+    if not isinstance(points, np.ndarray) or not isinstance(faces, np.ndarray):
+        raise ValueError("not one set of points and one of triangles")
+    data = {}
+    for number, array in enumerate(image.darrays):
+        if array.data.shape[:1] == (len(points),) and array.intent not in (1008, 1009):  # points and triangles
+            data[array.meta.get("Name") or f"array {number}"] = np.asarray(array.data)
+    faces = np.asarray(faces, dtype=np.int64).reshape(-1, 3)
+    vertices = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    return PolygonFile(vertices, faces.reshape(-1), np.full(len(faces), 3), data)
+
+
+def _check_gifti(path: Path) -> None:
+    """Unpack compressed arrays bit by bit, and stop where they are more than the file can hold."""
+    size, unpacked = path.stat().st_size, 0
+    for _, element in ElementTree.iterparse(path):
+        if element.tag != "DataArray":
+            continue
+        packed = element.findtext("Data") or ""
+        if element.get("Encoding") == "GZipBase64Binary":
+            stream, left = zlib.decompressobj(), base64.b64decode(packed)
+            while left and not stream.eof:
+                unpacked += len(stream.decompress(left, 2**20))
+                check_expansion(unpacked, size)
+                left = stream.unconsumed_tail
+        element.clear()
+
+
+@_reader
+def read_with_meshio(path: Path) -> PolygonFile:
+    """Triangles and other polygons of a grid, with the data of its points and of these."""
+    import meshio
+
+    mesh = meshio.read(path)
+    kept = [k for k, block in enumerate(mesh.cells) if block.type in _FLAT and len(block.data)]
+    if not kept:
+        found = ", ".join(sorted({block.type for block in mesh.cells})) or "none"
+        raise ValueError(f"its cells are {found}; extract the surface")
+    corners = [np.asarray(mesh.cells[k].data, dtype=np.int64) for k in kept]
+    points = np.asarray(mesh.points, dtype=np.float64)
+    points = np.pad(points, ((0, 0), (0, max(3 - points.shape[1], 0))))[:, :3]
+    data = {
+        name: np.concatenate([np.asarray(blocks[k]) for k in kept])
+        for name, blocks in mesh.cell_data.items()
+        if len({np.asarray(blocks[k]).shape[1:] for k in kept}) == 1
+    }
+    return PolygonFile(
+        points,
+        np.concatenate([c.reshape(-1) for c in corners]),
+        np.concatenate([np.full(len(c), c.shape[1]) for c in corners]),
+        {name: np.asarray(values) for name, values in mesh.point_data.items()},
+        data,
+    )

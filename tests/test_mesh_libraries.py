@@ -1,0 +1,111 @@
+"""Formats that need a library of their own: read where it is installed, and named where it is not."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meshconv.errors import InputError
+from meshconv.io.meshes import formats
+from meshconv.io.meshes.load import load_mesh, mesh_formats, read_mesh
+
+POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+NUMBERS, INDICES = " ".join(map(str, POINTS.ravel())), " ".join(map(str, FACES.ravel()))
+
+
+def gifti(points: bytes, faces: bytes) -> str:
+    arrays = ""
+    for intent, kind, width, block in (("POINTSET", "FLOAT32", 3, points), ("TRIANGLE", "INT32", 3, faces)):
+        text = base64.b64encode(zlib.compress(block, 9)).decode()
+        arrays += (f'<DataArray Intent="NIFTI_INTENT_{intent}" DataType="NIFTI_TYPE_{kind}" '
+                   'ArrayIndexingOrder="RowMajorOrder" Dimensionality="2" '
+                   f'Dim0="4" Dim1="{width}" Encoding="GZipBase64Binary" Endian="LittleEndian" ExternalFileName="" '
+                   f'ExternalFileOffset=""><Data>{text}</Data></DataArray>')  # fmt: skip
+    return f'<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="2">{arrays}</GIFTI>'
+
+
+def amf() -> str:
+    vertices = "".join(
+        f"<vertex><coordinates><x>{x}</x><y>{y}</y><z>{z}</z></coordinates></vertex>" for x, y, z in POINTS.tolist()
+    )
+    faces = "".join(f"<triangle><v1>{a}</v1><v2>{b}</v2><v3>{c}</v3></triangle>" for a, b, c in FACES.tolist())
+    mesh = f"<mesh><vertices>{vertices}</vertices><volume>{faces}</volume></mesh>"
+    return f'<?xml version="1.0"?><amf unit="millimeter"><object id="0">{mesh}</object></amf>'
+
+
+def x3d() -> str:
+    corners = " ".join(f"{a} {b} {c} -1" for a, b, c in FACES.tolist())
+    shape = f'<Shape><IndexedFaceSet coordIndex="{corners}"><Coordinate point="{NUMBERS}"/></IndexedFaceSet></Shape>'
+    return f'<?xml version="1.0"?><X3D version="3.0" profile="Immersive"><Scene>{shape}</Scene></X3D>'
+
+
+def dae() -> str:
+    source = (f'<source id="p"><float_array id="a" count="12">{NUMBERS}</float_array><technique_common><accessor '
+              'source="#a" count="4" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>'
+              '<param name="Z" type="float"/></accessor></technique_common></source>')  # fmt: skip
+    mesh = (f'<mesh>{source}<vertices id="v"><input semantic="POSITION" source="#p"/></vertices><triangles count="4">'
+            f'<input semantic="VERTEX" source="#v" offset="0"/><p>{INDICES}</p></triangles></mesh>')  # fmt: skip
+    return ('<?xml version="1.0"?><COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1"><asset>'
+            "<up_axis>Z_UP</up_axis></asset>"
+            f'<library_geometries><geometry id="g">{mesh}</geometry></library_geometries><library_visual_scenes>'
+            '<visual_scene id="s"><node><instance_geometry url="#g"/></node></visual_scene></library_visual_scenes>'
+            '<scene><instance_visual_scene url="#s"/></scene></COLLADA>')  # fmt: skip
+
+
+def msh() -> str:
+    nodes = "".join(f"{i + 1} {x} {y} {z}\n" for i, (x, y, z) in enumerate(POINTS.tolist()))
+    elements = "".join(f"{i + 1} 2 2 {i % 2} 1 {a + 1} {b + 1} {c + 1}\n" for i, (a, b, c) in enumerate(FACES.tolist()))
+    return (f"$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n4\n{nodes}$EndNodes\n"
+            f"$Elements\n4\n{elements}$EndElements\n")  # fmt: skip
+
+
+FILES = {
+    "gii": ("nibabel", lambda: gifti(POINTS.tobytes(), FACES.tobytes())),
+    "amf": ("assimp_py", amf),
+    "x3d": ("assimp_py", x3d),
+    "dae": ("collada", dae),
+    "msh": ("meshio", msh),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_tetrahedron(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    package, content = FILES[kind]
+    pytest.importorskip(package)
+    assert kind in mesh_formats()
+    path = tmp_path / f"m.{kind}"
+    path.write_text(content())
+    mesh = load_mesh(path)
+    assert (mesh.num_vertices, mesh.num_faces) == (4, 4)
+    assert mesh.area == pytest.approx(1.5 + np.sqrt(3) / 2, rel=1e-6)
+    assert mesh.defects.problems() == []
+    if kind == "msh":
+        assert mesh.face_data["gmsh:physical"].tolist() == [0, 1, 0, 1]
+    path.write_text(content()[: len(content()) // 2])
+    with pytest.raises(InputError, match=rf"m.{kind}: ") as error:
+        load_mesh(path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.msh"
+    path.write_text(msh())
+    missing = formats.MeshFormat("Gmsh", (".msh",), lambda path: None, package="no_such_package")  # type: ignore[arg-type, return-value]
+    monkeypatch.setitem(formats.BY_SUFFIX, ".msh", missing)
+    with pytest.raises(InputError, match=r"m\.msh: Gmsh needs the package 'no_such_package'; install it, or convert"):
+        load_mesh(path)
+    assert "msh" not in mesh_formats()
+
+
+def test_a_gifti_bomb(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    (tmp_path / "m.gii").write_text(gifti(bytes(2**26), FACES.tobytes()))
+    with pytest.raises(InputError, match="are unpacked"):
+        read_mesh(tmp_path / "m.gii")
