@@ -40,9 +40,9 @@ def save(dataset: xr.Dataset, path: Path, **options) -> Path:
     return path
 
 
-def maps(path: Path | list[Path], **options) -> SphereMaps:
+def maps(path: str | Path | list[Path] | xr.Dataset, **options) -> SphereMaps:
     given = {"label": "event", "scalars": ["t"], "vectors": [["u", "v"]], "nside": 4, "num_levels": 2}
-    files = [str(p) for p in path] if isinstance(path, list) else str(path)
+    files = [str(p) for p in path] if isinstance(path, list) else path if isinstance(path, xr.Dataset) else str(path)
     return SphereMaps(files, **(given | options))
 
 

@@ -11,22 +11,25 @@ import dask
 import lightning
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.splits import block_masks, variable_masks
-from meshconv.datasets.maps.steps import check_same_steps, split_steps, step_dimension
+from meshconv.datasets.maps.steps import common_steps, split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
-from meshconv.datasets.maps.variables import Variable
+from meshconv.datasets.maps.variables import Variable, parse_scalars
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.sphere.regrid import cells_of_a_sphere
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
+from meshconv.io.maps.healpix_netcdf import PixelOrder
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +50,13 @@ class SphereMaps(lightning.LightningDataModule):
     Parameters
     ----------
     inputs
-        File, pattern, Zarr store or list of files, see :func:`~meshconv.io.maps.fields.open_fields`.
+        File, pattern, Zarr store, address of one (``https://...``), list of files, or an open data set, see
+        :func:`~meshconv.io.maps.fields.open_fields`.
     label
-        Variable with the class of each point.
+        Variable with the class of each point, or ``{"name": "event", "select": {"person": 1}}``.
     labels
-        Where the label is, if not among the inputs; of any grid, with the same steps along ``dimension``.
+        Where the label is, if not among the inputs; of any grid. Samples are the steps along ``dimension`` that both
+        have.
     scalars, vectors
         See :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     classes : dict or list, optional
@@ -66,7 +71,8 @@ class SphereMaps(lightning.LightningDataModule):
         Along which samples are counted, by this or another name of time; None for a single map.
     splits : dict, optional
         ``{"train": ["2010", "2016"], "test": ["2018", "2020"]}``: first and last value along ``dimension``, both
-        included; default and details: :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks.
+        included; ``"test"``: all are for testing; default and details:
+        :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks.
         ``{"variable": "fold", "test": 0, "val": [1]}``: places, at every step, by the values of a map of whole numbers;
         what is not named is for training. ``"val_fraction": 0.2`` of the blocks of 15 degrees that would train are for
         validation instead.
@@ -75,6 +81,11 @@ class SphereMaps(lightning.LightningDataModule):
     domain, radius
         Part of the sphere to learn on, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
         reach of the neighbourhoods: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+    test_inputs, test_labels
+        Files to test on instead of a part of ``inputs`` and ``labels``, all of their steps, with the classes and the
+        normalisation of the training.
+    pixel_order : {"nest", "ring"}, optional
+        Order of HEALPix files that do not tell.
     cache
         Folder of regridding weights; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept.
 
@@ -91,32 +102,48 @@ class SphereMaps(lightning.LightningDataModule):
 
     def __init__(
         self,
-        inputs: str | Sequence[str],
-        label: str,
-        labels: str | Sequence[str] | None = None,
+        inputs: str | Sequence[str] | xr.Dataset,
+        label: Variable,
+        labels: str | Sequence[str] | xr.Dataset | None = None,
         scalars: Sequence[Variable] = (),
         vectors: Sequence[Sequence[str] | Mapping[str, Any]] = (),
         classes: Mapping[int, str] | Sequence[str] | None = None,
         ignore: Sequence[int] = (),
         nside: int | Literal["native"] | None = None,
         dimension: str | None = "time",
-        splits: Mapping[str, Any] | None = None,
+        splits: Mapping[str, Any] | Literal["test"] | None = None,
         num_levels: int = 3,
         batch_size: int = 4,
         num_workers: int = 0,
         domain: Mapping[str, Any] | None = None,
         radius: float | None = None,
         cache: str | bool = True,
+        pixel_order: PixelOrder | None = None,
+        test_inputs: str | Sequence[str] | xr.Dataset | None = None,
+        test_labels: str | Sequence[str] | xr.Dataset | None = None,
     ):
         super().__init__()
+        if test_labels is not None and test_inputs is None:
+            raise InputError("test_labels are given without test_inputs; give both")
+        self._test_data = {"inputs": test_inputs, "labels": test_labels}
+        (of_label,) = parse_scalars([label])
+        if set(of_label) != {"name", "select"}:
+            raise InputError(f"label {label!r}: write a variable's name, or {{name: event, select: {{person: 1}}}}")
+        label, self._label_select = of_label["name"], of_label["select"]
         wanted = MapInputs(scalars, vectors, nside or "native").variables
-        self.fields = open_fields(inputs, variables=[*wanted, label])
-        self.label_fields = self.fields if labels is None else open_fields(labels, variables=[label])
+        self.fields = open_fields(inputs, pixel_order, [*wanted, label])
+        self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, [label])
         self.label, self.num_levels = label, num_levels
         self._wanted_dimension = dimension
         self.dimension = step_dimension(self.fields.dataset, dimension)
         self.label_dimension = step_dimension(self.label_fields.dataset, dimension)
+        if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension):
+            both = common_steps(self.fields, self.dimension, self.label_fields, self.label_dimension)
+            if both is not None and self.label_dimension is not None:
+                self.fields = self.fields.steps(self.dimension, both[0])
+                self.label_fields = self.label_fields.steps(self.label_dimension, both[1])
         self.batch_size, self.num_workers = batch_size, num_workers
+        self._cache, self._pixel_order = cache, pixel_order
         self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields), None, domain, radius)
         self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
         self.values = self._classes(classes, list(ignore))
@@ -125,7 +152,9 @@ class SphereMaps(lightning.LightningDataModule):
         self.steps, self._blocks = self._split(splits)
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
         few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
-        self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in map(self._sample, few)), self.fields)
+        if few:  # a module that is for testing alone takes the statistics of the training
+            samples = map(self._sample, tqdm(few, "statistics", disable=None, delay=2, leave=False))
+            self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in samples), self.fields)
 
     @property
     def in_type(self) -> FieldType:
@@ -139,7 +168,7 @@ class SphereMaps(lightning.LightningDataModule):
     def class_counts(self) -> torch.Tensor:
         """Training points of each class, int64 ``[num_classes]``: reads the labels of every training step."""
         counts = np.zeros(self.num_classes, dtype=np.int64)
-        for step in self.steps["train"]:
+        for step in tqdm(self.steps["train"], "labels", disable=None, delay=2, leave=False):
             target = self._kept[step][1] if step in self._kept else self._target(step)
             counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
         return torch.from_numpy(counts)
@@ -210,12 +239,12 @@ class SphereMaps(lightning.LightningDataModule):
     def _raw_label(self, step: int) -> NDArray:
         """Labels as in the file, int64; ``_NO_LABEL`` where there is none."""
         at = {} if self.label_dimension is None else {self.label_dimension: step}
-        values = self.label_fields.values(self.label, {}, at, allow_missing=True)
+        values = self.label_fields.values(self.label, self._label_select, at, allow_missing=True)
         if values.size != values.shape[-1]:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has dimensions "
                 f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood: "
-                "select one value of the others in the file, or name 'dimension'"
+                f"select one value of the others, {{name: {self.label}, select: {{...: ...}}}}, or name 'dimension'"
             )
         values = values.ravel()
         known = np.isfinite(values)
@@ -228,8 +257,15 @@ class SphereMaps(lightning.LightningDataModule):
             )
         return np.where(known, rounded.astype(np.int64), self._filled)
 
-    def _split(self, splits: Mapping[str, Any] | None) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
-        if splits is not None and "variable" in splits:
+    def _split(
+        self, splits: Mapping[str, Any] | Literal["test"] | None
+    ) -> tuple[dict[str, list[int]], dict[str, NDArray] | None]:
+        if isinstance(splits, str) and splits != "test":
+            raise InputError(f"splits {splits!r}: write test, or {{train: [first, last], test: [first, last]}}")
+        if splits == "test" and self.dimension not in self.fields.dataset.sizes:
+            self.dimension = None
+            return {"train": [], "val": [], "test": [0]}, None
+        if isinstance(splits, Mapping) and "variable" in splits:
             masks = variable_masks(splits, self.fields, self.label_fields, self.surface, self._target(0) >= 0)
             every = list(range(self.fields.dataset.sizes[self.dimension])) if self.dimension else [0]
             return {name: every if mask.any() else [] for name, mask in masks.items()}, masks
@@ -241,7 +277,6 @@ class SphereMaps(lightning.LightningDataModule):
                 )
             self.dimension = None
             return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
-        check_same_steps(self.fields, self.dimension, self.label_fields, self.label_dimension)
         if splits is None and self.fields.dataset.sizes[self.dimension] == 1:
             return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
         return split_steps(self.fields, self.dimension, splits), None
@@ -283,8 +318,26 @@ class SphereMaps(lightning.LightningDataModule):
         mask = self._counts(target, split) & present
         return torch.from_numpy(x), torch.from_numpy(target), torch.from_numpy(mask)
 
+    @cached_property
+    def _separate(self) -> SphereMaps:
+        """The maps to test on, where they are others than those of the training."""
+        spec = self.inputs.spec
+        inputs: Any = {name: spec[name] for name in ("scalars", "vectors", "nside", "domain", "radius")}
+        label: Any = {"name": self.label, "select": self._label_select}
+        maps = SphereMaps(
+            **self._test_data, label=label, classes=self.values, ignore=self._ignored, splits="test",
+            dimension=self._wanted_dimension, num_levels=self.num_levels, batch_size=self.batch_size,
+            num_workers=self.num_workers, cache=self._cache, pixel_order=self._pixel_order, **inputs,
+        )  # fmt: skip
+        maps.take_statistics(self.spec)
+        return maps
+
     def _loader(self, split: Split) -> DataLoader | list:
+        if split == "test" and self._test_data["inputs"] is not None:
+            return self._separate._loader("test")
         steps = self.steps[split]
+        if split == "train" and not steps:
+            raise InputError(f"{self.fields.path}: splits: nothing is for training")
         if not steps:
             return []
         hierarchy = self.hierarchy

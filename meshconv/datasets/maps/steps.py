@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import xarray as xr
 
 from meshconv.errors import InputError
 from meshconv.io.maps.fields import SphereFields
+
+log = logging.getLogger(__name__)
 
 _DATE = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
 
@@ -31,7 +34,7 @@ def step_dimension(dataset: xr.Dataset, name: str | None) -> str | None:
 
 
 def split_steps(
-    fields: SphereFields, dimension: str, splits: Mapping[str, Sequence[Any]] | None
+    fields: SphereFields, dimension: str, splits: Mapping[str, Sequence[Any]] | Literal["test"] | None
 ) -> dict[str, list[int]]:
     """Positions of the steps of each split along ``dimension``.
 
@@ -40,7 +43,7 @@ def split_steps(
     splits
         First and last value, both included: parts of dates as in ``["2010", "2016-06"]``, numbers where the coordinate
         has numbers, positions where there is none. None: the last fifth is for testing, the tenth before it for
-        validation; steps of the same time stay together.
+        validation; steps of the same time stay together. ``"test"``: all are for testing.
 
     Raises
     ------
@@ -50,6 +53,8 @@ def split_steps(
     count = fields.dataset.sizes[dimension]
     index = _index(fields, dimension)
     order = np.arange(count) if index is None else np.asarray(index.argsort())
+    if splits == "test":
+        return {"train": [], "val": [], "test": order.tolist()}
     if splits is None:
         # Steps of one time hold the same weather: labels of two people must not be on both sides.
         first = np.arange(count) if index is None else np.unique(index[order], return_inverse=True)[1]
@@ -81,32 +86,59 @@ def split_steps(
     return steps
 
 
-def check_same_steps(fields: SphereFields, dimension: str, labels: SphereFields, label_dimension: str | None) -> None:
-    """Raise an :class:`InputError` where labels are of other steps than the inputs; labels without steps fit all."""
+def common_steps(
+    fields: SphereFields, dimension: str, labels: SphereFields, label_dimension: str | None
+) -> tuple[list[int], list[int]] | None:
+    """Positions of the steps that inputs and labels both have; None where they have the same, or labels have none.
+
+    Times match up to half a step of the inputs: a day may be stamped at noon or midnight.
+
+    Raises
+    ------
+    InputError
+        No step in common, different numbers of steps without coordinate, or a time that occurs twice.
+    """
     if labels is fields or label_dimension is None:
-        return
+        return None
     count, other = fields.dataset.sizes[dimension], labels.dataset.sizes[label_dimension]
-    if other != count:
-        raise InputError(
-            f"{labels.path}: {other} steps of {label_dimension} for {count} of the inputs in {fields.path}; cut both "
-            "to the same"
-        )
     one, two = _index(fields, dimension), _index(labels, label_dimension)
     if one is None or two is None:
-        return
+        if other != count:
+            raise InputError(
+                f"{labels.path}: {other} steps of {label_dimension} for {count} of the inputs in {fields.path}, and no "
+                "times that tell which; cut both to the same"
+            )
+        return None
     if isinstance(one, pd.DatetimeIndex) and isinstance(two, pd.DatetimeIndex):
-        # A day may be stamped at noon or midnight.
-        apart = np.abs((one - two).total_seconds().to_numpy())
-        step = np.diff(one.to_numpy()).astype("timedelta64[s]").astype(np.float64)
-        differ = apart > 0.5 * np.abs(step[step != 0]).min(initial=np.inf)
+        a, b = (index.to_numpy().astype("datetime64[s]").astype(np.int64) for index in (one, two))
+        step = np.diff(np.unique(a))
+        reach = 0.5 * step.min() if len(step) else 0.0
     else:
-        differ = np.array([str(a) != str(b) for a, b in zip(one, two, strict=True)])
-    if differ.any():
-        k = int(differ.argmax())
+        numbers = {str(value): k for k, value in enumerate(dict.fromkeys(map(str, [*one, *two])))}
+        a, b = (np.array([numbers[str(value)] for value in index], dtype=np.int64) for index in (one, two))
+        reach = 0.0
+    if count == other and (np.abs(a - b) <= reach).all():
+        return None
+    order = np.argsort(a, kind="stable")
+    after = np.searchsorted(a[order], b).clip(0, count - 1)
+    before = (after - 1).clip(0)
+    nearest = order[np.where(np.abs(a[order[before]] - b) < np.abs(a[order[after]] - b), before, after)]
+    known = np.flatnonzero(np.abs(a[nearest] - b) <= reach)
+    if not len(known):
         raise InputError(
-            f"{labels.path}: step {k} of {label_dimension} is {two[k]}, in {fields.path} {one[k]}; cut both to the "
-            "same steps in the same order"
+            f"{labels.path}: step 0 of {label_dimension} is {two[0]}, in {fields.path} {one[0]}, and no step is the "
+            "same; cut both to the same steps"
         )
+    wanted = nearest[known]
+    if len(np.unique(wanted)) < len(wanted) or len(np.unique(a)) < count:
+        raise InputError(
+            f"{labels.path}: {other} steps of {label_dimension} for {count} of the inputs in {fields.path}, some of "
+            "one time; cut both to the same"
+        )
+    said = "%s: %d of %d steps of the inputs have labels, of which there are %d; those are the samples"
+    log.info(said, labels.path, len(known), count, other)
+    by_time = np.argsort(wanted)
+    return wanted[by_time].tolist(), known[by_time].tolist()
 
 
 def _index(fields: SphereFields, dimension: str) -> pd.Index | None:

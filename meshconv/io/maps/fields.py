@@ -22,6 +22,7 @@ from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.healpix_netcdf import healpix_dimension, is_healpix
 from meshconv.io.maps.healpix_pixels import healpix_grid
 from meshconv.io.maps.missing import without_missing
+from meshconv.io.maps.remote import open_remote, remote_address
 from meshconv.io.maps.selection import choose, choose_all
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class SphereFields:
 
 
 def open_fields(
-    paths: str | Path | Sequence[str | Path], pixel_order: str | None = None, variables: Sequence[str] = ()
+    paths: str | Path | Sequence[str | Path] | xr.Dataset, pixel_order: str | None = None, variables: Sequence[str] = ()
 ) -> SphereFields:
     """Open NetCDF files or a Zarr store with maps of the sphere, or of a part of it.
 
@@ -204,7 +205,8 @@ def open_fields(
     ----------
     paths
         A file, a pattern like ``"data/*.nc"``, a Zarr directory, or several files, joined as
-        :func:`~meshconv.io.maps.files.open_files` tells.
+        :func:`~meshconv.io.maps.files.open_files` tells; the address of a Zarr store (``https://...``, what fsspec
+        opens); or an open data set, which stays open.
     pixel_order : {"nest", "ring"}, optional
         Order of a HEALPix file that does not tell.
     variables
@@ -221,18 +223,23 @@ def open_fields(
     >>> fields.grid.nside, fields.values("t2m", {"month": 1}).shape
     (64, (49152,))
     """
-    files = find_files(paths)
-    dataset = open_files(files)
+    if isinstance(paths, xr.Dataset):
+        dataset, path = paths.copy(), Path(str(paths.encoding.get("source", "data set")))
+    elif (address := remote_address(paths)) is not None:
+        dataset, path = open_remote(address), Path(address)
+    else:
+        files = find_files(paths)
+        dataset, path = open_files(files), files[0]
     asked = [name for name in variables if name in dataset.variables and dataset[name].ndim]
     try:
-        return _on_its_grid(dataset, files[0], pixel_order, asked)
+        return _on_its_grid(dataset, path, pixel_order, asked)
     except InputError:
         dataset.close()
         raise
 
 
 def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked: list[str]) -> SphereFields:
-    if pixel_order is not None or is_healpix(opened):
+    if is_healpix(opened) or (pixel_order is not None and not _is_rectilinear(opened, asked, path)):
         cell = healpix_dimension(opened, asked, path)
         if cell is not None:
             sphere, positions = healpix_grid(opened, cell, path, pixel_order)
@@ -254,6 +261,15 @@ def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked:
         return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, pair, copies)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _is_rectilinear(dataset: xr.Dataset, asked: list[str], path: Path) -> bool:
+    """Whether the maps are on latitudes times longitudes, whose labels may go with HEALPix inputs."""
+    try:
+        found, lat, lon = find_coordinates(dataset, asked, path)
+    except InputError:
+        return False
+    return found[lat].ndim == found[lon].ndim == 1 and found[lat].dims != found[lon].dims
 
 
 def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray | None]:

@@ -12,6 +12,7 @@ import torch
 from meshconv.datasets.meshes.module import MESH_SUFFIXES, collate, meshes_below
 from meshconv.errors import InputError
 from meshconv.io.cache.cache import Cache
+from meshconv.io.maps.remote import remote_address
 from meshconv.train.checkpoint import load_task
 from meshconv.train.predict.correspondence import predict_correspondence
 from meshconv.train.predict.fields import predict_fields
@@ -71,7 +72,7 @@ def predict(
     if template is not None and kind != "correspondence":
         raise InputError(f"template {template}: {checkpoint} was trained on {kind}, which take none")
     for path in [*files, *([] if template is None else [template])]:
-        if not path.exists():
+        if not path.exists() and remote_address(path) is None:
             raise InputError(f"{path}: no such file or folder")
         is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
         if is_map if kind in predict_kinds else is_mesh:
