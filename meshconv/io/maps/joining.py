@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.maps.alignment import aligned
 from meshconv.io.maps.units import same_unit
 
 READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
@@ -26,6 +27,7 @@ def join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
     """
     _check_units(files, parts)
     _check_calendars(files, parts)
+    parts = aligned(files, parts)
     dimension = _step_dimension(parts)
     _check_overlap(files, parts, dimension)
     try:

@@ -1,0 +1,54 @@
+"""Files of one grid that differ in rounding, and maps without time that have one of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from map_case import LAT, LON, TIMES, maps, one_line, save, weather
+
+from meshconv import InputError
+from meshconv.io import open_fields
+
+
+@pytest.mark.parametrize("two_dimensional", [False, True])
+def test_coordinates_that_differ_by_rounding(two_dimensional, tmp_path, caplog):
+    caplog.set_level("INFO")
+    data = weather()
+    data = data.assign_coords(lat=("lat", LAT + 0.1, data["lat"].attrs), lon=("lon", LON + 0.1, data["lon"].attrs))
+    if two_dimensional:
+        la, lo = np.meshgrid(data["lat"], data["lon"], indexing="ij")
+        data = data.drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
+        data = data.assign_coords(lat=(("y", "x"), la), lon=(("y", "x"), lo))
+    rough = data[["u", "v"]].assign_coords({n: data[n].astype("f4").astype("f8") for n in ("lat", "lon")})
+    files = [save(data[["t", "event"]], tmp_path / "a.nc"), save(rough, tmp_path / "b.nc")]
+    fields, wanted = open_fields(files), open_fields(save(data, tmp_path / "all.nc"))
+    for name in "tuv":
+        np.testing.assert_array_equal(fields.values(name), wanted.values(name))
+    assert caplog.text.count("they are taken as the same") == 1
+    moved = data[["u", "v"]].assign_coords({n: data[n] + 0.01 for n in ("lat", "lon")})
+    with pytest.raises(InputError, match="do not go together") as error:
+        open_fields([files[0], save(moved, tmp_path / "c.nc")])
+    one_line(error)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_map_that_does_not_change_may_have_a_time_of_its_own(steps, tmp_path, caplog):
+    caplog.set_level("INFO")
+    height = np.random.default_rng(0).normal(size=(len(LAT), len(LON)))
+    own = np.arange("1979", str(1979 + steps), dtype="datetime64[Y]").astype("datetime64[ns]")
+    static = xr.Dataset(
+        {"z": (("time", "lat", "lon"), np.stack([height] * steps), {"units": "m"})},
+        {"time": own, "lat": weather()["lat"], "lon": weather()["lon"]},
+    )
+    first, second = save(weather(), tmp_path / "a.nc"), save(static, tmp_path / "z.nc")
+    for files in ([first, second], [second, first]):
+        data = maps(files, scalars=["t", "z"], vectors=[])
+        assert data.fields.dataset["time"].values.tolist() == TIMES.tolist()
+        np.testing.assert_array_equal(data.fields.values("z"), height.ravel())
+    assert "z.nc (z): the same at every time, whatever its own" in caplog.text
+    if steps > 1:
+        static["z"][1] += 1
+        with pytest.raises(InputError) as error:
+            maps([first, save(static, tmp_path / "y.nc")], scalars=["t", "z"], vectors=[])
+        one_line(error)
