@@ -29,7 +29,7 @@ import torch
 from entries import memory_mb
 from geometry_entries import icosphere
 
-from meshconv import TriangleMesh, load_mesh
+from meshconv import Neighbourhood, TriangleMesh, load_mesh
 from meshconv.geometry import SURFACE_FEATURES, surface_features
 from meshconv.geometry.sphere.frames import sphere_edges
 from meshconv.io import save_mesh
@@ -79,8 +79,8 @@ def neighbourhoods(level: int = 6) -> None:
     disc = 2 * math.sqrt(31 / count) / math.sqrt(4 * math.pi)
     each = {}
     for extent in ({"nearest": 30}, {"radius": disc}, {"rings": 3}):
-        members = TriangleMesh(*data).gauge_graph(**extent).num_edges / count
-        seconds = best(lambda extent=extent: TriangleMesh(*data).gauge_graph(**extent), 3)
+        members = TriangleMesh(*data).gauge_graph(Neighbourhood(**extent)).num_edges / count
+        seconds = best(lambda extent=extent: TriangleMesh(*data).gauge_graph(Neighbourhood(**extent)), 3)
         each[next(iter(extent))] = seconds / count
         print(f"  {extent}, {members:.1f} members: {seconds:.2f} s, {seconds / count * 1e6:.1f} us a vertex")
     if importlib.util.find_spec("potpourri3d") is None:
@@ -114,7 +114,7 @@ def accuracy() -> None:
     for level, sample in ((3, 0.25), (4, 0.25), (5, 0.25), (6, 0.12)):
         # The ball of 0.25 has 640 members on level 6; all vertices would take a minute.
         mesh = TriangleMesh(*icosphere(level))
-        graph = mesh.gauge_graph(radius=sample / math.sqrt(mesh.area))
+        graph = mesh.gauge_graph(Neighbourhood(radius=sample / math.sqrt(mesh.area)))
         points = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
         e1 = mesh.frames[:, 0] - (mesh.frames[:, 0] * points).sum(1, keepdims=True) * points
         e1 /= np.linalg.norm(e1, axis=1, keepdims=True)

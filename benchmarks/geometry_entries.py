@@ -24,7 +24,7 @@ def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
 def meshconv_one_ring(transport: str) -> Callable[[np.ndarray, np.ndarray], object]:
     from meshconv import TriangleMesh
 
-    return lambda vertices, faces: TriangleMesh(vertices, faces).gauge_graph(transport)
+    return lambda vertices, faces: TriangleMesh(vertices, faces).gauge_graph(transport=transport)
 
 
 def gem_cnn_precomputation(folder: str, precision: str) -> Callable[[np.ndarray, np.ndarray], object]:

@@ -23,13 +23,15 @@ _TARGETS = {"first time": 60, "from the cache": 3}
 
 def prepare(root: Path, folder: str, workers: int, extent: dict[str, float]) -> None:
     """Prepare all meshes below ``root`` and print what it took."""
+    from meshconv import Neighbourhood
     from meshconv.datasets import Preparation, prepare_meshes
     from meshconv.datasets.meshes.module import MESH_SUFFIXES
     from meshconv.io import Cache
 
     paths = [(p, 0) for p in sorted(root.rglob("*")) if p.suffix.lower() in MESH_SUFFIXES]
     start = time.perf_counter()
-    samples, problems = prepare_meshes(paths, Preparation(**extent), cache=Cache(folder), workers=workers)
+    how = Preparation(neighbourhood=Neighbourhood(**extent))
+    samples, problems = prepare_meshes(paths, how, cache=Cache(folder), workers=workers)
     seconds = time.perf_counter() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps({

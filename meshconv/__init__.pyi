@@ -16,6 +16,7 @@ from .geometry import (
     GaugeGraph as GaugeGraph,
     HealpixSphere as HealpixSphere,
     Hierarchy as Hierarchy,
+    Neighbourhood as Neighbourhood,
     PointCloud as PointCloud,
     Pooling as Pooling,
     SurfaceComplex as SurfaceComplex,

@@ -1,4 +1,4 @@
-"""The direction of dependency, and what packages export."""
+"""The direction of dependency, without circles; what is private, and what packages export."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "meshconv"
@@ -120,6 +123,94 @@ def test_upward_imports_are_found(module, source):
 )
 def test_downward_imports_pass(module, source):
     assert violations(module, source) == []
+
+
+def links(sources: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """The files that each file imports from, those for types alone and those inside of functions included."""
+    graph: dict[str, set[str]] = {}
+    for module, (source, is_package) in sources.items():
+        graph[module] = set()
+        for name in imported(ast.parse(source), module, is_package):
+            while name not in sources and "." in name:
+                name = name.rpartition(".")[0]
+            # What the root is asked for is its version: all else it imports when it is used.
+            graph[module] |= {name} & sources.keys() - {module, "meshconv"}
+    return graph
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Files that import each other, by whatever way."""
+    modules = sorted(graph)
+    number = {module: k for k, module in enumerate(modules)}
+    pairs = [(number[a], number[b]) for a in modules for b in graph[a]]
+    rows, columns = zip(*pairs, strict=True)
+    matrix = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(modules),) * 2)
+    part = connected_components(matrix, directed=True, connection="strong")[1]
+    return [[m for m in modules if part[number[m]] == k] for k in np.flatnonzero(np.bincount(part) > 1)]
+
+
+def test_no_files_import_each_other():
+    sources = {}
+    for path in FILES:
+        stub = path.with_suffix(".pyi")  # what a package exports, imported when it is first used
+        module, is_package = name_of(path)
+        sources[module] = (stub if stub.exists() else path).read_text(encoding="utf-8"), is_package
+    assert circles(links(sources)) == []
+
+
+def test_circles_of_types_and_functions_are_found():
+    sources = {
+        "meshconv.nn.one": ("def f():\n    from meshconv.nn.two import g", False),
+        "meshconv.nn.two": ("from . import three", False),
+        "meshconv.nn.three": ("if TYPE_CHECKING:\n    from meshconv.nn.one import f\nimport meshconv.fields", False),
+        "meshconv.nn.four": ("from meshconv.nn.one import f", False),
+        "meshconv.fields": ("", False),
+    }
+    assert circles(links(sources)) == [["meshconv.nn.one", "meshconv.nn.three", "meshconv.nn.two"]]
+
+
+PUBLIC_IN_SPITE = {"_replace", "_asdict", "_fields", "_Element"}  # of named tuples, and of lxml, which has no other
+
+
+def private_names(source: str) -> list[str]:
+    """Names of other files that begin with an underscore: imported, or attributes that this file gives to nothing."""
+    tree = ast.parse(source)
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "meshconv"):
+            found += [a.name for a in node.names if is_private(a.name)]
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own | PUBLIC_IN_SPITE:
+            of_itself = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+            inherited = of_itself and any(isinstance(n, ast.ClassDef) and n.bases for n in ast.walk(tree))
+            if not inherited and ast.unparse(node) != "meshconv._C":
+                found.append(ast.unparse(node))
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_private_names_stay_in_their_file(path):
+    assert private_names(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from meshconv.ops.gauge_conv import _setup, setup", ["_setup"]),
+        ("from .gauge_conv import _setup", ["_setup"]),
+        ("def f(mesh):\n    return mesh._points, mesh.__dict__", ["mesh._points"]),
+        ("class A:\n    def f(self, other):\n        self._x = other._x\n        return self._g", ["self._g"]),
+        ("class A(B):\n    def f(self):\n        return self._x, point._replace(x=1)", []),
+    ],
+)
+def test_private_names_of_others_are_found(source, found):
+    assert private_names(source) == found
 
 
 @pytest.mark.parametrize("path", OUTSIDE_OPS, ids=lambda p: str(p.relative_to(ROOT)))

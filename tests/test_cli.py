@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
+from meshconv import Neighbourhood
 from meshconv.cli import main
 from meshconv.datasets import Preparation, collate, prepare_mesh, write_shapes
 from meshconv.ops import BACKEND, GEOMETRY_OPERATORS, OPERATORS, has_kernel
@@ -134,7 +135,8 @@ def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
     near = ["--data.init_args.nearest", "8", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]
     assert main([*mesh_arguments("fit", shapes, tmp_path), *near, "--trainer.max_epochs", "1"]) == 0
     task = load_task(tmp_path / "classify" / "last.ckpt")
-    how = Preparation(nearest=8, on_defect="drop", features=("default", "hks"), max_faces=1000)
+    nearest = Neighbourhood(nearest=8)
+    how = Preparation("levi_civita", "drop", nearest, ("default", "hks"), max_faces=1000)
     assert task.hparams["spec"] == {"kind": "meshes", **how.spec}
     kept = len(list((tmp_path / "cache").iterdir()))
     assert kept == 24 + 16  # meshes for training and validation, and a variant of each for training

@@ -14,7 +14,7 @@ from meshes import CLOSED, DEFECTIVE, OPEN, blob, bumpy_sheet, cylinder, flat_sh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from meshconv import FieldType, GaugeGraph, InputError, TriangleMesh
+from meshconv import FieldType, GaugeGraph, InputError, Neighbourhood, TriangleMesh
 from meshconv.geometry.graph.gauge_graph import wrap_angle
 from meshconv.geometry.mesh.coarsening import coarsen
 from meshconv.geometry.mesh.geodesics import geodesic_surface
@@ -26,8 +26,7 @@ SMALL = {"torus": torus, "bumpy_sheet": bumpy_sheet, "cylinder": cylinder, "icos
 
 
 def surface_of(mesh: TriangleMesh) -> GeodesicSurface:
-    corners = mesh.corner_angles.ravel()
-    return geodesic_surface(mesh._points, mesh.half_edges, corners, mesh.fans, mesh.gauge_graph(), mesh._unit)
+    return geodesic_surface(mesh.surface, mesh.gauge_graph())
 
 
 def vertices_of(mesh: TriangleMesh, level: GaugeGraph) -> np.ndarray:
@@ -39,7 +38,7 @@ def vertices_of(mesh: TriangleMesh, level: GaugeGraph) -> np.ndarray:
 
 def pairs(mesh: TriangleMesh) -> tuple[np.ndarray, ...]:
     """Radius, angle, transporter of every vertex (column) seen from every other (row), exact; 0 on the diagonal."""
-    graph = mesh.gauge_graph(radius=100.0)
+    graph = mesh.gauge_graph(Neighbourhood(radius=100.0))
     out = []
     for values in (graph.log_radius, graph.log_angle, graph.transporter):
         table = np.zeros((mesh.num_vertices,) * 2)
@@ -261,7 +260,8 @@ def test_components_and_isolated_vertices_stay() -> None:
 @pytest.mark.parametrize("transport", ["levi_civita", "normal_aligning"])
 def test_the_finest_level_is_the_graph_asked_for(transport: str, extent: dict) -> None:
     mesh = blob()
-    graph, hierarchy = mesh.gauge_graph(transport, **extent), mesh.hierarchy(2, 4, transport=transport, **extent)
+    near = Neighbourhood(**extent)
+    graph, hierarchy = mesh.gauge_graph(near, transport), mesh.hierarchy(2, 4, near, transport)
     for name in ("src", "dst", "log_radius", "log_angle", "transporter", "scale", "frames"):
         assert torch.equal(getattr(hierarchy.levels[0], name), getattr(graph, name))
     assert mesh.hierarchy(1).pools == []
@@ -316,14 +316,14 @@ def test_bounds_change_nothing_but_the_time() -> None:
     """Guesses far too low, right, and far too high."""
     mesh = bumpy_sheet()
     surface = surface_of(mesh)
-    graph = mesh.gauge_graph(radius=100.0)
+    graph = mesh.gauge_graph(Neighbourhood(radius=100.0))
     target_ptr, centres = graph.dst_ptr, torch.arange(mesh.num_vertices)
     results = [
-        geodesic_cells(surface, centres, target_ptr, graph.src, factor * graph.log_radius / mesh._unit, 0.0)
+        geodesic_cells(surface, centres, target_ptr, graph.src, factor * graph.log_radius / mesh.surface.unit, 0.0)
         for factor in (0.0, 0.9, 1.0, 1.5, 100.0)
     ]
     for found in results:
-        torch.testing.assert_close(found.log_radius * mesh._unit, graph.log_radius, rtol=1e-12, atol=0)
+        torch.testing.assert_close(found.log_radius * mesh.surface.unit, graph.log_radius, rtol=1e-12, atol=0)
         assert turn(found.log_angle - graph.log_angle) < 1e-9
         assert turn(found.transporter - graph.transporter) < 1e-9
         assert torch.equal(found.nearest, centres)
@@ -353,7 +353,7 @@ def test_a_triangle_runs_out_of_points() -> None:
 @pytest.mark.parametrize(("levels", "ratio"), [(0, 4), (3, 1), (3, 0.5), (2, math.nan)])
 def test_wrong_numbers_are_named(levels: int, ratio: float) -> None:
     with pytest.raises(ValueError, match=f"num_levels >= 1 and ratio > 1, got {levels} and {ratio}"):
-        coarsen(icosphere(), levels, ratio)
+        coarsen(icosphere().surface, levels, ratio)
 
 
 def test_nothing_to_coarsen_is_an_input_error() -> None:

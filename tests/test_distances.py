@@ -9,7 +9,7 @@ import pytest
 from meshes import blob, icosphere, torus
 from scipy.spatial import ConvexHull, Delaunay
 
-from meshconv import TriangleMesh
+from meshconv import Neighbourhood, TriangleMesh
 from meshconv.geometry import surface_distances
 
 
@@ -34,7 +34,7 @@ def stretched_sphere() -> TriangleMesh:
 
 
 def exact_distances(mesh: TriangleMesh) -> np.ndarray:
-    graph = mesh.gauge_graph(radius=1e3)
+    graph = mesh.gauge_graph(Neighbourhood(radius=1e3))
     found = np.zeros((mesh.num_vertices, mesh.num_vertices))
     found[graph.dst.numpy(), graph.src.numpy()] = graph.log_radius.numpy()
     return found

@@ -8,7 +8,7 @@ import torch
 from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, icosphere, torus
 from scipy.spatial.transform import Rotation
 
-from meshconv import TriangleMesh
+from meshconv import Neighbourhood, TriangleMesh
 from meshconv.geometry import MESH_FEATURES, mesh_features
 from meshconv.geometry.features.diffusion import HeatAverage
 
@@ -41,7 +41,7 @@ def test_a_change_of_gauge_turns_them(name: str) -> None:
 @pytest.mark.parametrize("extent", [{"rings": 2}, {"radius": 0.2}, {"nearest": 9}], ids=str)
 def test_neighbourhoods_do_not_matter(extent: dict) -> None:
     mesh = blob()
-    graph = mesh.gauge_graph(**extent)
+    graph = mesh.gauge_graph(Neighbourhood(**extent))
     alpha = graph.random_gauge()
     x = mesh_features(mesh, graph.change_gauge(alpha))
     torch.testing.assert_close(x, MESH_FEATURES.rotate(features(mesh), -alpha), rtol=0, atol=1e-9)
@@ -136,5 +136,5 @@ def test_graph_of_another_mesh() -> None:
 
 def test_a_radius_without_neighbours_gives_zeros() -> None:
     mesh = icosphere(1)
-    graph = mesh.gauge_graph(radius=0.05)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.05))
     assert graph.num_edges == 0 and not mesh_features(mesh, graph).any()

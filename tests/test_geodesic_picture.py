@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from meshes import icosphere
 
-from meshconv import InputError
+from meshconv import InputError, Neighbourhood
 from meshconv.viz import geodesic_picture
 from meshconv.viz.raster import rasterize
 
@@ -43,7 +43,7 @@ def test_circles_lie_where_the_closed_form_says() -> None:
     mesh = icosphere(3)
     centre = int(mesh.vertices[:, 2].argmax())
     picture = geodesic_picture(
-        mesh, mesh.gauge_graph(radius=0.25), [centre], rotation=np.eye(3), width=300, height=300
+        mesh, mesh.gauge_graph(Neighbourhood(radius=0.25)), [centre], rotation=np.eye(3), width=300, height=300
     )
     assert picture.shape == (300, 300, 3)
     assert picture.dtype == np.uint8
@@ -64,7 +64,7 @@ def test_circles_lie_where_the_closed_form_says() -> None:
 
 def test_centres_without_neighbours() -> None:
     mesh = icosphere(1)
-    graph = mesh.gauge_graph(radius=0.3)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.3))
     for centres in ([], [42], [-1]):
         with pytest.raises(InputError, match="choose vertices that have neighbours"):
             geodesic_picture(mesh, graph, centres, rotation=np.eye(3))

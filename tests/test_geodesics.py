@@ -15,7 +15,7 @@ from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, cylinder, flat_sheet,
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from meshconv import GaugeGraph, TriangleMesh
+from meshconv import GaugeGraph, Neighbourhood, TriangleMesh
 from meshconv.geometry import face_holonomies, loop_holonomy
 from meshconv.geometry.graph.gauge_graph import wrap_angle
 from meshconv.geometry.sphere.frames import sphere_edges
@@ -41,7 +41,7 @@ def test_radii_are_those_of_an_exact_solver(name: str) -> None:
     cached = np.load(Path(__file__).parent / "data" / "geodesics.npz")
     mesh = UNEVEN[name]()
     assert mesh.vertices.sum() == pytest.approx(float(cached[f"{name}.checksum"]), abs=1e-9), "run tests/oracles"
-    graph = mesh.gauge_graph(radius=0.2001)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.2001))
     source, target = (cached[f"{name}.{end}"].astype(np.int64) for end in ("source", "target"))
     ids = find(graph, target, source)
     assert len(ids) > 5000
@@ -53,7 +53,7 @@ def test_radii_are_those_of_an_exact_solver(name: str) -> None:
 def sphere_errors(level: int, radius: float) -> np.ndarray:
     """Errors of radius (relative), angle and transporter (degrees) on an icosphere, [3, E]."""
     mesh = icosphere(level)
-    graph = mesh.gauge_graph(radius=radius / math.sqrt(mesh.area))
+    graph = mesh.gauge_graph(Neighbourhood(radius=radius / math.sqrt(mesh.area)))
     points = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
     e1 = mesh.frames[:, 0] - (mesh.frames[:, 0] * points).sum(1, keepdims=True) * points
     e1 /= np.linalg.norm(e1, axis=1, keepdims=True)
@@ -92,14 +92,14 @@ def test_sheets_flat_or_bent_have_the_logs_of_the_plane(kind: str) -> None:
         flip = 1.0 if np.cross(*frame) @ mesh.vertex_normals[0] > 0 else -1.0
         plane[:, 1] *= flip
         period = 1e9
-        graph = mesh.gauge_graph(radius=0.3)
+        graph = mesh.gauge_graph(Neighbourhood(radius=0.3))
     else:
         mesh = cylinder(8, n)
         side = 2 * math.sin(math.pi / n)
         column, row = np.arange(mesh.num_vertices) % n, np.arange(mesh.num_vertices) // n
         plane = np.stack([column * side, row * 0.4], axis=1)
         period = n * side
-        graph = mesh.gauge_graph(radius=0.4)
+        graph = mesh.gauge_graph(Neighbourhood(radius=0.4))
     src, dst = graph.src.numpy(), graph.dst.numpy()
     chord = plane[src] - plane[dst]
     chord[:, 0] -= period * np.round(chord[:, 0] / period)
@@ -122,7 +122,7 @@ def test_sheets_flat_or_bent_have_the_logs_of_the_plane(kind: str) -> None:
 
 @pytest.mark.parametrize("name", UNEVEN)
 def test_paths_back_are_the_paths_there(name: str) -> None:
-    graph = UNEVEN[name]().gauge_graph(radius=0.1)
+    graph = UNEVEN[name]().gauge_graph(Neighbourhood(radius=0.1))
     back = find(graph, graph.dst.numpy(), graph.src.numpy())
     both = back >= 0
     assert both.mean() > 0.9999
@@ -135,7 +135,7 @@ def test_paths_back_are_the_paths_there(name: str) -> None:
 def test_adjacent_vertices_are_as_in_the_one_ring(name: str) -> None:
     """An edge is a shortest path, save where a way across a flat triangle's neighbours is shorter."""
     mesh = MANIFOLD[name][0]()
-    ring, graph = mesh.gauge_graph(), mesh.gauge_graph(rings=1)
+    ring, graph = mesh.gauge_graph(), mesh.gauge_graph(Neighbourhood(rings=1))
     assert torch.equal(ring.src, graph.src)
     assert torch.equal(ring.dst_ptr, graph.dst_ptr)
     assert torch.equal(ring.src_edge, graph.src_edge)
@@ -150,20 +150,20 @@ def test_adjacent_vertices_are_as_in_the_one_ring(name: str) -> None:
 
 def test_members_are_those_asked_for() -> None:
     mesh = blob()
-    ball = mesh.gauge_graph(radius=0.12)
+    ball = mesh.gauge_graph(Neighbourhood(radius=0.12))
     limit = 0.12 * math.sqrt(mesh.area)
     assert float(ball.log_radius.max()) <= limit
     assert float(ball.scale[0]) == pytest.approx(limit / 2)
-    wide = mesh.gauge_graph(radius=0.2)
+    wide = mesh.gauge_graph(Neighbourhood(radius=0.2))
     assert int((wide.log_radius <= limit).sum()) == ball.num_edges
-    near = mesh.gauge_graph(nearest=10)
+    near = mesh.gauge_graph(Neighbourhood(nearest=10))
     assert (near.dst_ptr.diff() == 10).all()
     for v in (0, 100, 500):
         rows = slice(int(wide.dst_ptr[v]), int(wide.dst_ptr[v + 1]))
         first = wide.src[rows][wide.log_radius[rows].argsort()[:10]]
         found = near.src[near.dst_ptr[v] : near.dst_ptr[v + 1]]
         assert sorted(first.tolist()) == found.tolist()
-    rings = mesh.gauge_graph(rings=3)
+    rings = mesh.gauge_graph(Neighbourhood(rings=3))
     ring = mesh.gauge_graph()
     adjacency = csr_array((np.ones(ring.num_edges), ring.src.numpy(), ring.dst_ptr.numpy()))
     steps = dijkstra(adjacency, unweighted=True)
@@ -175,14 +175,14 @@ def test_members_are_those_asked_for() -> None:
 def test_order_of_vertices_and_faces_is_only_a_gauge(build, extent: dict[str, float]) -> None:
     """Also where symmetry makes two paths equally short, and rounding would choose one."""
     mesh = build()
-    graph = mesh.gauge_graph(**extent)
+    graph = mesh.gauge_graph(Neighbourhood(**extent))
     rng = np.random.default_rng(0)
     place = rng.permutation(mesh.num_vertices)
     vertices = np.empty_like(mesh.vertices)
     vertices[place] = mesh.vertices
     faces = rng.permutation(place[mesh.faces])
     faces = np.take_along_axis(faces, (np.arange(3) + rng.integers(0, 3, (len(faces), 1))) % 3, axis=1)
-    other = TriangleMesh(vertices, faces).gauge_graph(**extent)
+    other = TriangleMesh(vertices, faces).gauge_graph(Neighbourhood(**extent))
     assert other.num_edges == graph.num_edges
     e1, e2 = graph.frames[:, 0].numpy(), graph.frames[:, 1].numpy()
     new = other.frames[place, 0].numpy()
@@ -200,9 +200,9 @@ def test_order_of_vertices_and_faces_is_only_a_gauge(build, extent: dict[str, fl
     [*itertools.product([blob, bumpy_sheet, DEFECTIVE["soup"]], EXTENTS), (icosphere, {"rings": 2})],
 )
 def test_both_implementations_agree(build, extent, compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = build().gauge_graph(**extent)
+    fast = build().gauge_graph(Neighbourhood(**extent))
     monkeypatch.setattr(sys.modules[geodesics.__module__], "is_compiled", lambda device: False)
-    slow = build().gauge_graph(**extent)
+    slow = build().gauge_graph(Neighbourhood(**extent))
     assert torch.equal(fast.src, slow.src)
     assert torch.equal(fast.dst_ptr, slow.dst_ptr)
     assert float((fast.log_radius - slow.log_radius).abs().max() / fast.scale[0]) < 1e-12
@@ -215,10 +215,10 @@ def test_both_implementations_agree(build, extent, compiled: None, monkeypatch: 
 @pytest.mark.parametrize("name", DEFECTIVE)
 def test_a_defective_mesh_has_valid_neighbourhoods(name: str, transport: str, extent: dict[str, float]) -> None:
     mesh = DEFECTIVE[name]()
-    graph = mesh.gauge_graph(transport, **extent)
+    graph = mesh.gauge_graph(Neighbourhood(**extent), transport=transport)
     graph.validate()
     if "rings" in extent:
-        has_face = torch.from_numpy(np.isin(np.arange(mesh.num_vertices), mesh.surface))
+        has_face = torch.from_numpy(np.isin(np.arange(mesh.num_vertices), mesh.surface.faces))
         assert torch.equal(graph.dst_ptr.diff() > 0, has_face)
 
 
@@ -232,7 +232,7 @@ def test_close_sheets_are_far_apart() -> None:
     index[joined] = joined
     faces = np.concatenate([sheet.faces, index[sheet.faces[:, ::-1]]])
     mesh = TriangleMesh(np.concatenate([sheet.vertices, above]), faces)
-    graph = mesh.gauge_graph(radius=0.3)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.3))
     across = ((graph.src >= n) != (graph.dst >= n)) & (graph.src >= 12) & (graph.dst >= 12)
     assert int(across.sum()) > 0
     by_seam = mesh.vertices[graph.src.numpy(), 0] + 1 + mesh.vertices[graph.dst.numpy(), 0] + 1
@@ -243,22 +243,22 @@ def test_wrong_extents_are_named() -> None:
     mesh = icosphere(1)
     for extent in ({"rings": 1, "nearest": 2}, {"radius": -1.0}, {"nearest": 0}, {"radius": math.nan}):
         with pytest.raises(ValueError, match="rings, radius, nearest"):
-            mesh.gauge_graph(**extent)
+            mesh.gauge_graph(Neighbourhood(**extent))
     with pytest.raises(ValueError, match="geodetic"):
-        mesh.gauge_graph("geodetic", rings=2)
+        mesh.gauge_graph(Neighbourhood(rings=2), transport="geodetic")
 
 
 def test_holonomy_of_faces_and_loops() -> None:
     mesh = blob()
     graph = mesh.gauge_graph()
-    turns = face_holonomies(graph, torch.from_numpy(mesh.surface))
+    turns = face_holonomies(graph, torch.from_numpy(mesh.surface.faces))
     assert float(turns.sum()) == pytest.approx(4 * math.pi, abs=1e-9)
     turned = graph.change_gauge(graph.random_gauge())
-    torch.testing.assert_close(face_holonomies(turned, torch.from_numpy(mesh.surface)), turns, rtol=0, atol=1e-12)
+    torch.testing.assert_close(face_holonomies(turned, torch.from_numpy(mesh.surface.faces)), turns, rtol=0, atol=1e-12)
     # The boundary of two faces that share an edge encloses both.
-    a, b, c = mesh.surface[0]
+    a, b, c = mesh.surface.faces[0]
     other = mesh.half_edges.twin[0] // 3
-    d = next(v for v in mesh.surface[other] if v not in (a, b))
+    d = next(v for v in mesh.surface.faces[other] if v not in (a, b))
     loop = torch.tensor([a, d, b, c])
     assert float(loop_holonomy(graph, loop)) == pytest.approx(float(turns[0] + turns[other]), abs=1e-12)
     assert float(loop_holonomy(graph, loop.flip(0))) == pytest.approx(-float(turns[0] + turns[other]), abs=1e-12)

@@ -57,7 +57,7 @@ def test_parts_point_outward_except_where_they_bound_a_cavity(name: str, scale: 
     assert mesh.defects.problems() == ([f"{count} of {len(parts)} parts inside out"] if count else [])
     repaired = mesh.repair()
     assert senses(repaired, repaired.faces) == expected
-    assert senses(mesh, mesh.surface) == expected  # as computed on without a repair
+    assert senses(mesh, mesh.surface.faces) == expected  # as computed on without a repair
     assert repaired.origin is not None
     changed = sum(a != b for a, (_, _, b) in zip(expected, parts, strict=True))
     assert changed == count
@@ -94,4 +94,4 @@ def test_many_parts_in_one() -> None:
     parts = [(2.0, AT, 1), *((0.02, tuple(p), -1) for p in grid), (0.1, FAR, -1)]
     mesh = joined(*parts)
     assert mesh.defects.inside_out_parts == 1
-    assert senses(mesh, mesh.surface) == [1, *[-1] * len(grid), 1]
+    assert senses(mesh, mesh.surface.faces) == [1, *[-1] * len(grid), 1]

@@ -14,7 +14,7 @@ import torch
 import trimesh
 from meshes import blob, bumpy_sheet, cube, flat_sheet, icosphere, torus
 
-from meshconv import GaugeGraph, HealpixSphere, InputError, TriangleMesh
+from meshconv import GaugeGraph, HealpixSphere, InputError, Neighbourhood, TriangleMesh
 from meshconv.io import from_pyg, from_pytorch3d, from_trimesh, to_pyg, to_pytorch3d, to_trimesh
 
 # PyTorch Geometric compiles some of its classes when it is imported.
@@ -60,7 +60,7 @@ def with_data(mesh: TriangleMesh) -> TriangleMesh:
 
 GRAPHS: dict[str, Callable[[], GaugeGraph]] = {
     "one ring": lambda: blob().gauge_graph(),
-    "radius": lambda: bumpy_sheet().gauge_graph(radius=0.3).to(torch.float32),
+    "radius": lambda: bumpy_sheet().gauge_graph(Neighbourhood(radius=0.3)).to(torch.float32),
     "isolated": lambda: TriangleMesh(np.eye(4)[:, :3], np.array([[0, 1, 2]])).gauge_graph(),
     "sphere": lambda: HealpixSphere(2).gauge_graph(),
     "batch": lambda: GaugeGraph.batch([flat_sheet().gauge_graph(), cube().gauge_graph()]),

@@ -10,7 +10,7 @@ import torch
 from meshes import CLOSED, OPEN, blob, bumpy_sheet, double_torus
 from torch import Tensor, nn
 
-from meshconv import FieldType, GaugeGraph, TriangleMesh
+from meshconv import FieldType, GaugeGraph, Neighbourhood, TriangleMesh
 from meshconv.geometry import MESH_FEATURES, face_holonomies, mesh_features
 from meshconv.models import ShapeClassifier
 from meshconv.nn import GaugeConv, NormNonlinearity
@@ -67,13 +67,13 @@ def test_a_flat_sheet_and_a_rolled_one_are_the_same(extent: dict[str, float], tu
     assert np.ptp(flat.vertices[:, 1]) < 1e-12
     assert np.ptp(rolled.vertices[:, 1]) > 1
     network = Network(FieldType("3x0"))
-    at, logits = network(intrinsic(flat), flat.gauge_graph(**extent))
-    rolled_at, rolled_logits = network(intrinsic(rolled), rolled.gauge_graph(**extent))
+    at, logits = network(intrinsic(flat), flat.gauge_graph(Neighbourhood(**extent)))
+    rolled_at, rolled_logits = network(intrinsic(rolled), rolled.gauge_graph(Neighbourhood(**extent)))
     torch.testing.assert_close(rolled_at, at, rtol=0, atol=1e-9)
     torch.testing.assert_close(rolled_logits, logits, rtol=0, atol=1e-9)
     assert float(at.std()) > 0.01
     # What is not intrinsic tells them apart: chords and projected normals, and where the surface lies in space.
-    chords = network(intrinsic(rolled), rolled.gauge_graph("normal_aligning", **extent))[0]
+    chords = network(intrinsic(rolled), rolled.gauge_graph(Neighbourhood(**extent), transport="normal_aligning"))[0]
     assert float((chords - at).abs().max()) > 1e-4
     in_space = [mesh_features(m, m.gauge_graph()) for m in (flat, rolled)]
     assert float((MESH_FEATURES.norms(in_space[0]) - MESH_FEATURES.norms(in_space[1])).abs().max()) > 0.1
@@ -93,7 +93,7 @@ def test_numbering_changes_nothing_but_the_order(
     faces = np.take_along_axis(faces, (np.arange(3) + rng.integers(0, 3, (len(faces), 1))) % 3, axis=1)
     network, found = Network(MESH_FEATURES), []
     for m in (mesh, TriangleMesh(vertices, faces)):
-        graph = m.gauge_graph(transport, **extent)
+        graph = m.gauge_graph(Neighbourhood(**extent), transport=transport)
         found.append(network(mesh_features(m, graph), graph))
     (at, logits), (new_at, new_logits) = found
     torch.testing.assert_close(new_at[torch.from_numpy(place)], at, rtol=0, atol=1e-8)
@@ -104,13 +104,13 @@ def test_numbering_changes_nothing_but_the_order(
 @pytest.mark.parametrize("build", [blob, bumpy_sheet, double_torus])
 def test_gauge_and_place_in_space_change_nothing(build: Callable[[], TriangleMesh]) -> None:
     mesh, network = build(), Network(MESH_FEATURES)
-    graph = mesh.gauge_graph(rings=2)
+    graph = mesh.gauge_graph(Neighbourhood(rings=2))
     at, logits = network(mesh_features(mesh, graph), graph)
     turned = graph.change_gauge(graph.random_gauge())
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
     turn *= np.linalg.det(turn)
     moved = TriangleMesh(3 * mesh.vertices @ turn.T + [5.0, -1.0, 2.0], mesh.faces)
-    for m, g in ((mesh, turned), (moved, moved.gauge_graph(rings=2))):
+    for m, g in ((mesh, turned), (moved, moved.gauge_graph(Neighbourhood(rings=2)))):
         new_at, new_logits = network(mesh_features(m, g), g)
         torch.testing.assert_close(new_at, at, rtol=0, atol=1e-8)
         torch.testing.assert_close(new_logits, logits, rtol=0, atol=1e-8)
@@ -121,7 +121,7 @@ def test_curvature_of_faces_sums_to_two_pi_chi_in_every_gauge(name: str) -> None
     """Boundary vertices span half a turn, so a boundary is straight and adds nothing (Gauss-Bonnet)."""
     build, chi = {**CLOSED, **OPEN}[name]
     mesh = build()
-    graph, faces = mesh.gauge_graph(), torch.from_numpy(mesh.surface)
+    graph, faces = mesh.gauge_graph(), torch.from_numpy(mesh.surface.faces)
     turns = face_holonomies(graph, faces)
     rounds = (float(turns.sum()) - 2 * np.pi * chi) / (2 * np.pi)
     # One triangle bends by a whole turn, which no holonomy shows.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from meshes import MANIFOLD, icosphere, moebius
 
-from meshconv import GaugeGraph, InputError, TriangleMesh
+from meshconv import GaugeGraph, InputError, Neighbourhood, TriangleMesh
 from meshconv.geometry.graph.gauge_graph import wrap_angle
 from meshconv.geometry.mesh.orientation_cover import orientation_cover
 from meshconv.models import ShapeClassifier
@@ -47,7 +47,7 @@ def there_and_back(graph: GaugeGraph) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", UNORIENTABLE)
 def test_cover_is_a_manifold_of_twice_the_surface(name):
     mesh = UNORIENTABLE[name]()
-    cover = orientation_cover(mesh.surface, mesh.num_vertices)
+    cover = orientation_cover(mesh.surface.faces, mesh.num_vertices)
     double = TriangleMesh(mesh.vertices[cover.base], cover.faces)
     assert double.num_faces == 2 * mesh.num_faces and double.num_vertices == 2 * mesh.num_vertices
     assert double.defects.orientable and double.defects.components == 1
@@ -60,13 +60,13 @@ def test_cover_is_a_manifold_of_twice_the_surface(name):
 @pytest.mark.parametrize("transport", ["levi_civita", "normal_aligning"])
 def test_there_and_back_is_the_identity(name, transport):
     mesh = UNORIENTABLE[name]()
-    graph = mesh.gauge_graph(transport, unoriented=True)
+    graph = mesh.gauge_graph(transport=transport, unoriented=True)
     graph.validate()
     assert graph.reflected.any() and not graph.reflected.all()
     angle, reflected = there_and_back(graph)
     assert angle.abs().max() < 1e-9 and not reflected.any()
     # As many neighbours and the same lengths as with the seam, which only angles know.
-    plain = mesh.gauge_graph(transport)
+    plain = mesh.gauge_graph(transport=transport)
     assert torch.equal(graph.src, plain.src) and torch.equal(graph.dst, plain.dst)
     torch.testing.assert_close(graph.log_radius, plain.log_radius)
     torch.testing.assert_close(graph.areas, plain.areas)
@@ -112,7 +112,7 @@ def test_o2_network_does_not_see_where_the_seam_is(name, extent):
     x = torch.randn(mesh.num_vertices, 2, dtype=torch.float64)
     results = []
     for m in (mesh, other):
-        graph = m.gauge_graph(unoriented=True, **extent)
+        graph = m.gauge_graph(Neighbourhood(**extent), unoriented=True)
         results.append(block.out_type.invariants(block(x, graph)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-8, atol=1e-8)
     assert results[0].std(0).min() > 1e-3
@@ -121,7 +121,8 @@ def test_o2_network_does_not_see_where_the_seam_is(name, extent):
 
 def test_models_and_batches():
     strip, bottle, ball = moebius(), klein_bottle(), icosphere(1)
-    graphs = [strip.gauge_graph(unoriented=True), ball.gauge_graph(), bottle.gauge_graph(nearest=9, unoriented=True)]
+    nearest = bottle.gauge_graph(Neighbourhood(nearest=9), unoriented=True)
+    graphs = [strip.gauge_graph(unoriented=True), ball.gauge_graph(), nearest]
     batch = GaugeGraph.batch(graphs)
     batch.validate()
     model = ShapeClassifier("O(2): 3x0", 4, channels=4, blocks=1).double().eval()

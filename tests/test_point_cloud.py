@@ -59,7 +59,7 @@ def test_areas_add_up(order, error):
 @pytest.mark.parametrize("mesh", [blob(), torus()], ids=lambda m: m.name)
 def test_equals_the_normal_aligning_graph_of_a_mesh(mesh):
     """With a mesh's normals, neighbours and areas only the frames are others: scalars come out alike."""
-    expected = mesh.gauge_graph("normal_aligning")
+    expected = mesh.gauge_graph(transport="normal_aligning")
     rows = [expected.src[a:b].numpy() for a, b in zip(expected.dst_ptr[:-1], expected.dst_ptr[1:], strict=True)]
     graph = PointCloud(mesh.vertices, expected.frames[:, 2].numpy()).gauge_graph(rows, areas=expected.areas.numpy())
     assert torch.equal(graph.src, expected.src)

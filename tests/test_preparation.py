@@ -13,7 +13,7 @@ import torch
 from meshes import DEFECTIVE, blob
 from test_cache import assert_same
 
-from meshconv import InputError, load_mesh
+from meshconv import InputError, Neighbourhood, load_mesh
 from meshconv.datasets import MeshFolder, MeshSample, Preparation, prepare_mesh, prepare_meshes, write_shapes
 from meshconv.geometry import mesh_features
 from meshconv.io import Cache, save_mesh
@@ -45,10 +45,10 @@ def assert_equal(first: list[MeshSample], second: list[MeshSample]) -> None:
 
 def test_a_sample_is_the_mesh_of_the_file(shapes: Path) -> None:
     path = next(shapes.rglob("defective.ply"))
-    how = Preparation("normal_aligning", radius=0.2)
+    how = Preparation("normal_aligning", neighbourhood=Neighbourhood(radius=0.2))
     sample = prepare_mesh(path, 5, how)
     mesh = load_mesh(path)
-    graph = mesh.gauge_graph("normal_aligning", radius=0.2)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.2), transport="normal_aligning")
     assert_same(sample.surface, graph.to(torch.float32))
     assert_same(sample.x, mesh_features(mesh, graph).to(torch.float32))
     assert (int(sample.target), sample.name) == (5, str(path))
@@ -59,7 +59,7 @@ def test_a_sample_is_the_mesh_of_the_file(shapes: Path) -> None:
 
 @forked
 def test_cache_and_workers_change_no_bit(shapes: Path, tmp_path: Path) -> None:
-    paths, how, state = paths_of(shapes), Preparation(rings=2), torch.get_rng_state()
+    paths, how, state = paths_of(shapes), Preparation(neighbourhood=Neighbourhood(rings=2)), torch.get_rng_state()
     plain, problems = prepare_meshes(paths, how, workers=0)
     assert len(plain) == len(paths) - 1
     assert len(problems) == 1
@@ -98,7 +98,9 @@ def test_what_is_reported_is_reported_by_this_process_and_again(
 
 def test_every_choice_has_its_own_entry(shapes: Path, tmp_path: Path) -> None:
     path, cache = next(shapes.rglob("*_000.ply")), Cache(tmp_path)
-    choices = [{}, {"transport": "normal_aligning"}, {"rings": 2}, {"rings": 3}, {"radius": 0.1}, {"nearest": 9}]
+    choices = [{}, {"transport": "normal_aligning"}]
+    near = ({"rings": 2}, {"rings": 3}, {"radius": 0.1}, {"nearest": 9})
+    choices += [{"neighbourhood": Neighbourhood(**extent)} for extent in near]
     choices += [{"on_defect": "error"}, {"num_levels": 2}, {"max_faces": 200}]
     choices += [{"augment": {"noise": 0.1}, "variant": k} for k in (1, 2)]
     for choice in choices:
@@ -132,6 +134,8 @@ def test_strict_names_the_bad_file(shapes: Path, tmp_path: Path) -> None:
         ({"on_defect": "mend"}, "repair, drop, error"),
         ({"rings": 2, "radius": 0.1}, "at most one"),
         ({"nearest": 0}, "greater than 0"),
+        ({"rings": 1.5}, "whole numbers"),
+        ({"radius": "wide"}, "greater than 0"),
         ({"num_levels": 0}, "at least 1"),
         ({"max_faces": 3}, "max_faces 3 has to be at least 32"),
         ({"workers": -1}, "at least 0"),

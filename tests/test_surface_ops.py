@@ -37,14 +37,14 @@ CASES: dict[str, Callable[[], TriangleMesh]] = {
 
 def steps(mesh: TriangleMesh) -> Iterator[tuple[str, tuple]]:
     """Every operator with the arguments it gets on the way to a graph."""
-    h, points = mesh.half_edges, mesh._points
+    h, points = mesh.half_edges, mesh.surface.points
     yield "half_edges", (mesh.faces, mesh.num_vertices)
     yield "half_edges", (h.faces, mesh.num_vertices)
     yield "signed_volume", (points, h.faces)
     yield "face_geometry", (points, h.faces)
     corners, face_geometry = mesh.corner_angles.reshape(-1), surface.face_geometry(points, h.faces)[1:]
     yield "vertex_geometry", (h.twin, h.irregular, h.vertex_ptr, h.outgoing, corners, *face_geometry)
-    fans, ring = mesh.fans, mesh._ring
+    fans, ring = mesh.fans, mesh.surface.ring
     yield "one_ring", (h.faces, h.twin, h.edge_halfedge, corners, fans.angle, fans.scale)
     normals = mesh.vertex_normals
     yield "aligned_frames", (points, normals, h.faces, fans.reference, fans.regular, ring.ptr, ring.src, ring.direction)
@@ -78,7 +78,7 @@ def test_both_implementations_agree(name: str, compiled: None) -> None:
             if (operator, k) == ("vertex_geometry", 1):
                 good = fans.regular[h.origin]  # the others have no angle
             elif operator == "one_ring":
-                good = np.repeat(fans.regular, np.diff(mesh._ring.ptr))
+                good = np.repeat(fans.regular, np.diff(mesh.surface.ring.ptr))
             elif operator in ("levi_civita", "normal_aligning") and k > 0:
                 # An edge along the normal has no direction: rounding makes one.
                 good = ~vertical_edges(mesh)
@@ -88,9 +88,9 @@ def test_both_implementations_agree(name: str, compiled: None) -> None:
 
 def vertical_edges(mesh: TriangleMesh) -> np.ndarray:
     """Edges that look like a point from one of their ends."""
-    ring = mesh._ring
+    ring = mesh.surface.ring
     dst = np.repeat(np.arange(mesh.num_vertices), np.diff(ring.ptr))
-    chord = mesh._points[ring.src] - mesh._points[dst]
+    chord = mesh.surface.points[ring.src] - mesh.surface.points[dst]
     seen = np.linalg.norm(np.einsum("eki,ei->ek", mesh.frames[dst, :2], chord), axis=1)
     lost = seen < 1e-4 * np.linalg.norm(chord, axis=1)
     return lost | lost[ring.reverse]
@@ -163,10 +163,10 @@ def test_many_faces_on_one_edge_or_vertex_take_linear_time(compiled: None) -> No
 
 def test_volumes() -> None:
     for mesh, expected in ((icosphere(4), 4 * math.pi / 3), (torus(), None)):
-        volume = surface.signed_volume(mesh.vertices, mesh.surface)
+        volume = surface.signed_volume(mesh.vertices, mesh.surface.faces)
         assert volume > 0
-        assert surface.signed_volume(mesh.vertices, mesh.surface[:, ::-1]) == pytest.approx(-volume, rel=1e-14)
-        assert surface.signed_volume(mesh.vertices + 1e6, mesh.surface) == pytest.approx(volume, rel=1e-8)
+        assert surface.signed_volume(mesh.vertices, mesh.surface.faces[:, ::-1]) == pytest.approx(-volume, rel=1e-14)
+        assert surface.signed_volume(mesh.vertices + 1e6, mesh.surface.faces) == pytest.approx(volume, rel=1e-8)
         if expected:
             assert volume == pytest.approx(expected, rel=0.01)
 

@@ -37,7 +37,7 @@ def twins(graph: GaugeGraph) -> np.ndarray:
 
 def holonomies(mesh: TriangleMesh, graph: GaugeGraph) -> np.ndarray:
     """Principal values of the turn on the way round every face."""
-    a, b, c = mesh.surface.T
+    a, b, c = mesh.surface.faces.T
     g = graph.transporter.numpy()
     return wrap(sum(g[edge_ids(graph, s, d)] for s, d in ((a, b), (b, c), (c, a))))
 
@@ -46,7 +46,7 @@ def holonomies(mesh: TriangleMesh, graph: GaugeGraph) -> np.ndarray:
 @pytest.mark.parametrize("name", [*MANIFOLD, *DEFECTIVE])
 def test_there_and_back_is_the_identity(name: str, transport: str) -> None:
     mesh = MANIFOLD[name][0]() if name in MANIFOLD else DEFECTIVE[name]()
-    graph = mesh.gauge_graph(transport)
+    graph = mesh.gauge_graph(transport=transport)
     back = graph.transporter[twins(graph)]
     assert np.abs(wrap((graph.transporter + back).numpy())).max() < 1e-12
 
@@ -104,14 +104,14 @@ def test_on_a_flat_sheet_the_log_map_is_polar_coordinates_and_nothing_turns() ->
     np.testing.assert_allclose(graph.log_radius.numpy(), np.linalg.norm(chord, axis=1), rtol=1e-14)
     both = inner[src] & inner[dst]
     assert np.abs(wrap(graph.transporter.numpy() - (offset[src] - offset[dst]))[both]).max() < 1e-12
-    flat = inner[mesh.surface].all(axis=1)
+    flat = inner[mesh.surface.faces].all(axis=1)
     assert np.abs(holonomies(mesh, graph)[flat]).max() < 1e-12
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_log_angles_agree_with_the_frames(transport: str) -> None:
     mesh = icosphere(4)
-    graph = mesh.gauge_graph(transport)
+    graph = mesh.gauge_graph(transport=transport)
     src, dst = graph.src.numpy(), graph.dst.numpy()
     chord = mesh.vertices[src] - mesh.vertices[dst]
     frames = graph.frames.numpy()[dst]
@@ -123,7 +123,7 @@ def test_both_transports_agree_on_a_fine_sphere() -> None:
     """Both converge to the smooth transport; the difference falls by about four from level to level."""
     worst = []
     for level in (2, 3, 4):
-        a, b = (icosphere(level).gauge_graph(t) for t in TRANSPORTS)
+        a, b = (icosphere(level).gauge_graph(transport=t) for t in TRANSPORTS)
         worst.append(np.sqrt((wrap((a.transporter - b.transporter).numpy()) ** 2).mean()))
     assert worst[2] < 0.01
     assert worst[0] > 3 * worst[1] > 9 * worst[2]
@@ -164,12 +164,12 @@ def test_order_of_vertices_faces_and_corners_is_only_a_gauge() -> None:
 @pytest.mark.parametrize("name", DEFECTIVE)
 def test_a_defective_mesh_has_a_valid_graph(name: str, transport: str) -> None:
     mesh = DEFECTIVE[name]()
-    graph = mesh.gauge_graph(transport)
+    graph = mesh.gauge_graph(transport=transport)
     graph.validate()
     assert graph.num_vertices == mesh.num_vertices
     assert graph.num_edges > 0
     degree = graph.dst_ptr.diff()
-    assert torch.equal(degree > 0, torch.from_numpy(np.isin(np.arange(mesh.num_vertices), mesh.surface)))
+    assert torch.equal(degree > 0, torch.from_numpy(np.isin(np.arange(mesh.num_vertices), mesh.surface.faces)))
 
 
 def test_orientation_is_made_consistent_and_outward() -> None:
@@ -185,7 +185,7 @@ def test_orientation_is_made_consistent_and_outward() -> None:
 def test_a_moebius_strip_keeps_one_seam() -> None:
     mesh = moebius()
     twinless = mesh.half_edges.twin[mesh.half_edges.edge_halfedge] < 0
-    pairs = np.sort(mesh.surface[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    pairs = np.sort(mesh.surface.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     counts = np.unique(pairs, axis=0, return_counts=True)[1]
     seam = twinless.sum() - (counts == 1).sum()
     assert 0 < seam <= 6
@@ -284,5 +284,5 @@ def test_meshes_without_area_have_no_graph() -> None:
 
 
 def test_unknown_transport() -> None:
-    with pytest.raises(ValueError, match="'levi_civita' or 'normal_aligning'"):
-        icosphere(1).gauge_graph("parallel")
+    with pytest.raises(ValueError, match="levi_civita, normal_aligning"):
+        icosphere(1).gauge_graph(transport="parallel")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from meshconv import TriangleMesh
+from meshconv import Neighbourhood, TriangleMesh
 from meshconv.viz import geodesic_picture
 
 LONG, SHORT = 150, 68
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, nargs="?", default=default)
     output = parser.parse_args().output
     mesh = bumpy_torus()
-    graph = mesh.gauge_graph(radius=0.12)
+    graph = mesh.gauge_graph(Neighbourhood(radius=0.12))
     places = [(-1.62, 0.55), (-2.7, 1.1), (-0.5, 1.1), (0.62, 1.0), (2.55, 1.3), (1.6, 2.2)]
     wanted = np.stack([surface(np.array(u), np.array(v)) for u, v in places])
     centres = [int(np.linalg.norm(mesh.vertices - w, axis=1).argmin()) for w in wanted]

@@ -30,6 +30,8 @@ from .graph.holonomy import (
     loop_holonomy as loop_holonomy,
 )
 from .mesh.distances import surface_distances as surface_distances
+from .mesh.neighbourhood import Neighbourhood as Neighbourhood
+from .mesh.surface import Surface as Surface
 from .mesh.triangle_mesh import TriangleMesh as TriangleMesh
 from .point_cloud import PointCloud as PointCloud
 from .repair.augmentation import Augmentation as Augmentation

@@ -1,6 +1,7 @@
 """Operators: compiled kernels and, beside each, its plain-torch reference."""
 
-from meshconv.ops import segment_autograd as _registers_derivatives  # noqa: F401
+# These register derivatives.
+from meshconv.ops import gauge_autograd as _of_convolutions, segment_autograd as _of_reductions  # noqa: F401
 from meshconv.ops.backend import BACKEND, has_kernel, is_compiled
 from meshconv.ops.depthwise import depthwise_conv, depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act, fourier_act_reference

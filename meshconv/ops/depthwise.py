@@ -10,19 +10,18 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.ops.backend import BACKEND, is_compiled
-from meshconv.ops.gauge_conv import (
-    Edges,
-    _Call,
-    _conv_backward,
-    _edge_backward,
-    _fake_conv,
-    _fake_edge,
-    _generator,
-    _setup,
-    _Sizes,
-    _weight_backward,
-    check_devices,
+from meshconv.ops.gauge_autograd import (
+    GaugeCall,
+    Sizes,
+    conv_backward,
+    edge_backward,
+    fake_conv,
+    fake_edge,
+    generator,
+    setup,
+    weight_backward,
 )
+from meshconv.ops.gauge_conv import Edges, check_devices
 
 
 def depthwise_conv(
@@ -110,32 +109,32 @@ def depthwise_conv_reference(
     return messages.new_zeros(x.shape[0], num_rows, out_type.dim).index_add(1, dst, messages)
 
 
-class _DepthwiseCall(_Call):
+class _DepthwiseCall(GaugeCall):
     """The form's derivatives; a weight has one component where the features have a run of channels."""
 
     name = "depthwise_conv"
 
-    def _generator(self, weight: Tensor, multiplicities: _Sizes, dim: int) -> Tensor:
-        return _generator(weight, [1] * len(multiplicities), dim)
+    def generator(self, weight: Tensor, multiplicities: Sizes, dim: int) -> Tensor:
+        return generator(weight, [1] * len(multiplicities), dim)
 
 
 def _setup_depthwise(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _setup(ctx, inputs, output)
+    setup(ctx, inputs, output)
     ctx.form = _DepthwiseCall
 
 
 def _fake_weight(
     x: Tensor, grad: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
-    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: _Sizes, out_type: _Sizes, transpose: bool,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
     return x.new_empty(radial.shape[1], 2 * len(in_type) - 1, 2 * len(out_type) - 1, in_type[0])
 
 
 if BACKEND.devices:
     for _name, _fake, _backward in (
-        ("depthwise_conv", _fake_conv, _conv_backward),
-        ("depthwise_conv_weight", _fake_weight, _weight_backward),
-        ("depthwise_conv_edge", _fake_edge, _edge_backward),
+        ("depthwise_conv", fake_conv, conv_backward),
+        ("depthwise_conv_weight", _fake_weight, weight_backward),
+        ("depthwise_conv_edge", fake_edge, edge_backward),
     ):
         torch.library.register_fake(f"meshconv::{_name}", _fake)
         torch.library.register_autograd(f"meshconv::{_name}", _backward, setup_context=_setup_depthwise)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meshconv.ops.backend import BACKEND
-from meshconv.ops.gauge_conv import _dim, _generator, _Sizes
+from meshconv.ops.gauge_autograd import Sizes, generator, num_components
 
 # A call's state is (transporter, the five edge tensors, type). Sources and targets of a form
 # <b_dst, w rho(g) a_src> stand in this order whatever the direction that a call runs in.
@@ -24,7 +24,7 @@ def _dot(a: Tensor, b: Tensor, state: tuple[Any, ...], heads: int) -> Tensor:
 
 def _angle(a: Tensor, b: Tensor, weight: Tensor, state: tuple[Any, ...]) -> Tensor:
     """d/dg <b, w rho(g) a> = <J^T b, w rho(g) a>, with J the generator and J^T = -J."""
-    turned = -_generator(b, state[-1], 2)
+    turned = -generator(b, state[-1], 2)
     return (_dot(a, turned, state, weight.shape[-1]) * weight).sum((0, 2))
 
 
@@ -75,7 +75,7 @@ def _select_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     d_transporter = None
     if ctx.needs_input_grad[2]:
         a, b = (g, x) if ctx.transpose else (x, g)
-        slopes = select(a, chosen, *state, False) * -_generator(b, ctx.type, 2)
+        slopes = select(a, chosen, *state, False) * -generator(b, ctx.type, 2)
         d_transporter = _per_member(_per_field(slopes, ctx.type), chosen, state[3])
     d_x = select(g, chosen, *state, not ctx.transpose) if ctx.needs_input_grad[0] else None
     return d_x, None, d_transporter, *([None] * 7)
@@ -115,20 +115,20 @@ def _total_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 def _fake_collected(
     x: Tensor, other: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
-    src_edge: Tensor, type: _Sizes, transpose: bool,
+    src_edge: Tensor, type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    return x.new_empty(x.shape[0], (src_ptr if transpose else dst_ptr).shape[0] - 1, _dim(type))
+    return x.new_empty(x.shape[0], (src_ptr if transpose else dst_ptr).shape[0] - 1, num_components(type))
 
 
 def _fake_dot(
     x: Tensor, y: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
-    src_edge: Tensor, type: _Sizes, heads: int,
+    src_edge: Tensor, type: Sizes, heads: int,
 ) -> Tensor:  # fmt: skip
     return x.new_empty(x.shape[0], src.shape[0], heads)
 
 
 def _fake_argmax(
-    x: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, type: _Sizes,
+    x: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, type: Sizes,
     signed_scalars: bool,
 ) -> Tensor:  # fmt: skip
     return x.new_empty(x.shape[0], dst_ptr.shape[0] - 1, sum(type), dtype=torch.int64)

@@ -142,7 +142,7 @@ def _check_spec(hparams: Mapping[str, Any]) -> None:
         MapInputs(**spec["inputs"])
     else:
         Preparation.from_spec(spec)
-        for name in ("rings", "nearest", "num_levels", "max_faces"):
+        for name in ("num_levels", "max_faces"):
             if not isinstance(spec.get(name), int | None):
                 raise InputError(f"{name} {spec[name]!r} is not a whole number")
     values = spec.get("class_values")

@@ -47,7 +47,7 @@ def geodesic_picture(
     ----------
     mesh : TriangleMesh
     graph : GaugeGraph
-        Geodesic neighbourhoods of this mesh, from ``mesh.gauge_graph(radius=...)``: the discs are as large.
+        Geodesic neighbourhoods of this mesh, ``mesh.gauge_graph(Neighbourhood(radius=...))``: the discs are as large.
     centres : sequence of int
         Vertices; where discs meet, the later one is on top.
     rotation : float64 [3, 3]
@@ -68,7 +68,7 @@ def geodesic_picture(
     bad = [c for c in centres if not 0 <= c < mesh.num_vertices or graph.dst_ptr[c] == graph.dst_ptr[c + 1]]
     if bad or not len(centres):
         raise InputError(f"centres: {bad or 'none given'}; choose vertices that have neighbours")
-    faces, discs = mesh.surface, _discs(mesh, graph, centres)
+    faces, discs = mesh.surface.faces, _discs(mesh, graph, centres)
     arrows = [_carried_frames(mesh, graph, c, r) for c, r in zip(centres, discs.radius, strict=True)]
     starts = np.cumsum([0, *(len(points) for points, _, _ in arrows[:-1])])
     arrow_points = np.concatenate([points for points, _, _ in arrows])
@@ -106,7 +106,7 @@ class _Discs(NamedTuple):
 
 
 def _discs(mesh: TriangleMesh, graph: GaugeGraph, centres: Sequence[int]) -> _Discs:
-    faces = mesh.surface
+    faces = mesh.surface.faces
     found = _Discs(np.full(len(faces), -1), np.zeros((len(faces), 3, 2)), np.zeros(len(centres)))
     for k, centre in enumerate(centres):
         part = slice(int(graph.dst_ptr[centre]), int(graph.dst_ptr[centre + 1]))
@@ -128,7 +128,7 @@ def _paint(mesh: TriangleMesh, discs: _Discs, face: np.ndarray, weight: np.ndarr
 
     ``line`` is the width of a thin line in the mesh's unit: lines lie on the surface and are foreshortened with it.
     """
-    corner = mesh.vertices[mesh.surface]
+    corner = mesh.vertices[mesh.surface.faces]
     opposite = np.linalg.norm(corner[:, [2, 0, 1]] - corner[:, [1, 2, 0]], axis=2)
     altitude = 2 * mesh.face_areas[:, None] / np.maximum(opposite, 1e-300)
     on_edge = (weight * altitude[face]).min(axis=1) < 0.25 * line

@@ -20,7 +20,7 @@ def main() -> None:
     out = {}
     for name, build in UNEVEN.items():
         mesh = build()
-        exact = geodesic.PyGeodesicAlgorithmExact(mesh.vertices, mesh.surface.astype(np.int32))
+        exact = geodesic.PyGeodesicAlgorithmExact(mesh.vertices, mesh.surface.faces.astype(np.int32))
         sources = np.random.default_rng(0).choice(mesh.num_vertices, SOURCES, replace=False)
         rows = []
         for source in sources:

@@ -198,7 +198,7 @@ class SphereMaps(lightning.LightningDataModule):
 
     def _classes(self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]) -> dict[int, str]:
         """Name of each label value."""
-        array = self.label_fields._variable(self.label)
+        array = self.label_fields.variable(self.label)
         attributes, fill = array.attrs, array.encoding.get("_FillValue")
         self._ignored, self._filled = ignore, _NO_LABEL
         if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension) == 0:

@@ -21,6 +21,8 @@ from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.meshes.vertex_budget import VertexBudget
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.geometry.mesh.neighbourhood import Neighbourhood
+from meshconv.geometry.mesh.transport import Transport
 from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.repair import OnDefect
 from meshconv.io.cache.cache import Cache
@@ -110,7 +112,7 @@ class MeshData(lightning.LightningDataModule):
         self,
         batch_size: int = 16,
         batch_vertices: int | None = None,
-        transport: str = "levi_civita",
+        transport: Transport = "levi_civita",
         on_defect: OnDefect = "repair",
         rings: int | None = None,
         radius: float | None = None,
@@ -131,7 +133,8 @@ class MeshData(lightning.LightningDataModule):
             if value is not None and value < least:
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
-        self.how = Preparation(transport, on_defect, rings, radius, nearest, tuple(features), num_levels, max_faces)
+        near = Neighbourhood(rings, radius, nearest)
+        self.how = Preparation(transport, on_defect, near, tuple(features), num_levels, max_faces)
         self._hows = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from meshconv.fields import FieldType
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
+from meshconv.geometry.mesh.transport import Transport, check_transport
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.origin import Origin
@@ -98,8 +100,8 @@ class Preparation:
         ``"levi_civita"`` or ``"normal_aligning"``.
     on_defect
         ``"repair"``, ``"drop"`` or ``"error"``; see :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`.
-    rings, radius, nearest
-        At most one; neighbourhoods as in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
+    neighbourhood : Neighbourhood
+        As in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
     features
         Names of inputs, see :func:`~meshconv.geometry.features.inputs.surface_features`.
     num_levels
@@ -118,11 +120,9 @@ class Preparation:
         Values that are not among these.
     """
 
-    transport: str = "levi_civita"
+    transport: Transport = "levi_civita"
     on_defect: OnDefect = "repair"
-    rings: int | None = None
-    radius: float | None = None
-    nearest: int | None = None
+    neighbourhood: Neighbourhood = EDGES
     features: tuple[str, ...] = ("default",)
     num_levels: int = 1
     max_faces: int | None = None
@@ -137,27 +137,24 @@ class Preparation:
             raise InputError(f"variant {self.variant} has to be at least 0, and above it augment says what varies")
         object.__setattr__(self, "features", tuple(self.features))  # lists from configurations and checkpoints
         surface_feature_type(self.features)
-        for name, known in (("transport", ("levi_civita", "normal_aligning")),
-                            ("on_defect", ("repair", "drop", "error"))):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
-        extent = {name: getattr(self, name) for name in ("rings", "radius", "nearest")}
-        given = {name: value for name, value in extent.items() if value is not None}
-        if len(given) > 1 or not all(value > 0 for value in given.values()):
-            raise InputError(f"neighbourhoods {given}: give at most one of rings, radius, nearest, greater than 0")
+        check_transport(self.transport)
+        if self.on_defect not in get_args(OnDefect):
+            raise InputError(f"on_defect {self.on_defect!r} is not known; use one of {', '.join(get_args(OnDefect))}")
         if self.num_levels < 1:
             raise InputError(f"num_levels {self.num_levels} has to be at least 1")
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
         """From :attr:`spec`, or that of a checkpoint that knew fewer choices."""
-        return cls(**{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
+        near = Neighbourhood(**{f.name: spec.get(f.name) for f in fields(Neighbourhood)})
+        return cls(neighbourhood=near, **{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
 
     @property
     def spec(self) -> dict[str, Any]:
         """All choices by name, in plain values."""
         augment = self.augment.spec if self.augment and self.variant else None
-        return {**asdict(self), "features": list(self.features), "augment": augment}
+        choices = {**asdict(self), "features": list(self.features), "augment": augment}
+        return {**choices.pop("neighbourhood"), **choices}
 
     @property
     def in_type(self) -> FieldType:
@@ -166,10 +163,9 @@ class Preparation:
 
     def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
         """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
-        extent: dict[str, Any] = {"rings": self.rings, "radius": self.radius, "nearest": self.nearest}
-        hierarchy = mesh.hierarchy(self.num_levels, transport=self.transport, **extent)
-        x, _ = surface_features(mesh, hierarchy.levels[0], self.features)
-        surface = hierarchy if self.num_levels > 1 else hierarchy.levels[0]
+        hierarchy = mesh.hierarchy(self.num_levels, neighbourhood=self.neighbourhood, transport=self.transport)
+        x, _ = surface_features(mesh, hierarchy.finest, self.features)
+        surface = hierarchy if self.num_levels > 1 else hierarchy.finest
         return x.to(torch.float32), surface.to(torch.float32)
 
     def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:

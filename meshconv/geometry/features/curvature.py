@@ -128,10 +128,10 @@ def shape_operator(mesh: TriangleMesh, graph: GaugeGraph) -> tuple[Tensor, Field
     frames = graph.frames.double().cpu().numpy()
     ptr, neighbour = _two_rings(mesh.half_edges)
     found = [
-        _fit_quadrics(mesh._points, frames, ptr, neighbour, start, min(start + _BLOCK, mesh.num_vertices))
+        _fit_quadrics(mesh.surface.points, frames, ptr, neighbour, start, min(start + _BLOCK, mesh.num_vertices))
         for start in range(0, mesh.num_vertices, _BLOCK)
     ]
-    return torch.from_numpy(np.concatenate(found) / mesh._unit), SHAPE_OPERATOR
+    return torch.from_numpy(np.concatenate(found) / mesh.surface.unit), SHAPE_OPERATOR
 
 
 def edge_shape_operator(graph: GaugeGraph, points: FloatArray) -> FloatArray:

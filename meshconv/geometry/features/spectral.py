@@ -114,10 +114,10 @@ def laplacian_spectrum(mesh: TriangleMesh, count: int = 128) -> Spectrum:
     if count < 2:
         raise ValueError(f"count has to be at least 2, got {count}")
     mesh.check_area()
-    used, faces = np.unique(mesh.surface, return_inverse=True)
-    points = mesh._points[used]
+    used, faces = np.unique(mesh.surface.faces, return_inverse=True)
+    points = mesh.surface.points[used]
     extent = np.abs(points - points.mean(axis=0)).max()
-    points = points / max(np.sqrt(mesh.area) / mesh._unit, _SMALLEST_LENGTH * extent)
+    points = points / max(np.sqrt(mesh.area) / mesh.surface.unit, _SMALLEST_LENGTH * extent)
     stiffness, mass = robust_laplacian.mesh_laplacian(points, faces.reshape(-1, 3))
     stiffness, mass = csr_array(stiffness), mass.diagonal()
     mass = np.maximum(mass / mass.sum(), _SMALLEST_MASS / len(mass))

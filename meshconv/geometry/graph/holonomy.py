@@ -51,6 +51,6 @@ def face_holonomies(graph: GaugeGraph, faces: Tensor) -> Tensor:
     graph : GaugeGraph
         One-ring graph (or larger) of the mesh.
     faces : int64 [F, 3]
-        Such as ``mesh.surface``.
+        Such as ``mesh.surface.faces``.
     """
     return loop_holonomy(graph, torch.as_tensor(faces))

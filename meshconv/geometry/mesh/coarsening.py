@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from scipy.sparse.csgraph import connected_components
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
-from meshconv.geometry.mesh.geodesics import geodesic_surface
+from meshconv.geometry.mesh.edge_graph import edge_graph
+from meshconv.geometry.mesh.geodesics import geodesic_surface, surface_graph
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
-from meshconv.geometry.mesh.transport import normal_aligning
+from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
+from meshconv.geometry.mesh.surface import Surface
+from meshconv.geometry.mesh.transport import Transport, normal_aligning
 from meshconv.ops.geodesics import GeodesicSurface, farthest_points, geodesic_cells
-
-if TYPE_CHECKING:
-    from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 # Marched distances are good to about a percent; where one is not, only time is lost.
 _SLACK = 1.02
@@ -33,16 +33,13 @@ class _Level(NamedTuple):
 
 
 def coarsen(
-    mesh: TriangleMesh,
+    surface: Surface,
     num_levels: int,
     ratio: float = 4,
-    transport: str = "levi_civita",
-    *,
-    rings: int | None = None,
-    radius: float | None = None,
-    nearest: int | None = None,
+    neighbourhood: Neighbourhood = EDGES,
+    transport: Transport = "levi_civita",
 ) -> Hierarchy:
-    r"""Coarser and coarser gauge graphs of a mesh.
+    r"""Coarser and coarser gauge graphs of a surface.
 
     The points of a coarse level are vertices sampled to be as far apart as can be: every vertex is nearer to one than
     they are to each other. Each point of the level before belongs to its nearest one, by geodesic distance, and is seen
@@ -51,13 +48,14 @@ def coarsen(
 
     Parameters
     ----------
-    mesh : TriangleMesh
+    surface : Surface
+        With an area.
     num_levels, ratio
         How many levels, and how many times fewer points each has than the one before: greater than 1.
+    neighbourhood : Neighbourhood
+        On the finest level.
     transport : "levi_civita" | "normal_aligning"
         On all levels, as in :meth:`~meshconv.geometry.mesh.triangle_mesh.TriangleMesh.gauge_graph`.
-    rings, radius, nearest : optional
-        Neighbours on the finest level, as in :meth:`~meshconv.geometry.mesh.triangle_mesh.TriangleMesh.gauge_graph`.
 
     Returns
     -------
@@ -71,7 +69,7 @@ def coarsen(
     ValueError
         ``num_levels`` below 1, or a ``ratio`` that is not greater than 1.
     InputError
-        No faces, or an area of zero.
+        A transport that is not known.
 
     Notes
     -----
@@ -92,47 +90,44 @@ def coarsen(
     """
     if num_levels < 1 or not ratio > 1:
         raise ValueError(f"a hierarchy needs num_levels >= 1 and ratio > 1, got {num_levels} and {ratio}")
-    graph = mesh.gauge_graph(transport, rings=rings, radius=radius, nearest=nearest)
+    graph = surface_graph(surface, neighbourhood, transport)
     if num_levels == 1:
         return Hierarchy([graph], [])
-    plain = transport == "levi_civita" and rings is radius is nearest is None
-    ring = graph if plain else mesh.gauge_graph()
-    corners = mesh.corner_angles.ravel()
-    surface = geodesic_surface(mesh._points, mesh.half_edges, corners, mesh.fans, ring, mesh._unit)
-    has_face = mesh.fans.reference >= 0
-    num_components, rank = _components(surface, mesh.vertex_areas)
+    ring = graph if transport == "levi_civita" and neighbourhood.is_edges else edge_graph(surface)
+    walked, has_face = geodesic_surface(surface, ring), surface.has_face
+    num_components, rank = _components(walked, surface.vertex_areas)
     isolated = int((~has_face).sum())
     counts = [int(has_face.sum())]
     for _ in range(num_levels - 1):
         counts.append(max(num_components - isolated, math.ceil(counts[-1] / ratio)))
-    sampling = farthest_points(surface, torch.from_numpy(rank), [n + isolated for n in counts[1:]])
+    sampling = farthest_points(walked, torch.from_numpy(rank), [n + isolated for n in counts[1:]])
     chosen = sampling.points.numpy()
 
-    level = _Level(np.arange(mesh.num_vertices), mesh.vertex_areas)
+    level = _Level(np.arange(surface.num_vertices), surface.vertex_areas)
     levels, pools = [graph], []
     for n, distance, cell in zip(counts[1:], sampling.distance.numpy(), sampling.cell.numpy(), strict=True):
         centres = chosen[: n + isolated]
-        parent, to_parent, src, dst, edges = _cells(surface, centres, level.vertices, distance, cell)
+        parent, to_parent, src, dst, edges = _cells(walked, centres, level.vertices, distance, cell)
         # In the order of their vertices, neighbours lie closer in memory than in the order of their choice.
         order = np.argsort(centres)
         number = np.argsort(order)
         areas = np.bincount(number[parent], level.areas).astype(np.float64)
         coarse = _Level(centres[order], areas)
         if transport == "normal_aligning":
-            to_parent = np.stack(normal_aligning(mesh._points, mesh.frames, level.vertices, centres[parent]))
-            edges = np.stack(normal_aligning(mesh._points, mesh.frames, centres[src], centres[dst]))
-        to_parent[0] *= mesh._unit
-        edges[0] *= mesh._unit
+            to_parent = np.stack(normal_aligning(surface.points, surface.frames, level.vertices, centres[parent]))
+            edges = np.stack(normal_aligning(surface.points, surface.frames, centres[src], centres[dst]))
+        to_parent[0] *= surface.unit
+        edges[0] *= surface.unit
         pools.append(Pooling.from_parents(number[parent], len(centres), *to_parent))
         levels.append(
             GaugeGraph.from_edges(
                 number[src],
                 number[dst],
                 *edges,
-                frames=mesh.frames[coarse.vertices],
-                positions=mesh.vertices[coarse.vertices],
+                frames=surface.frames[coarse.vertices],
+                positions=surface.vertices[coarse.vertices],
                 areas=coarse.areas,
-                scale=math.sqrt(mesh.area / n),
+                scale=math.sqrt(surface.area / n),
             )
         )
         level = coarse

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from meshconv.geometry.mesh.measures import FloatArray
+from meshconv.geometry.mesh.neighbourhood import Neighbourhood
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
@@ -57,7 +58,7 @@ def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, near
     >>> distances.shape, bool(distances[0, 0] == 0)
     ((1, 26), True)
     """
-    graph = mesh.gauge_graph(nearest=nearest)
+    graph = mesh.gauge_graph(Neighbourhood(nearest=nearest))
     # Zero would mean no edge at all.
     lengths = np.maximum(graph.log_radius.numpy(), np.finfo(float).tiny)
     rows = csr_array((lengths, graph.src.numpy(), graph.dst_ptr.numpy()), shape=(mesh.num_vertices,) * 2)

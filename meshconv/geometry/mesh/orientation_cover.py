@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.mesh.edge_graph import edge_graph
+from meshconv.geometry.mesh.geodesics import surface_graph
 from meshconv.geometry.mesh.halfedges import HalfEdges, IntArray
+from meshconv.geometry.mesh.neighbourhood import Neighbourhood
+from meshconv.geometry.mesh.surface import Surface
+from meshconv.geometry.mesh.transport import Transport
 from meshconv.geometry.repair.defects import edge_faces
-
-if TYPE_CHECKING:
-    from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 class OrientationCover(NamedTuple):
@@ -92,7 +95,9 @@ def orientation_cover(faces: IntArray, num_vertices: int, name: str = "") -> Ori
     return OrientationCover(cover.reshape(-1, 3), base, sheets)
 
 
-def unoriented_graph(mesh: TriangleMesh, transport: str, **extent: Any) -> GaugeGraph:
+def unoriented_graph(
+    surface: Surface, neighbourhood: Neighbourhood, transport: Transport, name: str = ""
+) -> GaugeGraph:
     """Gauge graph with transporters that reflect, see
     :meth:`~meshconv.geometry.mesh.triangle_mesh.TriangleMesh.gauge_graph`.
 
@@ -100,16 +105,16 @@ def unoriented_graph(mesh: TriangleMesh, transport: str, **extent: Any) -> Gauge
     each other; then features at the second lift are those at the first, reflected, and the edges into first lifts
     are the graph.
     """
-    cover = orientation_cover(mesh.surface, mesh.num_vertices, mesh.name)
-    double = type(mesh)(mesh.vertices[cover.base], cover.faces, mesh.name)
-    size = np.sqrt(mesh.area / double.area)
-    if extent.get("radius") is not None:  # in units of the square root of the area
-        extent["radius"] *= size
+    cover = orientation_cover(surface.faces, surface.num_vertices, name)
+    double = Surface.from_faces(surface.vertices[cover.base], cover.faces)
+    size = np.sqrt(surface.area / double.area)
+    if neighbourhood.radius is not None:  # in units of the square root of the area
+        neighbourhood = replace(neighbourhood, radius=neighbourhood.radius * size)
         size = 1.0
     else:
-        size *= np.sqrt((double.fans.reference >= 0).sum() / (mesh.fans.reference >= 0).sum())
-    graph = double.gauge_graph(transport, **extent)
-    graph = graph.change_gauge(_mirroring_gauge(double.gauge_graph(), cover.sheets))
+        size *= np.sqrt(double.has_face.sum() / surface.has_face.sum())
+    graph = surface_graph(double, neighbourhood, transport)
+    graph = graph.change_gauge(_mirroring_gauge(edge_graph(double), cover.sheets))
     first, base = torch.from_numpy(cover.sheets[:, 0]), torch.from_numpy(cover.base)
     is_first = torch.zeros(len(base), dtype=torch.bool)
     is_first[first] = True

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import HalfEdges
 from meshconv.geometry.mesh.measures import VertexFans
 from meshconv.ops import surface
 from meshconv.ops.surface_reference import FloatArray, IntArray, tangent_frames as tangent_frames
+
+Transport = Literal["levi_civita", "normal_aligning"]
+"""How components are carried from point to point, see :func:`levi_civita` and :func:`normal_aligning`."""
+
+
+def check_transport(transport: str) -> None:
+    """Raise ``InputError`` for a name that is no :data:`Transport`."""
+    if transport not in get_args(Transport):
+        raise InputError(f"transport {transport!r} is not known; use one of {', '.join(get_args(Transport))}")
 
 
 class OneRing(NamedTuple):

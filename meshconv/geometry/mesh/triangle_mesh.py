@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
@@ -16,14 +14,16 @@ from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.coarsening import coarsen
-from meshconv.geometry.mesh.geodesics import geodesic_graph
+from meshconv.geometry.mesh.geodesics import surface_graph
 from meshconv.geometry.mesh.halfedges import HalfEdges, IntArray
-from meshconv.geometry.mesh.measures import FloatArray, SurfaceMeasures, VertexFans, measure_surface
+from meshconv.geometry.mesh.measures import FloatArray, VertexFans
+from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
 from meshconv.geometry.mesh.orientation_cover import unoriented_graph
-from meshconv.geometry.mesh.transport import OneRing, align_frames, levi_civita, normal_aligning, one_ring
+from meshconv.geometry.mesh.surface import Surface, extent
+from meshconv.geometry.mesh.transport import Transport
 from meshconv.geometry.repair.defects import Defects, find_defects
 from meshconv.geometry.repair.origin import Origin
-from meshconv.geometry.repair.repair import Isolated, OnDefect, clean_surface, is_clean, repair_surface
+from meshconv.geometry.repair.repair import Isolated, OnDefect, is_clean, repair_surface
 
 # Squares of lengths stay far from the ends of the float64 range between these bounds.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -100,18 +100,17 @@ class TriangleMesh:
                 f"{where}{len(bad)} of {len(faces)} faces name a vertex that does not exist, the first is face "
                 f"{bad[0]} with {faces[bad[0]].tolist()}; indices run from 0 to {len(vertices) - 1}"
             )
-        extent = max(float(x.max() / 2 - x.min() / 2) for x in vertices.T) * 2  # by column, the quick way in numpy
-        if not (extent == 0 or _SMALLEST < extent < _LARGEST):
-            raise InputError(f"{where}the mesh is {extent:g} wide; scale it to between 1e-100 and 1e100")
-        for what, data, size in (("vertex", self.vertex_data, len(vertices)), ("face", self.face_data, len(faces))):
+        size = extent(vertices)
+        if not (size == 0 or _SMALLEST < size < _LARGEST):
+            raise InputError(f"{where}the mesh is {size:g} wide; scale it to between 1e-100 and 1e100")
+        for what, data, count in (("vertex", self.vertex_data, len(vertices)), ("face", self.face_data, len(faces))):
             for key, values in data.items():
-                if np.shape(values)[:1] != (size,):
+                if np.shape(values)[:1] != (count,):
                     raise InputError(
-                        f"{where}{what} data {key!r} have shape {np.shape(values)}; give one row for each of {size}"
+                        f"{where}{what} data {key!r} have shape {np.shape(values)}; give one row for each of {count}"
                     )
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
-        object.__setattr__(self, "_extent", extent)
 
     @property
     def num_vertices(self) -> int:
@@ -122,34 +121,19 @@ class TriangleMesh:
         return len(self.faces)
 
     @cached_property
-    def _unit(self) -> float:
-        """The power of two next to the size: dividing by it is exact and keeps squares in range."""
-        return 2.0 ** np.frexp(self._extent)[1] if self._extent > 0 else 1.0  # type: ignore[attr-defined]
-
-    @cached_property
-    def _points(self) -> FloatArray:
-        return self.vertices / self._unit
+    def surface(self) -> Surface:
+        """The faces that everything is computed from, see :meth:`Surface.from_faces`."""
+        return Surface.from_faces(self.vertices, self.faces)
 
     @property
-    def surface(self) -> IntArray:
-        """The faces that everything is computed from, int64 ``[F', 3]``.
-
-        Faces with a repeated vertex and all but the first on the same three vertices are left out. If neighbours
-        disagree in orientation they are turned to agree (:func:`orient_consistently`), and closed
-        parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`) are turned: normals point
-        outward.
-        """
-        return self.half_edges.faces
-
-    @cached_property
     def half_edges(self) -> HalfEdges:
         """Half-edges of :attr:`surface`."""
-        return clean_surface(self._points, self.faces)
+        return self.surface.half_edges
 
     @cached_property
     def defects(self) -> Defects:
         """Everything that is wrong with :attr:`faces`, counted."""
-        return find_defects(self._points, self.faces)
+        return find_defects(self.surface.points, self.faces)
 
     def repair(self, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
         """A mesh without defects, with the way back.
@@ -179,7 +163,7 @@ class TriangleMesh:
         >>> str(mesh.origin.changes), mesh.to_original_faces(np.array([5.0]))
         ('1 degenerate faces removed, 1 duplicate faces removed', array([ 5., nan, nan]))
         """
-        stays = isolated == "keep" or (isolated == "drop" and bool((self.fans.reference >= 0).all()))
+        stays = isolated == "keep" or (isolated == "drop" and bool(self.surface.has_face.all()))
         if stays and on_defect in get_args(OnDefect) and self._is_clean:
             return self._with_origin()
         if on_defect == "error":
@@ -189,7 +173,7 @@ class TriangleMesh:
                 raise InputError(f"{where}{', '.join(problems)}; repair the mesh or set on_defect to 'repair'")
             faces, step = self.faces, Origin.identity(self.num_vertices, self.num_faces)
         else:
-            faces, step = repair_surface(self._points, self.faces, on_defect, isolated)
+            faces, step = repair_surface(self.surface.points, self.faces, on_defect, isolated)
         return TriangleMesh(
             self.vertices[step.vertex_from],
             faces,
@@ -201,9 +185,8 @@ class TriangleMesh:
 
     @cached_property
     def _is_clean(self) -> bool:
-        if self.surface is not self.faces:
-            return False
-        return is_clean(self._points, self.half_edges, self._measures)
+        surface = self.surface
+        return surface.faces is self.faces and is_clean(surface.points, surface.half_edges, surface.measures)
 
     def _with_origin(self) -> TriangleMesh:
         mesh = replace(self, origin=self._origin)
@@ -224,87 +207,61 @@ class TriangleMesh:
         """Values per face as values per face or polygon of the file; see :meth:`Origin.to_original_faces`."""
         return self._origin.to_original_faces(values, fill)
 
-    @cached_property
-    def _measures(self) -> SurfaceMeasures:
-        return measure_surface(self._points, self.half_edges)
-
     @property
     def corner_angles(self) -> FloatArray:
-        """Angles of :attr:`surface`'s corners, float64 ``[F', 3]``, radians."""
-        return self._measures.corner_angles
+        """Angles of the corners of :attr:`surface`, float64 ``[F', 3]``, radians."""
+        return self.surface.corner_angles
 
     @property
     def fans(self) -> VertexFans:
         """Corner angles summed round every vertex."""
-        return self._measures.fans
+        return self.surface.fans
 
     @property
     def face_areas(self) -> FloatArray:
-        """Areas of :attr:`surface`'s faces, float64 ``[F']``."""
-        return self._measures.face_areas * self._unit**2
+        """Areas of the faces of :attr:`surface`, float64 ``[F']``."""
+        return self.surface.face_areas
 
     @property
     def area(self) -> float:
         """Total area."""
-        return float(self._measures.face_areas.sum()) * self._unit**2
+        return self.surface.area
 
     @property
     def vertex_areas(self) -> FloatArray:
         """A third of the faces round each vertex, float64 ``[V]``; they sum to :attr:`area`."""
-        return self._measures.vertex_areas * self._unit**2
+        return self.surface.vertex_areas
 
     @property
     def vertex_normals(self) -> FloatArray:
-        """Outward unit normals, float64 ``[V, 3]``: face normals weighted by their angle at the vertex.
+        """Outward unit normals, float64 ``[V, 3]``, see :attr:`Surface.vertex_normals`."""
+        return self.surface.vertex_normals
 
-        The weights make the normal independent of how flat parts are cut into triangles. Where the sum vanishes,
-        the normal of one face stands in; a vertex without area has the z axis.
-        """
-        return self._measures.vertex_normals
-
-    @cached_property
+    @property
     def angle_defects(self) -> FloatArray:
-        """Curvature gathered in each vertex, float64 ``[V]``: 2 pi minus the corner angles, pi on a boundary.
+        """Curvature gathered in each vertex, float64 ``[V]``, see :attr:`Surface.angle_defects`."""
+        return self.surface.angle_defects
 
-        0 for a vertex without faces. On a manifold mesh they sum to 2 pi times the Euler characteristic.
-        """
-        flat = np.where(self.fans.is_boundary, np.pi, 2 * np.pi)
-        return np.where(self.fans.reference >= 0, flat - self.fans.total, 0.0)
-
-    @cached_property
-    def _ring(self) -> OneRing:
-        return one_ring(self.half_edges, self.corner_angles.reshape(-1), self.fans)
-
-    @cached_property
+    @property
     def frames(self) -> FloatArray:
-        """Tangent frames, float64 ``[V, 3, 3]``: rows e1, e2, normal.
-
-        e1 is where the intrinsic angle 0 is found in space: the direction of the reference half-edge, corrected by
-        the mean over all edges (:func:`~meshconv.geometry.mesh.transport.align_frames`).
-        """
-        return align_frames(self._points, self.vertex_normals, self.half_edges, self._ring, self.fans)
+        """Tangent frames, float64 ``[V, 3, 3]``: rows e1, e2, normal, see :attr:`Surface.frames`."""
+        return self.surface.frames
 
     def gauge_graph(
         self,
-        transport: str = "levi_civita",
+        neighbourhood: Neighbourhood = EDGES,
+        transport: Transport = "levi_civita",
         *,
-        rings: int | None = None,
-        radius: float | None = None,
-        nearest: int | None = None,
         unoriented: bool = False,
     ) -> GaugeGraph:
         """Gauge graph of edges, or of geodesic neighbourhoods: log maps and transporters, float64.
 
         Parameters
         ----------
+        neighbourhood : Neighbourhood
+            Both directions of every edge, or ``Neighbourhood(radius=0.1)`` along geodesics.
         transport : "levi_civita" | "normal_aligning"
             See :mod:`meshconv.geometry.mesh.transport`; the second always takes chords for log maps.
-        rings : int, optional
-            Neighbours within so many edges, along geodesics. Without any of the three: both directions of every edge.
-        radius : float, optional
-            Neighbours within this geodesic distance in units of the square root of the mesh's area.
-        nearest : int, optional
-            That many nearest neighbours by geodesic distance.
         unoriented : bool
             For surfaces that cannot be oriented, like a Moebius strip: frames are consistent up to reflections, the
             graph's ``reflected`` says where, and features are of O(2). Without it such a surface gets a seam.
@@ -319,60 +276,35 @@ class TriangleMesh:
         Raises
         ------
         InputError
-            No faces, or an area of zero.
-        ValueError
-            Unknown ``transport``; more than one of ``rings``, ``radius``, ``nearest``, or one that is not positive.
+            No faces, or an area of zero; an unknown ``transport``.
 
         Notes
         -----
         Every mesh with an area gets a finite, valid graph; ``tests/test_transport.py`` checks holonomies, twins and
         defective meshes, ``tests/test_geodesics.py`` the neighbourhoods. A vertex without faces has none.
         """
-        extent = [e for e in (rings, radius, nearest) if e is not None]
-        if len(extent) > 1 or not all(e > 0 for e in extent):
-            raise ValueError(
-                f"give at most one of rings, radius, nearest, greater than 0; got {rings}, {radius}, {nearest}"
-            )
         self.check_area()
         if unoriented:
-            return unoriented_graph(self, transport, rings=rings, radius=radius, nearest=nearest)
-        if extent:
-            return geodesic_graph(self, transport, rings or 0, np.inf if radius is None else radius, nearest or 0)
-        ring = self._ring
-        if transport == "levi_civita":
-            maps = levi_civita(self._points, self.frames, ring, self.fans)
-        elif transport == "normal_aligning":
-            dst = np.repeat(np.arange(self.num_vertices), np.diff(ring.ptr))
-            maps = normal_aligning(self._points, self.frames, ring.src, dst)
-        else:
-            raise ValueError(f"transport {transport!r} is not known; use 'levi_civita' or 'normal_aligning'")
-        used = int((self.fans.reference >= 0).sum())
-        ptr, src, reverse, *values = map(torch.from_numpy, (*ring[:3], *maps, self.frames, self.vertex_areas))
-        log_radius, log_angle, transporter, frames, areas = values
-        return GaugeGraph.from_rows(
-            ptr,
-            src,
-            log_radius.mul_(self._unit),
-            log_angle,
-            transporter,
-            frames=frames,
-            positions=torch.from_numpy(np.require(self.vertices, requirements="W")),
-            areas=areas,
-            scale=math.sqrt(self.area / used),
-            reverse=reverse,
-        )
+            return unoriented_graph(self.surface, neighbourhood, transport, self.name)
+        return surface_graph(self.surface, neighbourhood, transport)
 
     def surface_complex(self) -> SurfaceComplex:
         """Vertices, edges and triangles of :attr:`surface` for the layers of exact vector calculus."""
-        return SurfaceComplex.from_faces(self.gauge_graph(), self.surface)
+        return SurfaceComplex.from_faces(self.gauge_graph(), self.surface.faces)
 
-    def hierarchy(self, num_levels: int, ratio: float = 4, **options: Any) -> Hierarchy:
+    def hierarchy(
+        self,
+        num_levels: int,
+        ratio: float = 4,
+        neighbourhood: Neighbourhood = EDGES,
+        transport: Transport = "levi_civita",
+    ) -> Hierarchy:
         """Gauge graphs from fine to coarse, each with 1 / ``ratio`` of the points, and the pooling between them.
 
-        See :func:`~meshconv.geometry.mesh.coarsening.coarsen`; ``options`` are those of :meth:`gauge_graph`, for the
-        finest.
+        See :func:`~meshconv.geometry.mesh.coarsening.coarsen`; ``neighbourhood`` is that of the finest.
         """
-        return coarsen(self, num_levels, ratio, **options)
+        self.check_area()
+        return coarsen(self.surface, num_levels, ratio, neighbourhood, transport)
 
     def check_area(self) -> None:
         """Raise ``InputError`` if there is nothing to compute on: no faces, or no area."""

@@ -191,16 +191,16 @@ def _cut_out(mesh: TriangleMesh, radius: float, where: float) -> TriangleMesh:
     centre = int(half_edges.faces.ravel()[int(where * half_edges.faces.size)])
     limit = radius * math.sqrt(mesh.area)
     inside = np.isfinite(dijkstra(twice, indices=centre, limit=limit))
-    keep = ~inside[mesh.surface].any(axis=1)
+    keep = ~inside[mesh.surface.faces].any(axis=1)
     if mesh.face_areas[keep].sum() < _LEAST_AREA * mesh.area or keep.all():
         return mesh
-    used = np.unique(mesh.surface[keep])
+    used = np.unique(mesh.surface.faces[keep])
     faces = np.flatnonzero(keep)
     step = Origin(used, first_of(used, v), faces, first_of(faces, mesh.num_faces))
     start = mesh.origin or Origin.identity(v, mesh.num_faces)
     return TriangleMesh(
         mesh.vertices[used],
-        np.searchsorted(used, mesh.surface[keep]),
+        np.searchsorted(used, mesh.surface.faces[keep]),
         mesh.name,
         {k: np.asarray(values)[used] for k, values in mesh.vertex_data.items()},
         {k: np.asarray(values)[keep] for k, values in mesh.face_data.items()},

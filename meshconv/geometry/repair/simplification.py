@@ -57,7 +57,7 @@ def simplify(mesh: TriangleMesh, num_faces: int) -> TriangleMesh:
     # The library counts in bounding boxes of about 1 and knows no other size.
     low, size = mesh.vertices.min(axis=0), _size(mesh.vertices)
     points, faces = fast_simplification.simplify(
-        (mesh.vertices - low) / size, mesh.surface, target_count=num_faces, agg=_EAGERNESS
+        (mesh.vertices - low) / size, mesh.surface.faces, target_count=num_faces, agg=_EAGERNESS
     )
     return follow(mesh, points.astype(np.float64) * size + low, faces.astype(np.int64))
 
@@ -86,7 +86,7 @@ def follow(mesh: TriangleMesh, points: FloatArray, faces: IntArray) -> TriangleM
         return mesh
     used = np.unique(faces)
     points, faces = points[used], np.searchsorted(used, faces)
-    old = TriangleMesh(mesh.vertices, mesh.surface)
+    old = TriangleMesh(mesh.vertices, mesh.surface.faces)
     new = TriangleMesh(points, faces, mesh.name)
     if not (new.area > 0 and old.area > 0):
         return mesh

@@ -94,7 +94,7 @@ class SphereFields:
         InputError
             No such variable, coordinate, dimension or value; all that is selected is missing; the file is damaged.
         """
-        array = self._select(self._variable(name), name, select or {})
+        array = self._select(self.variable(name), name, select or {})
         array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
         if array.dtype.kind not in "fiub":
             raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
@@ -136,7 +136,7 @@ class SphereFields:
 
     def unit(self, name: str) -> str | None:
         """Unit of a variable, None if the file does not tell."""
-        unit = self._variable(name).attrs.get("units")
+        unit = self.variable(name).attrs.get("units")
         return None if unit is None else str(unit)
 
     def to_file_grid(self, values: NDArray) -> NDArray:
@@ -155,7 +155,8 @@ class SphereFields:
             stored[..., self.copies[0]] = values[..., self.copies[1]]
         return stored.reshape(*values.shape[:-1], *shape)
 
-    def _variable(self, name: str) -> xr.DataArray:
+    def variable(self, name: str) -> xr.DataArray:
+        """The variable of this name as it stands in the file; ``InputError`` if it is no map of the grid."""
         if name not in self.dataset.variables:
             raise InputError(f"{self.path}: no variable {name}; the file has {', '.join(self.variables) or 'no maps'}")
         if not set(self.dims) <= set(self.dataset[name].dims):
