@@ -98,7 +98,7 @@ class SphereFields:
         array = array.isel({k: v for k, v in (at or {}).items() if k in array.dims})
         if array.dtype.kind not in "fiub":
             raise InputError(f"{self.path}: variable {name} is of type {array.dtype}, not numbers; choose another")
-        array = without_missing(array, self._variable(name), self.path)
+        array = without_missing(array, self.variable(name), self.path)
         if mean is not None:
             array = self._mean(array, name, mean)
         try:
