@@ -165,3 +165,11 @@ def test_variants_and_augmentation(shapes, caplog):
     for augment in (None, {}):
         with pytest.raises(InputError, match="variants 2 need something that varies"):
             MeshFolder(str(shapes), augment=augment, variants=2)
+
+
+def test_an_unknown_option_of_the_data_is_one_line(shapes, tmp_path, capsys):
+    assert main(fit(shapes, tmp_path, "--data.init_args.num_workers", "2")) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert (
+        line == "meshconv: error: meshconv.datasets.MeshFolder has no option num_workers; its documentation lists them"
+    )

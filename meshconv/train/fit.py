@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,17 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and take the checkpoint out of the configuration, which is that of the run that is going to be."""
-        super().parse_arguments(parser, args)
+        said = io.StringIO()
+        try:
+            with redirect_stderr(said):
+                super().parse_arguments(parser, args)
+        except SystemExit:
+            unknown = re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", said.getvalue())
+            if unknown is not None:
+                raise InputError(f"{unknown[1]} has no option {unknown[2]}; its documentation lists them") from None
+            sys.stderr.write(said.getvalue())
+            raise
+        sys.stderr.write(said.getvalue())
         config = self._chosen
         given = config.get("ckpt_path")
         if given is not None:
