@@ -57,21 +57,29 @@ def find_coordinates(dataset: xr.Dataset, asked: Sequence[str], path: Path) -> t
         None found, or such as change with time.
     """
     meshes = topologies(dataset)
-    found: dict[str, Pair] = {}
-    for name in asked or _maps(dataset):
+    alike = Counter(_key(dataset, name) for name in _maps(dataset))  # files of a thousand variables have few grids
+    names = list(asked) or list({_key(dataset, name): name for name in reversed(_maps(dataset))}.values())[::-1]
+    found: Counter[Pair] = Counter()
+    for name in names:
         pair = _of_variable(dataset, name, meshes)
         if pair is not None:
-            found[name] = pair
+            found[pair] += alike[_key(dataset, name)]
             if asked:
                 break
     if found:
-        pair = Counter(found.values()).most_common(1)[0][0]
-        return _at_one_time(dataset, pair, path)
-    for name in asked or _maps(dataset):
+        return _at_one_time(dataset, found.most_common(1)[0][0], path)
+    for name in names:
         computed = face_centres(dataset, dataset[name].dims, meshes, path) or project(dataset, name, path)
         if computed is not None:
             return computed
     raise InputError(f"{path}: {_nothing_found(dataset, asked)}")
+
+
+def _key(dataset: xr.Dataset, name: str) -> tuple:
+    """What a variable's coordinates follow from: dimensions and attributes."""
+    variable = dataset.variables[name]
+    said = [a.get(k) for a in (variable.attrs, variable.encoding) for k in ("coordinates", "grid_mapping")]
+    return variable.dims, *map(str, said)
 
 
 def _nothing_found(dataset: xr.Dataset, asked: Sequence[str]) -> str:
