@@ -42,6 +42,10 @@
 //   aligned_frames  frames [V, 3, 3]
 //   levi_civita, normal_aligning   log_radius, log_angle, transporter, one for each edge
 
+// Quadrature over a point's neighbours, V points, E edges by target, B radial functions, J moments; float64:
+//   matched_weights   ptr [V + 1], radius [E] of the disc's, angle [E], share [E, B], target [V, B, J]:
+//                     factor of each share [E, B], largest moment that is missed over the mass [V, B]
+
 // Transport and reduce, over the members e of a row (edges of a graph, or points of a cluster), arguments as above;
 // weight [B or 1, E, H], H heads that each own the same number of channels of every order. The adjoint of
 // transport_sum is itself with transpose, that of transport_select as well.
@@ -84,6 +88,9 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
       "levi_civita(Tensor points, Tensor frames, Tensor regular, Tensor ring_ptr, Tensor src, Tensor reverse, "
       "Tensor direction) -> (Tensor, Tensor, Tensor)");
   m.def("normal_aligning(Tensor points, Tensor frames, Tensor src, Tensor dst) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "matched_weights(Tensor ptr, Tensor radius, Tensor angle, Tensor share, Tensor target, int max_frequency, float low, "
+      "float high) -> (Tensor, Tensor)");
   m.def("transport_sum(Tensor x, Tensor weight, Tensor transporter, " MESHCONV_MEMBERS "bool transpose) -> Tensor");
   m.def("transport_dot(Tensor x, Tensor y, Tensor transporter, " MESHCONV_MEMBERS "int heads) -> Tensor");
   m.def("transport_argmax(Tensor x, " MESHCONV_MEMBERS "bool signed_scalars) -> Tensor");
@@ -113,6 +120,7 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   m.impl("aligned_frames", TORCH_BOX(&meshconv::aligned_frames_cpu));
   m.impl("levi_civita", TORCH_BOX(&meshconv::levi_civita_cpu));
   m.impl("normal_aligning", TORCH_BOX(&meshconv::normal_aligning_cpu));
+  m.impl("matched_weights", TORCH_BOX(&meshconv::matched_weights_cpu));
   m.impl("transport_sum", TORCH_BOX(&meshconv::transport_sum_cpu));
   m.impl("transport_dot", TORCH_BOX(&meshconv::transport_dot_cpu));
   m.impl("transport_argmax", TORCH_BOX(&meshconv::transport_argmax_cpu));

@@ -65,6 +65,10 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> 
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> normal_aligning_cpu(
     torch::stable::Tensor points, torch::stable::Tensor frames, torch::stable::Tensor src, torch::stable::Tensor dst);
 
+std::tuple<torch::stable::Tensor, torch::stable::Tensor> matched_weights_cpu(
+    torch::stable::Tensor ptr, torch::stable::Tensor radius, torch::stable::Tensor angle, torch::stable::Tensor share,
+    torch::stable::Tensor target, int64_t max_frequency, double low, double high);
+
 #define MESHCONV_OPERATORS(device)                                                                                  \
   torch::stable::Tensor transport_sum_##device(                                                                     \
       torch::stable::Tensor x, torch::stable::Tensor weight, torch::stable::Tensor transporter,                     \

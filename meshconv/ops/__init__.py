@@ -7,6 +7,7 @@ from meshconv.ops.depthwise import depthwise_conv, depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
 from meshconv.ops.geodesics import geodesics
+from meshconv.ops.quadrature import matched_weights
 from meshconv.ops.reference import gauge_conv_reference
 from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
@@ -41,6 +42,7 @@ GEOMETRY_OPERATORS = (
     "aligned_frames",
     "levi_civita",
     "normal_aligning",
+    "matched_weights",
 )
 """Operators of geometry, which is computed on the CPU in float64."""
 
@@ -61,6 +63,7 @@ __all__ = [
     "geodesics",
     "has_kernel",
     "is_compiled",
+    "matched_weights",
     "segment_softmax",
     "transport_dot",
     "transport_max",
