@@ -11,11 +11,12 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
+from meshconv.nn.quadrature import quadrature
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv
 
-Aggregation = Literal["mean", "sum", "area"]
+Aggregation = Literal["mean", "sum", "area", "quadrature"]
 
 TYPICAL_VALENCE = 7
 """Neighbours of a point that the initialisation reckons with: between a mesh's 6 and HEALPix' 8."""
@@ -118,12 +119,17 @@ class GaugeConv(SurfaceModule):
         super().__init__()
         if num_radial < 1 or cutoff <= 0:
             raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        if aggregation not in ("mean", "sum", "area"):
-            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
+        if aggregation not in ("mean", "sum", "area", "quadrature"):
+            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum', 'area' or 'quadrature'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.radial = radial_functions(radial, num_radial)
+        if aggregation == "quadrature" and any(True for _ in self.radial.parameters()):
+            raise ValueError("quadrature takes radial functions without parameters, such as 'smooth'")
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
+        self.steady = KernelSpace(self.in_type, self.out_type, 0)
+        frequency = self.in_type.max_order + self.out_type.max_order
+        self.max_frequency = frequency if band_limit is None else min(band_limit, frequency)
         self.weight = nn.Parameter(torch.empty(self.num_radial, self.in_type.dim, self.out_type.dim))
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
         scalars = self.out_type.scalars
@@ -137,8 +143,7 @@ class GaugeConv(SurfaceModule):
         """
         nn.init.normal_(self.weight)
         with torch.no_grad():
-            steady = KernelSpace(self.in_type, self.out_type, 0)
-            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
+            self.weight.mul_(initial_scale(self.kernel_space, self.steady, self.radial, self.aggregation))
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
                 self.weight.mul_(torch.where(self.self_interaction.reached(), 0.5**0.5, 1.0))
@@ -149,11 +154,20 @@ class GaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial = self.radial(relative_radius(graph, self.cutoff))
-        radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
+        measure = None
+        if self.aggregation == "quadrature":
+            measure = quadrature(graph, self.radial, self.cutoff, self.max_frequency)
+            radial = measure.edges
+        else:
+            radial = self.radial(relative_radius(graph, self.cutoff))
+            radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
+        if measure is not None:
+            # At the point itself there is no direction: the part of the kernel that commutes with turns is left.
+            for b in measure.centre.any(dim=0).nonzero().flatten().tolist():
+                y = y + measure.centre[:, b, None] * (x @ self.steady(self.weight[b]))
         return self.add_point(y, x)
 
     def add_point(self, y: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 
-Radial = Literal["linear", "gaussian", "zernike", "network"]
+Radial = Literal["linear", "gaussian", "zernike", "smooth", "network"]
 
 
 def relative_radius(graph: GaugeGraph, cutoff: float) -> Tensor:
@@ -88,6 +88,27 @@ class ZernikePolynomials(nn.Module):
         return str(self.count)
 
 
+class SmoothBumps(nn.Module):
+    r"""Bumps that end smoothly at radius 1: what quadrature by matched moments integrates.
+
+    .. math:: R_b(r) = (1 - r^2)^2 \, r^b
+
+    A neighbour that comes or goes at the cutoff changes nothing, to first order.
+    """
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.count = count
+
+    def forward(self, radius: Tensor) -> Tensor:
+        """``[E]`` to ``[E, count]``."""
+        inside = (1 - radius.square()).clamp(min=0).square()
+        return inside[:, None] * radius[:, None] ** torch.arange(self.count, device=radius.device)
+
+    def extra_repr(self) -> str:
+        return str(self.count)
+
+
 class RadialNetwork(nn.Module):
     """A small network of the radius, learnt together with the kernel: one hidden layer, silu.
 
@@ -126,6 +147,7 @@ BASES: dict[str, type[nn.Module]] = {
     "linear": LinearHats,
     "gaussian": GaussianBumps,
     "zernike": ZernikePolynomials,
+    "smooth": SmoothBumps,
     "network": RadialNetwork,
 }
 

@@ -1,0 +1,95 @@
+r"""The measure of a convolution's sums: matched moments instead of one weight for all neighbours.
+
+A convolution stands for an integral over the geodesic disc of radius R round each point,
+
+.. math:: \frac{1}{\pi R^2} \int_{disc} R_b(r / R) \; K_b(\theta) \, \rho(g_{q \to p}) f_q \, dA .
+
+With one weight for every neighbour its error depends on where the points lie and does not fall with their distance.
+Factors of the areas by :func:`~meshconv.ops.quadrature.matched_weights` make it fall with the square.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.nn.radial import relative_radius
+from meshconv.ops import matched_weights
+
+MOMENTS = 2
+"""Fields are integrated exactly up to first order in normal coordinates: what is left falls with the square."""
+
+_NODES = 32
+
+
+class Measure(NamedTuple):
+    """What a graph's sums are taken with.
+
+    Attributes
+    ----------
+    edges : Tensor [E, B]
+        Weight of every neighbour for every radial function, the function included.
+    centre : Tensor [V, B]
+        The same of the point itself.
+    residual : Tensor [V, B]
+        Largest moment that is missed, over the disc's mass (:func:`~meshconv.ops.quadrature.matched_weights`).
+    """
+
+    edges: Tensor
+    centre: Tensor
+    residual: Tensor
+
+
+_kept: weakref.WeakKeyDictionary[GaugeGraph, dict[tuple, Measure]] = weakref.WeakKeyDictionary()
+
+
+def quadrature(graph: GaugeGraph, radial: nn.Module, cutoff: float, max_frequency: int) -> Measure:
+    """Measure of the discs of ``cutoff`` times the graph's ``scale``, computed once for each graph and rule.
+
+    Parameters
+    ----------
+    graph : GaugeGraph
+    radial : Module
+        Without parameters; it should vanish at relative radius 1, where neighbours come and go.
+    cutoff
+        Radius of the disc in units of ``graph.scale``.
+    max_frequency
+        Highest frequency of the kernels.
+    """
+    rule = (repr(radial), cutoff, max_frequency)
+    measures = _kept.setdefault(graph, {})
+    if rule not in measures:
+        measures[rule] = _measure(graph, radial, cutoff, max_frequency)
+    return measures[rule]
+
+
+@torch.no_grad()
+def _measure(graph: GaugeGraph, radial: nn.Module, cutoff: float, max_frequency: int) -> Measure:
+    relative = relative_radius(graph, cutoff).double().cpu()
+    disc = (cutoff * graph.scale).double().cpu().square()
+    areas = graph.areas.double().cpu()
+    share = radial(relative) * areas[graph.src.cpu()][:, None]
+    centre = radial(relative.new_zeros(1)) * areas[:, None]
+    target = disc[:, None, None] * disc_moments(radial, MOMENTS)
+    target[..., 0] -= centre
+    angle = graph.log_angle.double().cpu()
+    factor, residual = matched_weights(graph.dst_ptr.cpu(), relative, angle, share, target, max_frequency)
+    unit = 1 / (math.pi * disc)
+    parts = (factor * share * unit[graph.dst.cpu()][:, None], centre * unit[:, None], residual)
+    return Measure(*(part.to(graph.device, graph.dtype) for part in parts))
+
+
+def disc_moments(radial: nn.Module, moments: int) -> Tensor:
+    r""":math:`2 \pi \int_0^1 R_b(t) \, t^j \, t \, dt` for j below ``moments``, float64 ``[B, moments]``."""
+    # Gauss-Legendre nodes on [0, 1], from the eigenvalues of the recurrence (Golub, Welsch 1969).
+    k = torch.arange(1, _NODES, dtype=torch.float64)
+    beta = k / (4 * k * k - 1).sqrt()
+    values, vectors = torch.linalg.eigh(torch.diag(beta, 1) + torch.diag(beta, -1))
+    t, weight = (values + 1) / 2, vectors[0].square()
+    powers = t[:, None] ** torch.arange(1, moments + 1)
+    return 2 * math.pi * torch.einsum("t,tb,tj->bj", weight, radial(t), powers)
