@@ -13,6 +13,7 @@ from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn import Linear
 from meshconv.nn.block import LayerName
+from meshconv.nn.conv import Aggregation
 
 
 class FieldUNet(UNet):
@@ -30,6 +31,9 @@ class FieldUNet(UNet):
         Of the outputs: ``"1x0 + 1x1"`` for a number and a tangent vector.
     channels, max_order, blocks, num_radial, cutoff, width, layers, layer, context
         As in :class:`~meshconv.models.ShapeUNet`.
+    aggregation
+        How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
+        and unpooling are of second order as well.
 
     Raises
     ------
@@ -54,8 +58,9 @@ class FieldUNet(UNet):
         layers: int = 2,
         layer: LayerName = "conv",
         context: int = 16,
+        aggregation: Aggregation = "mean",
     ):
-        options = {"num_radial": num_radial, "cutoff": cutoff}
+        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
         super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
         self.out_type = FieldType(out_type)
         self.out_type.check_group(self.in_type)

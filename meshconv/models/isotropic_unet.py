@@ -11,6 +11,7 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.sphere_unet import SphereUNet
 from meshconv.models.upright import upright_components
 from meshconv.nn import SurfaceModule
+from meshconv.nn.conv import Aggregation
 
 
 class IsotropicUNet(SurfaceModule):
@@ -29,6 +30,9 @@ class IsotropicUNet(SurfaceModule):
         order 1 give as many numbers a point.
     num_radial, cutoff, width, layers, dropout
         As in :class:`~meshconv.models.SphereUNet`.
+    aggregation
+        How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
+        and unpooling are of second order as well.
 
     References
     ----------
@@ -53,11 +57,15 @@ class IsotropicUNet(SurfaceModule):
         width: int = 128,
         layers: int = 2,
         dropout: float = 0.1,
+        aggregation: Aggregation = "mean",
     ):
         super().__init__()
         self.in_type = FieldType(in_type)
         scalars = FieldType.from_multiplicities([self.in_type.dim])
-        self.body = SphereUNet(scalars, num_classes, channels, 0, num_radial, cutoff, width, layers, dropout)
+        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
+        self.body = SphereUNet(
+            scalars, num_classes, channels, 0, width=width, layers=layers, dropout=dropout, **options
+        )
         self.out_type = self.body.out_type
 
     @property

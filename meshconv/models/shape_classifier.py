@@ -9,6 +9,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
 from meshconv.nn import GlobalPool, ResidualBlock, SurfaceModule
 from meshconv.nn.block import LayerName, surface_layer
+from meshconv.nn.conv import Aggregation
 
 
 class ShapeClassifier(SurfaceModule):
@@ -38,6 +39,8 @@ class ShapeClassifier(SurfaceModule):
     layer
         What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
         :class:`~meshconv.nn.ResidualBlock`.
+    aggregation
+        How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`).
     """
 
     def __init__(
@@ -52,15 +55,15 @@ class ShapeClassifier(SurfaceModule):
         width: int = 64,
         dropout: float = 0.2,
         layer: LayerName = "conv",
+        aggregation: Aggregation = "mean",
     ):
         super().__init__()
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
         hidden = self.in_type.like([channels] * (max_order + 1))
-        self.stem = surface_layer(layer, self.in_type, hidden, num_radial=num_radial, cutoff=cutoff)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(hidden, hidden, layer, num_radial=num_radial, cutoff=cutoff) for _ in range(blocks)
-        )
+        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
+        self.stem = surface_layer(layer, self.in_type, hidden, **options)
+        self.blocks = nn.ModuleList(ResidualBlock(hidden, hidden, layer, **options) for _ in range(blocks))
         self.invariants = InvariantLayers(hidden, width)
         self.pool = GlobalPool(self.invariants.out_type, "area")
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))

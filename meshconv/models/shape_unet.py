@@ -11,6 +11,7 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn.block import LayerName
+from meshconv.nn.conv import Aggregation
 
 
 class ShapeUNet(UNet):
@@ -43,6 +44,9 @@ class ShapeUNet(UNet):
         :class:`~meshconv.nn.ResidualBlock`.
     context
         Vectors, and four times as many numbers, that describe each surface as a whole; 0: windows alone.
+    aggregation
+        How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
+        and unpooling are of second order as well.
     """
 
     def __init__(
@@ -59,8 +63,9 @@ class ShapeUNet(UNet):
         dropout: float = 0.1,
         layer: LayerName = "conv",
         context: int = 16,
+        aggregation: Aggregation = "mean",
     ):
-        options = {"num_radial": num_radial, "cutoff": cutoff}
+        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
         super().__init__(in_type, channels, max_order, blocks, layer, options, narrow=True, context=context)
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.invariants = InvariantLayers(self.seen, width, layers)

@@ -12,6 +12,7 @@ from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.models.upright import to_north
 from meshconv.nn.block import LayerName
+from meshconv.nn.conv import Aggregation
 
 
 class SphereUNet(UNet):
@@ -38,6 +39,9 @@ class SphereUNet(UNet):
     north
         See the direction to the north as one more tangent vector, and with it the latitude: for what depends on the
         axis of a planet. The network is as independent of the gauge as before, but sees when a sphere is turned.
+    aggregation
+        How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
+        and unpooling are of second order as well.
     """
 
     def __init__(
@@ -53,10 +57,12 @@ class SphereUNet(UNet):
         dropout: float = 0.1,
         layer: LayerName = "conv",
         north: bool = False,
+        aggregation: Aggregation = "mean",
     ):
         in_type = FieldType(in_type)
         given = in_type + in_type.like([0, 1]) if north else in_type
-        super().__init__(given, channels, max_order, layer=layer, options={"num_radial": num_radial, "cutoff": cutoff})
+        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
+        super().__init__(given, channels, max_order, layer=layer, options=options)
         self.in_type, self.north = in_type, north
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.invariants = InvariantLayers(self.seen, width, layers)

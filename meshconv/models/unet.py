@@ -11,6 +11,7 @@ from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.context import ContextConditioning, GlobalContext
 from meshconv.nn import (
+    ClusterInterpolation,
     ClusterPool,
     ClusterUnpool,
     Linear,
@@ -73,8 +74,10 @@ class UNet(SurfaceModule):
         below = types[:-1] if narrow else types[1:]
         self.up = nn.ModuleList(map(level, map(FieldType.__add__, types, below), types, counts))
         self.types, self.below = types, below
-        self.pools = nn.ModuleList(ClusterPool(t) for t in types[:-1])
-        self.unpools = nn.ModuleList(ClusterUnpool(t) for t in below)
+        # What lies between the levels has the order of what lies on them.
+        self.smooth = options.get("aggregation") == "quadrature"
+        self.pools = nn.ModuleList(ClusterPool(t, centred=self.smooth) for t in types[:-1])
+        self.unpools = nn.ModuleList((ClusterInterpolation if self.smooth else ClusterUnpool)(t) for t in below)
         self.narrow = nn.ModuleList(map(Linear, types[1:], below)) if narrow else None
         size = (4 * context, context)
         self.context = GlobalContext(types[-1], *size) if context else None
@@ -102,7 +105,7 @@ class UNet(SurfaceModule):
         for k in reversed(range(len(self.up))):
             if self.narrow is not None:
                 x = self.narrow[k](x)
-            fine = self.unpools[k](x, surface.pools[k])
+            fine = self.unpools[k](x, surface.pools[k], *([surface.levels[k + 1]] if self.smooth else []))
             x = self.up[k](concatenate_fields([self.types[k], self.below[k]], [skips[k], fine]), surface.levels[k])
             x = self._conditioned(x, surface, context, k)
         return concatenate_fields([self.types[0], self.given], [x, given])

@@ -21,6 +21,8 @@ Aggregation = Literal["mean", "sum", "area", "quadrature"]
 TYPICAL_VALENCE = 7
 """Neighbours of a point that the initialisation reckons with: between a mesh's 6 and HEALPix' 8."""
 
+_QUADRATURE_VALENCE = 20
+
 
 def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
     """Quadrature weight of every edge ``[E]``: 1 / valence, 1, or the source's share of the neighbours' area."""
@@ -34,21 +36,27 @@ def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
     return torch.where(total > 0, 1 / torch.where(total > 0, total, 1), 0)[graph.dst] * area
 
 
+def default_radial(aggregation: Aggregation) -> Radial:
+    """Bumps that end smoothly for quadrature, where neighbours come and go; else linear hats."""
+    return "smooth" if aggregation == "quadrature" else "linear"
+
+
 def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, aggregation: Aggregation) -> Tensor:
     r"""Standard deviation of each output component's weights, ``[out_dim]`` or 0-d, that keeps the variance near 1.
 
     With inputs of variance 1 and kernels of variance :math:`g^2`, n neighbours of weight w give :math:`g^2 \sum w^2` if
     they are independent, and :math:`g^2 f (\sum w)^2` if they are alike, where only the share f of the kernel that does
-    not turn with the direction (``steady``) survives the sum. The geometric mean of the two is made 1, for
-    ``TYPICAL_VALENCE`` neighbours spread over the disc, and f not below 1 / n. ``tests/test_initialisation.py``
-    measures the variances.
+    not turn with the direction (``steady``) survives the sum. The geometric mean of the two is made 1, for neighbours
+    spread over the disc, ``TYPICAL_VALENCE`` of them or, for quadrature, 20, and f not below 1 / n.
+    ``tests/test_initialisation.py`` measures the variances.
     """
     fan_in = space.fan_in()
     reached = fan_in > 0
     fan_in = torch.where(reached, fan_in, 1)
-    share = (steady.fan_in().to(fan_in) / fan_in).clamp(min=1 / TYPICAL_VALENCE)
-    total = TYPICAL_VALENCE if aggregation == "sum" else 1
-    gain = (TYPICAL_VALENCE / share).sqrt() / total**2
+    valence = _QUADRATURE_VALENCE if aggregation == "quadrature" else TYPICAL_VALENCE
+    share = (steady.fan_in().to(fan_in) / fan_in).clamp(min=1 / valence)
+    total = valence if aggregation == "sum" else 1
+    gain = (valence / share).sqrt() / total**2
     power = probe_disc(radial).sum().to(fan_in)
     return torch.where(reached, gain / (power * fan_in), 1).sqrt()
 
@@ -75,15 +83,19 @@ class GaugeConv(SurfaceModule):
     band_limit
         Highest frequency of the kernel in the neighbour's direction; by default all that the types allow.
     aggregation
-        ``"mean"`` over neighbours, ``"sum"``, or ``"area"``: weighted by the neighbours' areas, normalised.
+        ``"mean"`` over neighbours, ``"sum"``, ``"area"``: weighted by the neighbours' areas, normalised, or
+        ``"quadrature"``: by areas with factors that match the moments of the disc
+        (:func:`~meshconv.nn.quadrature.quadrature`). Only then is the layer the discretisation of an integral, of
+        second order in the distance of the points. It wants about 16 neighbours for orders 0 and 1, 30 for order 2.
     self_interaction
         Add ``K_self``, the complete equivariant linear map of the point's own features.
     bias
         Learnt constant at order 0.
     radial
-        ``"linear"`` hats, ``"gaussian"`` bumps, ``"zernike"`` polynomials, a ``"network"`` of the radius
-        (:mod:`meshconv.nn.radial`), or a module of one's own, from relative radii ``[E]`` in [0, 1] to
-        ``[E, functions]``; ``num_radial`` then is what it returns.
+        ``"linear"`` hats, ``"gaussian"`` bumps, ``"zernike"`` polynomials, ``"smooth"`` bumps that end at the cutoff, a
+        ``"network"`` of the radius (:mod:`meshconv.nn.radial`), or a module of one's own, from relative radii ``[E]``
+        in [0, 1] to ``[E, functions]``; ``num_radial`` then is what it returns. By default smooth for quadrature, else
+        linear.
 
     Notes
     -----
@@ -114,7 +126,7 @@ class GaugeConv(SurfaceModule):
         aggregation: Aggregation = "mean",
         self_interaction: bool = True,
         bias: bool = True,
-        radial: Radial | nn.Module = "linear",
+        radial: Radial | nn.Module | None = None,
     ):
         super().__init__()
         if num_radial < 1 or cutoff <= 0:
@@ -122,7 +134,7 @@ class GaugeConv(SurfaceModule):
         if aggregation not in ("mean", "sum", "area", "quadrature"):
             raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum', 'area' or 'quadrature'")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.radial = radial_functions(radial, num_radial)
+        self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
         if aggregation == "quadrature" and any(True for _ in self.radial.parameters()):
             raise ValueError("quadrature takes radial functions without parameters, such as 'smooth'")
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation

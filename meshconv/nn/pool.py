@@ -15,13 +15,26 @@ from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
 
+# Most that a weight may be taken down by: clusters beside their centre keep all their points.
+_LOWEST = -0.9
+
 
 class ClusterPool(SurfaceModule):
-    r"""Mean over each cluster, in the frame of its centre: :math:`F_c = \frac{1}{n_c}\sum_q \rho(g_{q \to c}) f_q`."""
+    r"""Mean over each cluster, in the frame of its centre: :math:`F_c = \sum_q w_q \, \rho(g_{q \to c}) f_q`.
 
-    def __init__(self, in_type: FieldType | str):
+    Parameters
+    ----------
+    in_type : FieldType or str
+    centred
+        Weights are the least change of equal ones with which fields that vary linearly have their value at the
+        centre, :math:`\sum_q w_q \log_c q = 0`: of second order, where equal weights are of first. None falls below a
+        tenth of the others' mean; where that or a cluster on a line is in the way, the centre is met as far as can be.
+    """
+
+    def __init__(self, in_type: FieldType | str, centred: bool = False):
         super().__init__()
         self.in_type = self.out_type = FieldType(in_type)
+        self.centred = centred
 
     def forward(self, x: Tensor, pooling: Pooling, areas: Tensor | None = None) -> Tensor:
         """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``; with ``areas [V_fine]`` the mean is weighed by them."""
@@ -29,11 +42,13 @@ class ClusterPool(SurfaceModule):
         x = _reflect(x, pooling, self.in_type)
         edges = _from_parents(pooling)
         weight = torch.ones_like(pooling.transporter) if areas is None else areas
+        if self.centred:
+            weight = weight * _balance(pooling, weight).to(weight.dtype)
         share = _shares(weight, pooling.parent, edges, transpose=True)
         return transport_sum(x, share, -pooling.transporter, edges, self.in_type, transpose=True)
 
     def extra_repr(self) -> str:
-        return str(self.in_type)
+        return f"{self.in_type}, centred={self.centred}"
 
 
 class ClusterMaxPool(SurfaceModule):
@@ -227,6 +242,20 @@ def _shares(weight: Tensor, owner: Tensor, edges: Edges, transpose: bool = False
     ones = torch.ones_like(weight)
     total = transport_sum(weight[:, None], ones, 0 * ones, edges, FieldType("1x0"), transpose)[:, 0]
     return weight / torch.where(total > 0, total, 1)[owner]
+
+
+@torch.no_grad()
+def _balance(pooling: Pooling, weight: Tensor) -> Tensor:
+    """Factors :math:`1 + \\lambda_c \\cdot \\log_c q` of the weights whose first moment about each centre is zero."""
+    radius, angle, mass = pooling.log_radius.double(), pooling.log_angle.double(), weight.double()
+    u = radius[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+    products = torch.cat([u, (u[:, :, None] * u[:, None, :]).flatten(1)], dim=1) * mass[:, None]
+    sums = products.new_zeros(pooling.num_coarse, 6).index_add(0, pooling.parent, products)
+    inverse = torch.linalg.pinv(sums[:, 2:].unflatten(1, (2, 2)), rtol=1e-4, hermitian=True)
+    slope = -(inverse @ sums[:, :2, None])[:, :, 0]
+    change = (slope[pooling.parent] * u).sum(-1)
+    lowest = change.new_full((pooling.num_coarse,), _LOWEST).scatter_reduce(0, pooling.parent, change, "amin")
+    return 1 + change * (_LOWEST / lowest)[pooling.parent]
 
 
 def _check_vertices(x: Tensor, expected: int) -> None:
