@@ -16,7 +16,8 @@ from torch import Tensor
 from meshconv import FieldType, GaugeGraph, HealpixSphere, Pooling
 from meshconv.geometry import PointSphere
 from meshconv.models import SphereUNet
-from meshconv.nn import ClusterPool, GaugeConv
+from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeConv, GaugeMessage
+from meshconv.nn.quadrature import quadrature
 from meshconv.ops import gauge_conv
 from meshconv.testing import assert_gauge_equivariant
 
@@ -202,3 +203,37 @@ def test_whole_networks_turn_with_the_sphere(levels, most):
     found = turned_error(levels, "quadrature")
     assert found < most
     assert turned_error(levels, "mean") > 3 * found
+
+
+def test_depthwise_quadrature_is_that_of_the_dense_layer():
+    """With one channel and no mixing afterwards both are the same layer."""
+    graph, types = healpix(4), ("1x0 + 1x1", "1x0 + 1x1")
+    dense = GaugeConv(*types, self_interaction=False, bias=False, aggregation="quadrature").double()
+    depthwise = DepthwiseGaugeConv(*types, self_interaction=False, bias=False, aggregation="quadrature").double()
+    x = torch.randn(graph.num_vertices, 3, dtype=torch.float64)
+    with torch.no_grad():
+        depthwise.weight.copy_(dense.weight[:, None])
+        for weight in depthwise.pointwise.weights.values():
+            weight.zero_()
+            weight[(0,) * weight.dim()] = 1.0
+        assert torch.allclose(depthwise(x, graph), dense(x, graph), atol=1e-12)
+
+
+def test_messages_by_quadrature():
+    message = GaugeMessage("2x0 + 2x1", "2x0 + 2x1", aggregation="quadrature")
+    assert_gauge_equivariant(message, healpix(4))
+    graph, x = healpix(4), torch.randn(192, 6, dtype=torch.float64)
+    message.double()
+    weight = quadrature(graph, message.window, message.cutoff, 2).edges[:, 0]
+    # Areas for factors: the sum of the window over the disc is a third of the disc.
+    total = torch.zeros(192, dtype=torch.float64).index_add(0, graph.dst, weight)
+    own = graph.areas / (math.pi * (message.cutoff * graph.scale) ** 2)
+    assert torch.allclose(total + own, torch.full_like(total, 1 / 3), rtol=1e-6)
+    assert torch.isfinite(message(x, graph)).all()
+
+
+def test_what_quadrature_refuses():
+    with pytest.raises(ValueError, match="without parameters"):
+        GaugeConv("1x0", "1x0", aggregation="quadrature", radial="network")
+    with pytest.raises(ValueError, match="'mean', 'sum', 'area', 'quadrature'"):
+        GaugeConv("1x0", "1x0", aggregation="max")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
-from meshconv.nn.quadrature import quadrature
+from meshconv.nn.quadrature import check_fixed, quadrature
 from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv
@@ -36,9 +36,28 @@ def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
     return torch.where(total > 0, 1 / torch.where(total > 0, total, 1), 0)[graph.dst] * area
 
 
+def check_aggregation(aggregation: str) -> None:
+    """Raise ``ValueError`` for a word that is none of :data:`Aggregation`."""
+    if aggregation not in get_args(Aggregation):
+        raise ValueError(f"aggregation {aggregation!r} is not one of {', '.join(map(repr, get_args(Aggregation)))}")
+
+
 def default_radial(aggregation: Aggregation) -> Radial:
     """Bumps that end smoothly for quadrature, where neighbours come and go; else linear hats."""
     return "smooth" if aggregation == "quadrature" else "linear"
+
+
+def edge_functions(
+    graph: GaugeGraph, radial: nn.Module, cutoff: float, aggregation: Aggregation, max_frequency: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Weighted radial functions of every edge ``[E, B]``, and of the point itself, ``[V]`` for each of the first ones.
+
+    Only quadrature has shares of the point itself; those that vanish there are left out.
+    """
+    if aggregation == "quadrature":
+        measure = quadrature(graph, radial, cutoff, max_frequency)
+        return measure.edges, measure.centre
+    return radial(relative_radius(graph, cutoff)) * aggregation_weights(graph, aggregation)[:, None], []
 
 
 def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, aggregation: Aggregation) -> Tensor:
@@ -131,15 +150,14 @@ class GaugeConv(SurfaceModule):
         super().__init__()
         if num_radial < 1 or cutoff <= 0:
             raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        if aggregation not in ("mean", "sum", "area", "quadrature"):
-            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum', 'area' or 'quadrature'")
+        check_aggregation(aggregation)
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
-        if aggregation == "quadrature" and any(True for _ in self.radial.parameters()):
-            raise ValueError("quadrature takes radial functions without parameters, such as 'smooth'")
+        if aggregation == "quadrature":
+            check_fixed(self.radial)
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
-        self.steady = KernelSpace(self.in_type, self.out_type, 0)
+        self.steady = KernelSpace(self.in_type, self.out_type, 0) if aggregation == "quadrature" else None
         frequency = self.in_type.max_order + self.out_type.max_order
         self.max_frequency = frequency if band_limit is None else min(band_limit, frequency)
         self.weight = nn.Parameter(torch.empty(self.num_radial, self.in_type.dim, self.out_type.dim))
@@ -155,7 +173,8 @@ class GaugeConv(SurfaceModule):
         """
         nn.init.normal_(self.weight)
         with torch.no_grad():
-            self.weight.mul_(initial_scale(self.kernel_space, self.steady, self.radial, self.aggregation))
+            steady = self.steady or KernelSpace(self.in_type, self.out_type, 0)
+            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
                 self.weight.mul_(torch.where(self.self_interaction.reached(), 0.5**0.5, 1.0))
@@ -166,20 +185,13 @@ class GaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        measure = None
-        if self.aggregation == "quadrature":
-            measure = quadrature(graph, self.radial, self.cutoff, self.max_frequency)
-            radial = measure.edges
-        else:
-            radial = self.radial(relative_radius(graph, self.cutoff))
-            radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
+        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.max_frequency)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
-        if measure is not None:
-            # At the point itself there is no direction: the part of the kernel that commutes with turns is left.
-            for b in measure.centre.any(dim=0).nonzero().flatten().tolist():
-                y = y + measure.centre[:, b, None] * (x @ self.steady(self.weight[b]))
+        # At the point itself there is no direction: the part of the kernel that commutes with turns is left.
+        for share, kernel in zip(centre, self.weight, strict=False):
+            y = y + share[:, None] * (x @ self.steady(kernel))
         return self.add_point(y, x)
 
     def add_point(self, y: Tensor, x: Tensor) -> Tensor:

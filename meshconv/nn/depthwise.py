@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.conv import Aggregation, aggregation_weights, initial_scale
+from meshconv.nn.conv import Aggregation, check_aggregation, default_radial, edge_functions, initial_scale
 from meshconv.nn.kernel import KernelSpace
 from meshconv.nn.linear import Linear
-from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.nn.quadrature import check_fixed
+from meshconv.nn.radial import Radial, probe_disc, radial_functions
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import depthwise_conv
 
@@ -63,13 +64,12 @@ class DepthwiseGaugeConv(SurfaceModule):
         aggregation: Aggregation = "mean",
         self_interaction: bool = True,
         bias: bool = True,
-        radial: Radial | nn.Module = "linear",
+        radial: Radial | nn.Module | None = None,
     ):
         super().__init__()
         if num_radial < 1 or cutoff <= 0:
             raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        if aggregation not in ("mean", "sum", "area"):
-            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
+        check_aggregation(aggregation)
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         counts = self.in_type.multiplicities
         if len(set(counts)) != 1 or self.in_type.odd_scalars:
@@ -77,12 +77,17 @@ class DepthwiseGaugeConv(SurfaceModule):
                 f"a depthwise convolution takes one multiplicity at all orders and no odd scalars, got {self.in_type}"
             )
         channels = counts[0]
-        self.radial = radial_functions(radial, num_radial)
+        self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
+        if aggregation == "quadrature":
+            check_fixed(self.radial)
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         orders = len(self.out_type.multiplicities)
         self.hidden_type = self.in_type.like([channels] * orders)
         self.kernel_types = (self.in_type.like([1] * len(counts)), self.in_type.like([1] * orders))
         self.kernel_space = KernelSpace(*self.kernel_types, band_limit)
+        self.steady = KernelSpace(*self.kernel_types, 0) if aggregation == "quadrature" else None
+        frequency = self.in_type.max_order + self.out_type.max_order
+        self.max_frequency = frequency if band_limit is None else min(band_limit, frequency)
         self.weight = nn.Parameter(torch.empty(self.num_radial, channels, *(t.dim for t in self.kernel_types)))
         self.pointwise = Linear(self.hidden_type, self.out_type, bias=bias)
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
@@ -93,7 +98,7 @@ class DepthwiseGaugeConv(SurfaceModule):
         nn.init.normal_(self.weight)
         self.pointwise.reset_parameters()
         with torch.no_grad():
-            steady = KernelSpace(*self.kernel_types, 0)
+            steady = self.steady or KernelSpace(*self.kernel_types, 0)
             self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
@@ -103,12 +108,16 @@ class DepthwiseGaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial = self.radial(relative_radius(graph, self.cutoff))
-        radial = radial * aggregation_weights(graph, self.aggregation)[:, None]
+        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.max_frequency)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
         geometry = (graph.log_angle, graph.transporter, edges)
-        y = self.pointwise(depthwise_conv(sources, weight, radial, *geometry, self.in_type, self.hidden_type))
+        y = depthwise_conv(sources, weight, radial, *geometry, self.in_type, self.hidden_type)
+        for share, kernel in zip(centre, self.weight, strict=False):
+            fields = x.unflatten(-1, (-1, len(kernel)))
+            own = torch.einsum("...ic,cio->...oc", fields, self.steady(kernel)).flatten(-2)
+            y = y + share[:, None] * own
+        y = self.pointwise(y)
         return y if self.self_interaction is None else y + self.self_interaction(x)
 
     def extra_repr(self) -> str:

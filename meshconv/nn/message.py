@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights
+from meshconv.nn.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights, check_aggregation
 from meshconv.nn.linear import Linear
-from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
+from meshconv.nn.quadrature import quadrature
+from meshconv.nn.radial import Radial, SmoothBumps, probe_disc, radial_functions, relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_dot, transport_sum
 
@@ -137,8 +138,7 @@ class GaugeMessage(SurfaceModule):
         super().__init__()
         if num_radial < 1 or cutoff <= 0:
             raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        if aggregation not in ("mean", "sum", "area"):
-            raise ValueError(f"aggregation {aggregation!r} is not 'mean', 'sum' or 'area'")
+        check_aggregation(aggregation)
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.in_type.check_group(self.out_type)
         if units is None:
@@ -147,6 +147,9 @@ class GaugeMessage(SurfaceModule):
             raise ValueError(f"units {units} has to be >= 1")
         self.units, self.cutoff, self.aggregation = units, cutoff, aggregation
         self.radial = radial_functions(radial, num_radial)
+        # Messages that are summed as an integral fade out at the cutoff.
+        self.window = SmoothBumps(1)
+        self.max_frequency = self.in_type.max_order + self.out_type.max_order
         self.even = EdgeUnits(self.in_type, self.out_type, units)
         # Without an odd part in the input the units of a pair are equal.
         in_pairs = self.in_type.group == "O(2)" and self.in_type.num_fields > self.in_type.scalars
@@ -187,8 +190,11 @@ class GaugeMessage(SurfaceModule):
         """``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
         self.in_type.check(x, "input")
         radius = relative_radius(graph, self.cutoff)
-        weight = aggregation_weights(graph, self.aggregation)[:, None]
         radial = self.radial(radius)
+        if self.aggregation == "quadrature":
+            weight = quadrature(graph, self.window, self.cutoff, self.max_frequency).edges
+        else:
+            weight = aggregation_weights(graph, self.aggregation)[:, None]
         z = self.even.look(x, graph) + (radial @ self.radial_weight.to(radial.dtype)).to(x.dtype)
         if self.odd is None:
             y = self.even.send(nn.functional.silu(z) * weight, x, graph, self.out_type)

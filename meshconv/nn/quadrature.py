@@ -34,15 +34,21 @@ class Measure(NamedTuple):
     ----------
     edges : Tensor [E, B]
         Weight of every neighbour for every radial function, the function included.
-    centre : Tensor [V, B]
-        The same of the point itself.
+    centre : list of Tensor [V]
+        The same of the point itself, for the radial functions up to the last that does not vanish there.
     residual : Tensor [V, B]
         Largest moment that is missed, over the disc's mass (:func:`~meshconv.ops.quadrature.matched_weights`).
     """
 
     edges: Tensor
-    centre: Tensor
+    centre: list[Tensor]
     residual: Tensor
+
+
+def check_fixed(radial: nn.Module) -> None:
+    """Raise ``ValueError`` for radial functions that learn: their moments would change with every step."""
+    if any(True for _ in radial.parameters()):
+        raise ValueError("quadrature takes radial functions without parameters, such as 'smooth'")
 
 
 _kept: weakref.WeakKeyDictionary[GaugeGraph, dict[tuple, Measure]] = weakref.WeakKeyDictionary()
@@ -80,8 +86,16 @@ def _measure(graph: GaugeGraph, radial: nn.Module, cutoff: float, max_frequency:
     angle = graph.log_angle.double().cpu()
     factor, residual = matched_weights(graph.dst_ptr.cpu(), relative, angle, share, target, max_frequency)
     unit = 1 / (math.pi * disc)
-    parts = (factor * share * unit[graph.dst.cpu()][:, None], centre * unit[:, None], residual)
-    return Measure(*(part.to(graph.device, graph.dtype) for part in parts))
+
+    def like_graph(values: Tensor) -> Tensor:
+        return values.to(graph.device, graph.dtype)
+
+    there = 1 + max((b for b in range(centre.shape[1]) if bool(centre[:, b].any())), default=-1)
+    return Measure(
+        like_graph(factor * share * unit[graph.dst.cpu()][:, None]),
+        [like_graph(centre[:, b] * unit) for b in range(there)],
+        like_graph(residual),
+    )
 
 
 def disc_moments(radial: nn.Module, moments: int) -> Tensor:
