@@ -62,9 +62,8 @@ class IsotropicUNet(SurfaceModule):
         super().__init__()
         self.in_type = FieldType(in_type)
         scalars = FieldType.from_multiplicities([self.in_type.dim])
-        options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
         self.body = SphereUNet(
-            scalars, num_classes, channels, 0, width=width, layers=layers, dropout=dropout, **options
+            scalars, num_classes, channels, 0, num_radial, cutoff, width, layers, dropout, aggregation=aggregation
         )
         self.out_type = self.body.out_type
 
