@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from meshconv.errors import InputError
-from meshconv.io.meshes.tosca import triangles_beside
+from meshconv.io.meshes.readers.tosca import triangles_beside
 
 
 def file_content(path: Path) -> str:

@@ -10,7 +10,7 @@ import trimesh
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.polygons import join_pieces
-from meshconv.io.meshes.scenes import trimesh_pieces
+from meshconv.io.meshes.readers.scenes import trimesh_pieces
 
 
 def from_trimesh(mesh: trimesh.Trimesh | trimesh.Scene, name: str = "") -> TriangleMesh:

@@ -7,18 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from meshconv.io.meshes.gltf import read_gltf
-from meshconv.io.meshes.libraries import read_gifti, read_with_assimp, read_with_meshio
-from meshconv.io.meshes.obj import read_obj
-from meshconv.io.meshes.off import read_off
-from meshconv.io.meshes.ply import read_ply
 from meshconv.io.meshes.polygons import PolygonFile
-from meshconv.io.meshes.scenes import read_with_trimesh
-from meshconv.io.meshes.stl import read_stl
-from meshconv.io.meshes.threemf import read_3mf
-from meshconv.io.meshes.tosca import read_vert
-from meshconv.io.meshes.vtk import read_vtk
-from meshconv.io.meshes.vtp import read_vtp
+from meshconv.io.meshes.readers.gltf import read_gltf
+from meshconv.io.meshes.readers.libraries import read_gifti, read_with_assimp, read_with_meshio
+from meshconv.io.meshes.readers.obj import read_obj
+from meshconv.io.meshes.readers.off import read_off
+from meshconv.io.meshes.readers.ply import read_ply
+from meshconv.io.meshes.readers.scenes import read_with_trimesh
+from meshconv.io.meshes.readers.stl import read_stl
+from meshconv.io.meshes.readers.threemf import read_3mf
+from meshconv.io.meshes.readers.tosca import read_vert
+from meshconv.io.meshes.readers.vtk.legacy import read_vtk
+from meshconv.io.meshes.readers.vtk.xml import read_vtp
 
 
 class MeshFormat(NamedTuple):

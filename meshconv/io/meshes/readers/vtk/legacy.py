@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile
-from meshconv.io.meshes.vtk_body import VtkBody
-from meshconv.io.meshes.vtk_cells import Cells, flat_cells
+from meshconv.io.meshes.readers.vtk.body import VtkBody
+from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
 
 _DATA_SETS = ("POLYDATA", "UNSTRUCTURED_GRID")
 _CELLS = ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.gltf_data import GltfData
 from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.readers.gltf_data import GltfData
 from meshconv.io.meshes.strips import fan_triangles, strip_triangles
 from meshconv.io.unpack import check_expansion
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import PolygonFile, join_pieces
-from meshconv.io.meshes.vtk_cells import Cells, flat_cells
+from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
 from meshconv.io.unpack import check_expansion, inflate
 
 _TYPES = {f"{name}{bits}": f"{kind}{bits // 8}" for name, kind, all_bits in

@@ -1,0 +1,1 @@
+"""VTK: legacy files, XML files, and the flat cells of both."""
