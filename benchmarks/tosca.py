@@ -31,7 +31,7 @@ from meshconv.models import ShapeUNet
 from meshconv.train import CorrespondenceTask
 from meshconv.train.fit import run_options
 from meshconv.train.metrics.map_errors import Shape, map_errors
-from meshconv.train.tasks.correspondence import Maps, mesh_of
+from meshconv.train.tasks.correspondence import PointMaps, mesh_of
 
 
 class Isotropic(nn.Module):
@@ -53,7 +53,7 @@ def measure(data: MeshCorrespondence, embeddings: list[Tensor], refine: bool) ->
     """Mean errors x 100 over the pairs, and those of each class."""
     samples, pairs = data.samples("test"), data.pairs("test")
     n = len(samples)
-    maps = Maps(embeddings, [mesh_of(s, data.how) for s in samples])
+    maps = PointMaps(embeddings, [mesh_of(s, data.how) for s in samples])
     shapes = [Shape(m, s.target.numpy()) for m, s in zip(maps.meshes, samples, strict=True)]
     for sample, mesh in zip(samples, maps.meshes, strict=True):
         path = Path(sample.name)
@@ -83,7 +83,8 @@ def train(
     if kept.exists():
         return torch.load(kept)
     lightning.seed_everything(seed, verbose=False)
-    task = CorrespondenceTask(in_type=str(data.in_type), class_names=data.class_names, spec=data.spec, **model)
+    given = {"in_type": str(data.in_type), "spec": data.spec, "data": data}
+    task = CorrespondenceTask(**given, **model)
     if isotropic:
         task.network = Isotropic(str(data.in_type), model["embedding"], model["options"])
     trainer = lightning.Trainer(

@@ -23,5 +23,7 @@ from .geometry import (
     TriangleMesh as TriangleMesh,
 )
 from .io import load_mesh as load_mesh
+from .train import Predictor as Predictor
+from .train.training import fit as fit
 
 __version__: str

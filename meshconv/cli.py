@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import platform
 import sys
-import warnings
 from argparse import ArgumentParser
 from pathlib import Path
 
-from meshconv.errors import InputError, PlaceError
+from meshconv.errors import PlaceError, behind
 from meshconv.extras import require
 
 _USAGE = """usage: meshconv COMMAND ...
@@ -48,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status = commands[args[0]](args)
     except Exception as error:
-        bad_input = _bad_input(error) or _bad_place(error)
+        bad_input = behind(error) or _bad_place(error)
         if bad_input is None or "--debug" in args:
             raise
         print(f"meshconv: error: {bad_input}", file=sys.stderr)
@@ -57,13 +56,6 @@ def main(argv: list[str] | None = None) -> int:
         print("meshconv: interrupted", file=sys.stderr)
         return 130
     return status or 0
-
-
-def _bad_input(error: BaseException | None) -> InputError | None:
-    """The user's error behind an exception: the configuration parser wraps those of what it instantiates."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _bad_place(error: BaseException | None) -> PlaceError | None:
@@ -75,9 +67,9 @@ def _bad_place(error: BaseException | None) -> PlaceError | None:
 
 def _lightning(args: list[str]) -> None:
     require(f"meshconv {args[0]}", "train")
-    from meshconv.train.fit import RunCLI
+    from meshconv.train.fit import RunCLI, quiet
 
-    _quiet()
+    quiet()
     RunCLI(args)
 
 
@@ -87,9 +79,9 @@ def _predict(args: list[str]) -> None:
 
     parser = ArgumentParser(prog="meshconv predict", description="Classes or matches of meshes, or a labelled map.")
     parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
-    parser.add_argument("files", type=Path, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
+    parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
-    parser.add_argument("--strict", action="store_true", help="stop at the first mesh that cannot be used")
+    parser.add_argument("--strict", action="store_true", help="stop at the first input that cannot be used")
     parser.add_argument("--template", type=Path | None, help="mesh that others are matched to; default: the first")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
     parser.add_argument("--join", action="store_true", help="map files together are one input (a variable in each)")
@@ -98,20 +90,21 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
     parser.add_argument("--probability", help="class whose probability is drawn too")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto: the GPU if there is one")
+    parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
     parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
     parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.io.cache.cache import Cache
     from meshconv.io.maps.selection import parse_selection
-    from meshconv.train.predict.predictor import predict
+    from meshconv.train import Predictor
 
-    cache = Cache.choose(given.cache)
-    for path in predict(
-        given.checkpoint, given.files, given.output, given.strict, given.pixel_order, cache, given.workers,
-        given.template, given.maps, given.step, given.probability, given.join, parse_selection(given.select),
-        given.dimension,
-    ):
+    predictor = Predictor(given.checkpoint, given.device, given.trust or (), given.cache, given.workers)
+    for path in predictor.save(
+        given.files, given.output, strict=given.strict, template=given.template, pixel_order=given.pixel_order,
+        select=parse_selection(given.select), dimension=given.dimension, join=given.join,
+        pictures=given.maps, steps=given.step, probability=given.probability,
+    ):  # fmt: skip
         print(path)
 
 
@@ -163,8 +156,9 @@ def _demo(args: list[str]) -> None:
     given = parser.parse_args(args[1:])
     require("meshconv demo", "train", "climate")
     from meshconv.demo.run import run_demo
+    from meshconv.train.fit import quiet
 
-    _quiet()
+    quiet()
     print(f"report: {run_demo(given.output, given.climate, given.climate_steps, given.shape_epochs)}")
 
 
@@ -190,23 +184,6 @@ def _info(args: list[str]) -> None:
         if name in GEOMETRY_OPERATORS:
             del runs["cuda"]  # geometry has no other arrays than those of the CPU
         print(f"  {name:22} {', '.join(f'{device}: {what}' for device, what in runs.items())}")
-
-
-def _quiet() -> None:
-    """Keep Lightning's advice about worker processes and its banners off the screen."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        "does not have many workers",
-        "number of training batches",
-        "have no `val_dataloader`",
-        "Total length of `list`",
-        "exists and is not empty",
-        "LightningCLI's args parameter",
-        "treespec",
-        "The dirpath has changed",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{message}.*")
 
 
 if __name__ == "__main__":

@@ -36,3 +36,10 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing or unknown"
     return next((line.strip()[:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def behind(error: BaseException | None) -> InputError | None:
+    """The user's error behind an exception: the configuration parser wraps those of what it instantiates."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error

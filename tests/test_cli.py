@@ -137,7 +137,7 @@ def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
     task = load_task(tmp_path / "classify" / "last.ckpt")
     nearest = Neighbourhood(nearest=8)
     how = Preparation("levi_civita", "drop", nearest, ("default", "hks"), max_faces=1000)
-    assert task.hparams["spec"] == {"kind": "meshes", **how.spec}
+    assert task.hparams["spec"] == {"data": "meshconv.datasets.MeshFolder", **how.spec}
     kept = len(list((tmp_path / "cache").iterdir()))
     assert kept == 24 + 16  # meshes for training and validation, and a variant of each for training
     mesh = next((sorted(shapes.iterdir())[0] / "test").iterdir())

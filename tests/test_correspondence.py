@@ -17,7 +17,7 @@ from meshconv.io import save_mesh
 from meshconv.train import CorrespondenceTask, load_task
 from meshconv.train.metrics.map_errors import Shape, map_errors
 from meshconv.train.metrics.point_contrast import PointContrast
-from meshconv.train.tasks.correspondence import Maps, unit_positions
+from meshconv.train.tasks.correspondence import PointMaps, unit_positions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning and its command line warn of their own affairs
 
@@ -27,8 +27,9 @@ _SMALL = {"channels": [8, 12, 16], "width": 32, "dropout": 0.0}
 def _task(data, order=1, network="SphereUNet", **options):
     torch.manual_seed(0)
     return CorrespondenceTask(
-        network, str(data.in_type), data.class_names, data.spec, {**_SMALL, "max_order": order}, embedding=16, **options
-    )
+        network, str(data.in_type), data.spec, {**_SMALL, "max_order": order}, embedding=16,
+        data=data, **options,
+    )  # fmt: skip
 
 
 def _fit(root, folder, epochs, order=1, **options):
@@ -90,7 +91,7 @@ def test_learns_points_of_deformed_shapes(tmp_path):
     data, task, trainer = _fit(tmp_path / "data", tmp_path, 40)
     (result,) = trainer.test(task, data, verbose=False)
     samples, pairs = data.samples("test"), data.pairs("test")
-    maps = Maps([s.x[:, :16] for s in samples], [])
+    maps = PointMaps([s.x[:, :16] for s in samples], [])
     shapes = [Shape(lambda s=s: load_mesh(s.name), s.target.numpy()) for s in samples]
     plain = 100 * np.mean([e.mean() for e in map_errors({"hks": maps.match}, shapes, pairs)["hks"]])
     assert result["test/error_x100"] < 0.5 * plain
@@ -112,7 +113,7 @@ def _own_side(task, data):
     for p in paths:
         p.unlink()
     batches = [collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64))]) for s in samples]
-    found = Maps([task.embed(b) for b in batches], []).match(0, 1).numpy()
+    found = PointMaps([task.embed(b) for b in batches], []).match(0, 1).numpy()
     aside = np.abs(points[0][:, 0]) > 0.4
     return float((np.sign(points[0][:, 0]) == np.sign(points[1][found, 0]))[aside].mean())
 
@@ -136,7 +137,7 @@ def test_isotropic_networks_do_not_see_mirror_images(tmp_path, order):
     how = Preparation(features=("hks", "wks"), num_levels=2)
     torch.manual_seed(0)
     options = {"channels": [8, 8], "max_order": order, "width": 32}
-    task = CorrespondenceTask("SphereUNet", str(how.in_type), ["body"], {"kind": "correspondence"}, options).eval()
+    task = CorrespondenceTask("SphereUNet", str(how.in_type), {}, options=options).eval()
     with torch.no_grad():
         seen = [task.network(*how.inputs(m)) for m in (mesh, mirrored)]
     difference = float((seen[0] - seen[1]).norm() / seen[0].norm())
@@ -176,7 +177,9 @@ def test_predictions_for_the_vertices_of_the_files(run, tmp_path):
     extra = ["--template", str(tmp_path / "mesh0.ply"), "--output", str(out), "--cache", "false"]
     assert main(["predict", checkpoint, *files, *extra]) == 0
     names = {p.name for p in out.parent.iterdir()}
-    assert names == {f"matches_{n}" for n in ("mesh1.txt", "mesh1.ply", "body1.txt", "body1.ply", "template.ply")}
+    assert names == {f"matches_{n}" for n in ("mesh1.txt", "mesh1.ply", "body1.txt", "body1.ply", "template.ply")} | {
+        "matches.json"
+    }
     found = np.loadtxt(out.parent / "matches_mesh1.txt", dtype=int)
     assert found[0] == -1 and found[1:].min() >= 1 and len(found) == meshes[1].num_vertices + 1
     assert found.max() <= meshes[0].num_vertices and len(np.unique(found)) > 10

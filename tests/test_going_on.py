@@ -20,6 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 class Points(lightning.LightningDataModule):
     """Three batches an epoch, and with ``val`` one for validation."""
 
+    class_names = ("sea", "land")
+
     def __init__(self, val: bool = False):
         super().__init__()
         graph, generator = HealpixSphere(2).gauge_graph().to(torch.float32), torch.Generator().manual_seed(1)
@@ -51,7 +53,7 @@ class Seen(lightning.Callback):
 
 def task(**options):
     network = {"options": {"width": 8, "layers": 1}, "learning_rate": 0.01}
-    data = {"in_type": "2x0", "class_names": ["sea", "land"], "spec": {"kind": "segments"}}
+    data = {"in_type": "2x0", "class_names": ["sea", "land"], "spec": {}}
     return SegmentationTask("PixelwiseNetwork", **(data | network | options))
 
 

@@ -14,7 +14,7 @@ from map_case import TIMES, maps, one_line, save, weather
 from meshconv import HealpixSphere, InputError
 from meshconv.cli import main
 from meshconv.io import open_fields
-from meshconv.train.predict.maps import predict_maps
+from meshconv.train import Predictor
 from meshconv.train.tasks.classes import SegmentationTask
 
 
@@ -153,8 +153,8 @@ def test_an_open_data_set(tmp_path):
     wanted, found = maps(path), maps(data)
     np.testing.assert_array_equal(found._sample(3)[0], wanted._sample(3)[0])
     task = SegmentationTask("PixelwiseNetwork", str(found.in_type), found.class_names, found.spec, {"width": 4}).eval()
-    predict_maps(task, path, tmp_path / "one.nc")
-    predict_maps(task, data.chunk(time=1), tmp_path / "two.nc")
+    Predictor(task, cache=False).save(path, tmp_path / "one")
+    Predictor(task, cache=False).save(data.chunk(time=1), tmp_path / "two")
     with xr.open_dataset(tmp_path / "one.nc") as one, xr.open_dataset(tmp_path / "two.nc") as two:
         xr.testing.assert_equal(one["probability"], two["probability"])
     assert data["t"].shape == (6, 17, 36)

@@ -16,8 +16,7 @@ from map_case import DIMS, LAT, LON, TIMES, maps, one_line, save, weather
 from meshconv import HealpixSphere, InputError
 from meshconv.io import open_fields
 from meshconv.io.maps.units import conversion, same_unit
-from meshconv.train import SegmentationTask
-from meshconv.train.predict.maps import predict_maps
+from meshconv.train import Predictor, SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,12 @@ def task(tmp_path_factory) -> SegmentationTask:
 def test_units_of_training_and_prediction(task, tmp_path, caplog):
     caplog.set_level("INFO")
     data = weather()
-    predict_maps(task, save(data, tmp_path / "k.nc"), tmp_path / "one.nc")
+    Predictor(task, cache=False).save(save(data, tmp_path / "k.nc"), tmp_path / "one")
     warm = (data["t"] - 273.15).drop_attrs()
     knots = [(data[n] / 0.514444444444444).assign_attrs(units="knots") for n in ("u", "v")]
     for spelling in ("degC", "Celsius", "degrees Celsius", "deg_C", "°C", "C"):
         given = data.assign(t=warm.assign_attrs(units=spelling), u=knots[0], v=knots[1])
-        predict_maps(task, save(given, tmp_path / f"{len(spelling)}.nc"), tmp_path / "out.nc")
+        Predictor(task, cache=False).save(save(given, tmp_path / f"{len(spelling)}.nc"), tmp_path / "out")
         with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
             np.testing.assert_allclose(found["probability"], wanted["probability"], atol=1e-5)
     assert "t is converted from 'C' to 'K', in which the network was trained" in caplog.text
@@ -45,10 +44,10 @@ def test_units_of_training_and_prediction(task, tmp_path, caplog):
     for name, unit in (("t", "m"), ("t", "my unit"), ("u", "K")):
         wrong = data.assign({n: data[n].assign_attrs(units=unit) for n in ([name] if name == "t" else ["u", "v"])})
         with pytest.raises(InputError, match=f"{name} is in '{unit}', the network was trained on '.*'; conv") as error:
-            predict_maps(task, save(wrong, tmp_path / f"{name}{unit[:2]}.nc"), tmp_path / "out.nc")
+            Predictor(task, cache=False).save(save(wrong, tmp_path / f"{name}{unit[:2]}.nc"), tmp_path / "out")
         one_line(error)
     assert not (tmp_path / "out.nc").exists()
-    predict_maps(task, save(data.assign(t=warm), tmp_path / "c.nc"), tmp_path / "out.nc")
+    Predictor(task, cache=False).save(save(data.assign(t=warm), tmp_path / "c.nc"), tmp_path / "out")
     assert "in training: compare the units" in caplog.text
 
 
@@ -69,27 +68,27 @@ def test_units_as_people_spell_them(one, other, wanted):
 def test_prediction_of_missing_steps(task, tmp_path, caplog):
     data = weather()
     data["t"][0] = np.nan
-    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "out.nc")
+    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert np.isnan(found["label"][0]).all() and np.isfinite(found["label"][1:]).all()
     assert "1 of 6 steps lack an input everywhere and have no labels" in caplog.text
     (tmp_path / "out.nc").unlink()
     with pytest.raises(InputError, match="nothing to predict; give the missing variables") as error:
-        predict_maps(task, save(data.isel(time=[0]), tmp_path / "b.nc"), tmp_path / "out.nc")
+        Predictor(task, cache=False).save(save(data.isel(time=[0]), tmp_path / "b.nc"), tmp_path / "out")
     one_line(error)
     assert {p.name for p in tmp_path.iterdir()} == {"a.nc", "b.nc"}
 
 
 def test_prediction_without_steps(task, tmp_path):
     with pytest.raises(InputError, match="no steps along time, there is nothing to predict"):
-        predict_maps(task, save(weather().isel(time=slice(0)), tmp_path / "a.nc"), tmp_path / "out.nc")
+        Predictor(task, cache=False).save(save(weather().isel(time=slice(0)), tmp_path / "a.nc"), tmp_path / "out")
 
 
 def test_prediction_of_a_store_with_attributes_that_netcdf_has_not(task, tmp_path):
     data = weather().assign_attrs(origin={"model": ["a", 1]}, final=True, parts=["a", "b"])
     data["lat"].attrs["note"] = None
     data.to_zarr(tmp_path / "a.zarr", zarr_format=2)
-    predict_maps(task, tmp_path / "a.zarr", tmp_path / "out.nc")
+    Predictor(task, cache=False).save(tmp_path / "a.zarr", tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         kept = [found.attrs["origin"], found.attrs["final"], found.attrs["parts"], found["lat"].attrs["note"]]
         assert kept == ['{"model": ["a", 1]}', "true", ["a", "b"], "null"]
@@ -97,7 +96,7 @@ def test_prediction_of_a_store_with_attributes_that_netcdf_has_not(task, tmp_pat
 
 def test_coordinates_named_as_the_results(task, tmp_path):
     data = weather().assign_coords(label=("time", np.arange(6)), probability=2.0, place="here")
-    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "out.nc")
+    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert found["label"].dims == DIMS and found["probability"].ndim == 4 and found["place"] == "here"
 
@@ -109,7 +108,7 @@ def test_prediction_to_a_full_disk(task, tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
         with pytest.raises(InputError, match=r"out\.nc: cannot be written .*; see to space and permissions") as error:
-            predict_maps(task, path, tmp_path / "out.nc")
+            Predictor(task, cache=False).save(path, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     one_line(error)
@@ -122,7 +121,8 @@ def test_healpix_output_is_declared(task, tmp_path, order):
     nest = order == "nested"
     rng = np.random.default_rng(0)
     data = xr.Dataset({n: ("cell", rng.normal(size=192) + (280 if n == "t" else 0)) for n in "tuv"})
-    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "out.nc", "nest" if nest else "ring")
+    pixel_order = "nest" if nest else "ring"
+    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "out", pixel_order=pixel_order)
     with xr.open_dataset(tmp_path / "out.nc", decode_coords="all") as found:
         mapping, index = found["healpix"].attrs, found["cell_ids"]
         assert mapping == {"grid_mapping_name": "healpix", "indexing_scheme": order, "refinement_level": 2}
@@ -138,7 +138,7 @@ def test_coordinates_that_are_no_coordinates_are_kept(task, tmp_path):
     la, lo = np.meshgrid(LAT, LON, indexing="ij")
     data = weather().drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
     data = data.assign(nav_lat=(("y", "x"), la), nav_lon=(("y", "x"), lo))
-    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "out.nc")
+    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["nav_lat"], la)
         assert found["label"].dims == ("time", "y", "x")
@@ -154,16 +154,16 @@ def ensemble() -> xr.Dataset:
 
 
 def test_a_member_is_selected_where_training_had_none(task, tmp_path):
-    predict_maps(task, save(weather(), tmp_path / "a.nc"), tmp_path / "one.nc")
+    Predictor(task, cache=False).save(save(weather(), tmp_path / "a.nc"), tmp_path / "one")
     many = save(ensemble(), tmp_path / "b.nc")
     with pytest.raises(InputError, match="variable t has also dimension member; select one value") as error:
-        predict_maps(task, many, tmp_path / "out.nc")
+        Predictor(task, cache=False).save(many, tmp_path / "out")
     one_line(error)
-    predict_maps(task, many, tmp_path / "out.nc", select={"member": 2})
+    Predictor(task, cache=False).save(many, tmp_path / "out", select={"member": 2})
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         xr.testing.assert_equal(found["label"].drop_vars("member"), wanted["label"])
         assert found["member"] == 2
-    predict_maps(task, many, tmp_path / "all.nc", dimension=["time", "member"])
+    Predictor(task, cache=False).save(many, tmp_path / "all", dimension=["time", "member"])
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "all.nc") as found:
         assert found["probability"].dims == ("time", "member", "class", "lat", "lon")
         xr.testing.assert_equal(found["probability"].sel(member=2, drop=True), wanted["probability"])
@@ -173,25 +173,25 @@ def test_a_member_is_selected_where_training_had_none(task, tmp_path):
                            ({"lat": 10}, "no dimension lat to select from; there is"),
                            ({"number": 0}, "no dimension number")):  # fmt: skip
         with pytest.raises(InputError, match=message) as error:
-            predict_maps(task, many, tmp_path / "no.nc", select=wrong)
+            Predictor(task, cache=False).save(many, tmp_path / "no", select=wrong)
         one_line(error)
     with pytest.raises(InputError, match="no dimension step to predict along; there is"):
-        predict_maps(task, many, tmp_path / "no.nc", dimension=["step"])
+        Predictor(task, cache=False).save(many, tmp_path / "no", dimension=["step"])
 
 
 def test_a_forecast_is_predicted_along_its_steps(task, tmp_path):
     data = weather().drop_vars("event")
-    predict_maps(task, save(data, tmp_path / "a.nc"), tmp_path / "one.nc")
+    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "one")
     hours = data.rename(time="step").assign_coords(
         step=np.arange(0, 36, 6).astype("timedelta64[h]").astype("timedelta64[ns]")
     )
     path = save(hours.expand_dims(time=TIMES[:1], height=[2.0]), tmp_path / "b.nc")
-    predict_maps(task, path, tmp_path / "out.nc", dimension=["step"])
+    Predictor(task, cache=False).save(path, tmp_path / "out", dimension=["step"])
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["label"], wanted["label"])
         assert found["label"].dims == ("step", "lat", "lon") and found["height"] == 2 and found["time"] == TIMES[0]
     for select in ({"step": "12h"}, {"step": 12}):
-        predict_maps(task, path, tmp_path / "out.nc", select=select)
+        Predictor(task, cache=False).save(path, tmp_path / "out", select=select)
         with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
             np.testing.assert_array_equal(found["label"][0], wanted["label"][2])
 
@@ -200,15 +200,15 @@ def test_what_training_selected_is_selected_otherwise(tmp_path):
     data = maps(save(ensemble().assign(event=weather()["event"]), tmp_path / "a.nc"),
                 scalars=[{"name": "t", "select": {"member": 2}}], vectors=[])  # fmt: skip
     task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
-    predict_maps(task, tmp_path / "a.nc", tmp_path / "one.nc")
+    Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "one")
     other = ensemble().assign_coords(member=[3, 4, 5, 6])
-    predict_maps(task, save(other, tmp_path / "b.nc"), tmp_path / "out.nc", select={"member": 5})
+    Predictor(task, cache=False).save(save(other, tmp_path / "b.nc"), tmp_path / "out", select={"member": 5})
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["probability"], wanted["probability"])
     two = maps(tmp_path / "a.nc", scalars=[{"name": "t", "select": {"member": m}} for m in (0, 7)], vectors=[])
     task = SegmentationTask("PixelwiseNetwork", str(two.in_type), two.class_names, two.spec, {"width": 4}).eval()
     with pytest.raises(InputError, match="the network was trained on member 0, 7 together") as error:
-        predict_maps(task, tmp_path / "b.nc", tmp_path / "out.nc", select={"member": 5})
+        Predictor(task, cache=False).save(tmp_path / "b.nc", tmp_path / "out", select={"member": 5})
     one_line(error)
 
 
@@ -239,7 +239,9 @@ def test_selection_on_the_command_line(task, tmp_path, capsys):
 
     from meshconv.cli import main
 
-    torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}, tmp_path / "last.ckpt")
+    content = {"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}
+    task.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "last.ckpt")
     path = str(save(ensemble(), tmp_path / "a.nc"))
     words = ["predict", str(tmp_path / "last.ckpt"), path, "--output", str(tmp_path / "out"), "--maps", "false"]
     assert main([*words, "--select", "member=2"]) == 0
@@ -259,7 +261,9 @@ def test_killed_prediction_leaves_nothing_under_its_name(task, tmp_path, how):
     import torch
 
     save(xr.concat([weather()] * 200, "time").assign_coords(time=np.arange(1200)), tmp_path / "a.nc")
-    torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}, tmp_path / "last.ckpt")
+    content = {"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}
+    task.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "last.ckpt")
     words = [sys.executable, "-m", "meshconv.cli", "predict", "last.ckpt", "a.nc", "--maps", "false"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
@@ -290,7 +294,7 @@ def test_every_point_with_all_inputs_has_a_label_and_no_other(tmp_path, network)
     assert data.surface.domain is not None and data.surface.domain.sum() < 40
     options = {} if network == "PixelwiseNetwork" else {"channels": [2, 2]}
     task = SegmentationTask(network, str(data.in_type), data.class_names, data.spec, {**options, "width": 4}).eval()
-    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         known = np.isfinite(found["label"].values)
         assert (known == (np.isfinite(box["t"]) & np.isfinite(box["u"])).values).all()
@@ -300,7 +304,7 @@ def test_every_point_with_all_inputs_has_a_label_and_no_other(tmp_path, network)
 def test_labels_end_where_the_domain_ends(tmp_path):
     data = maps(save(weather(), tmp_path / "a.nc"), domain={"lat": [-30, 40]})
     task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
-    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         known = np.isfinite(found["label"].values)
     assert (known == ((LAT >= -30) & (LAT <= 40))[:, None]).all()

@@ -16,8 +16,7 @@ from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.surface import MapSurface
 from meshconv.geometry import icosahedral_sphere
 from meshconv.io import open_fields
-from meshconv.train import SegmentationTask
-from meshconv.train.predict.predictor import predict
+from meshconv.train import Predictor, SegmentationTask
 
 LAT, LON = np.arange(87.5, -90, -5.0), np.arange(0, 360, 5.0)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -164,7 +163,7 @@ def test_train_and_predict(name, options, files, tmp_path):
     trainer.fit(task, maps.train_dataloader())
     assert trainer.test(task, maps.test_dataloader(), verbose=False)[0]["test/accuracy"] > 0.85
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    (written,) = predict(tmp_path / "last.ckpt", [files[name]], tmp_path / "out")
+    (written,) = Predictor(tmp_path / "last.ckpt", cache=False).save([files[name]], tmp_path / "out")
     with xr.open_dataset(written) as found, xr.open_dataset(files[name]) as given:
         assert found["label"].shape == given["sst"].shape
         missing, land = np.isnan(found["label"].values), np.isnan(given["sst"].values)

@@ -136,7 +136,7 @@ def test_training_goes_on_with_some_of_the_classes(run, tmp_path):
     assert task.loss.weight.tolist() == [0, 1, 1]
 
 
-SPEC = {"kind": "segments", "element": "faces", "class_values": [3, 5], "rings": 2, "on_defect": "repair"}
+SPEC = {"data": "a.Segments", "element": "faces", "class_values": [3, 5], "rings": 2, "on_defect": "repair"}
 HPARAMS = {"in_type": "2x0", "class_names": ["a", "b"], "field_names": None, "spec": SPEC}
 
 
@@ -153,7 +153,7 @@ def test_values_of_labels_may_differ_names_and_elements_may_not():
     for changed, said in (
         ({"spec": {**SPEC, "element": "edges"}}, "element faces, the data have edges"),
         ({"spec": {**SPEC, "rings": None, "nearest": 8}}, "rings 2"),
-        ({"spec": {**SPEC, "kind": "meshes"}}, "trained on segments, the data are meshes"),
+        ({"spec": {**SPEC, "data": "a.Folder"}}, "trained on a.Segments, the data are a.Folder"),
         ({"class_names": ["b", "c"]}, "the data have c as well"),
         ({"in_type": "3x0"}, "inputs 2x0"),
     ):
@@ -162,8 +162,9 @@ def test_values_of_labels_may_differ_names_and_elements_may_not():
 
 
 def test_categories_of_a_correspondence_are_any():
-    trained = given(spec={"kind": "correspondence"})
-    assert combine(trained, given(class_names=["dog"], spec={"kind": "correspondence"}))["class_names"] == ["a", "b"]
+    """The task has none, so those of the data are not compared."""
+    trained = {"in_type": "2x0", "spec": {"data": "a.Pairs"}}
+    assert combine(trained, given(class_names=["dog"], spec={"data": "a.Pairs"}))["class_names"] is None
 
 
 def test_options_that_are_left_out_have_their_defaults():
@@ -180,7 +181,7 @@ class Fields:
 
 def test_fields_are_matched_by_name():
     """In another order and without one: what is there stands in its place, the rest is unknown."""
-    hparams = {"field_names": ["p", "q", "u", "v"], "spec": {"kind": "regression", "out_type": "2x0 + 2x1"}}
+    hparams = {"field_names": ["p", "q", "u", "v"], "spec": {"out_type": "2x0 + 2x1"}}
     match = TargetMatch.of(hparams, Fields(["q", "v", "u"], "1x0 + 2x1"))
     # Of the data: q, the first components of v and u, the second ones.
     batch = SurfaceBatch(torch.zeros(1, 1), None, torch.tensor([[1.0, 2, 3, 4, 5]]), None, ["x"])
@@ -239,7 +240,7 @@ def test_a_regression_keeps_its_units_when_it_goes_on(tmp_path):
             return DataLoader([batch], batch_size=None)
 
     def task():
-        spec = {"kind": "regression", "out_type": "1x0"}
+        spec = {"out_type": "1x0"}
         return RegressionTask("FieldUNet", "1x0", ["p"], spec, {"channels": [2], "max_order": 1, "context": 0})
 
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False, "enable_model_summary": False}

@@ -48,7 +48,7 @@ def _samples(folder: Path) -> dict[str, np.ndarray]:
 def test_vts_files_count_from_one(folder):
     data = _data(folder, num_levels=2)
     found, true = _all(data), _samples(folder)
-    assert data.class_names == ["body"] and data.spec["kind"] == "correspondence"
+    assert data.class_names == ["body"] and data.spec["data"] == "meshconv.datasets.MeshCorrespondence"
     assert {k: len(v) for k, v in data.files.items()} == {"train": 3, "val": 0, "test": 2}
     for name, sample in found.items():
         assert np.array_equal(sample.target.numpy(), true[Path(name).stem])

@@ -15,11 +15,16 @@ from segments import body, halves, write_bodies, write_labels, write_mesh
 
 from meshconv import InputError, TriangleMesh
 from meshconv.datasets import MeshSegments, Preparation, prepare_mesh
-from meshconv.datasets.meshes.elements import ElementLabels, edges_of, to_file
+from meshconv.datasets.meshes.elements import ElementLabels, edges_of, elements_of_file
 from meshconv.io import read_mesh, save_mesh
 from meshconv.models import ShapeUNet
 
 KINDS = ("vertices", "faces", "edges")
+
+
+def classes_of_file(target, kind, sample, raw):
+    place = elements_of_file(kind, sample, raw)
+    return np.where(place >= 0, target[place], -1)
 
 
 def data_of(root: Path, **options: object) -> MeshSegments:
@@ -34,7 +39,7 @@ def test_the_kind_of_element_is_known_by_the_number_of_labels(
     data = data_of(write_bodies(tmp_path, kind, 3, suffix, first), num_levels=2)
     assert data.element == kind
     assert data.class_names == [str(first), str(first + 1)]
-    assert data.spec["kind"] == "segments"
+    assert data.spec["data"] == "meshconv.datasets.MeshSegments"
     assert data.spec["class_values"] == [first, first + 1]
     expected = [halves(body(int(path.stem)), kind) for path, _ in data.files["train"]]
     assert data.class_counts.tolist() == np.bincount(np.concatenate(expected)).tolist()
@@ -78,7 +83,7 @@ def test_labels_follow_the_repair_and_come_back(tmp_path: Path, kind: str, defec
     there = torch.from_numpy(raw.vertices[corners].mean(1)).float()[sample.target[known]]
     moved = (places[known] - there).norm(dim=1) > 1e-5
     assert moved.float().mean() < (0.03 if defect in ("flat_face", "zero_edge") else 0.001)  # flipped, shrunk
-    back = to_file(sample.target.numpy(), kind, sample, read_mesh(path))
+    back = classes_of_file(sample.target.numpy(), kind, sample, read_mesh(path))
     assert back.shape == labels.shape
     # What the repair kept comes back as it was; what it took has the label of something that lies where it lay.
     kept = np.isin(labels, sample.target.numpy())
@@ -96,11 +101,11 @@ def test_removed_elements_take_the_label_of_the_nearest(tmp_path: Path) -> None:
     raw = read_mesh(tmp_path / "mesh.ply")
     sample = prepare_mesh(tmp_path / "mesh.ply", ElementLabels("faces"))
     assert (sample.target == -1).all()
-    back = to_file(np.arange(mesh.num_faces), "faces", sample, raw)
+    back = elements_of_file("faces", sample, raw)
     assert back[:-1].tolist() == list(range(mesh.num_faces))
     assert set(mesh.faces[back[-1]]) & set(mesh.faces[0])
     sample = prepare_mesh(tmp_path / "mesh.ply", ElementLabels("vertices"))
-    back = to_file(np.arange(mesh.num_vertices + 1), "vertices", sample, raw)
+    back = elements_of_file("vertices", sample, raw)
     assert back.tolist() == [*range(mesh.num_vertices), 5]
 
 
@@ -115,7 +120,7 @@ def test_labels_on_a_format_that_splits_vertices(tmp_path: Path) -> None:
             assert len(sample.target) == mesh.num_vertices
         else:
             assert sorted(sample.target.tolist()) == labels.tolist()
-            back = to_file(sample.target.numpy(), kind, sample, read_mesh(tmp_path / "mesh.stl"))
+            back = classes_of_file(sample.target.numpy(), kind, sample, read_mesh(tmp_path / "mesh.stl"))
             assert back.tolist() == labels.tolist()
 
 

@@ -18,8 +18,8 @@ from meshconv.geometry import HealpixSphere, Hierarchy, LatLonGrid, PointSphere,
 from meshconv.geometry.sphere.regrid import pixels_near
 from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.weights import grid_content
-from meshconv.train.predict.maps import predict_maps
-from meshconv.train.tasks.classes import SegmentationTask
+from meshconv.train import SegmentationTask
+from meshconv.train.predict.maps import Maps, write
 
 
 class FibonacciSphere(SphereGrid):
@@ -91,7 +91,7 @@ def fibonacci_fields(path: Path, count: int = 1500) -> SphereFields:
 
 
 @pytest.mark.parametrize("nside", ["native", 8])
-def test_a_network_on_a_new_grid(nside, tmp_path, monkeypatch):
+def test_a_network_on_a_new_grid(nside, tmp_path):
     fields = fibonacci_fields(tmp_path / "a.nc")
     inputs = MapInputs(["t"], [], nside, [{"mean": 1.0, "std": 0.5}])
     surface = MapSurface(inputs, fields)
@@ -99,15 +99,15 @@ def test_a_network_on_a_new_grid(nside, tmp_path, monkeypatch):
     assert known.all() and np.isfinite(raw).all()
     assert surface.hierarchy(2).num_vertices == len(raw)
     spec = {
-        "kind": "maps",
+        "data": "meshconv.datasets.SphereMaps",
         "class_names": ["a", "b"],
         "class_values": [0, 1],
         "dimension": "time",
         "inputs": inputs.spec,
     }
     task = SegmentationTask("SphereUNet", "1x0", ["a", "b"], spec, {"channels": [2, 2], "width": 4}).eval()
-    monkeypatch.setattr("meshconv.train.predict.maps.open_fields", lambda *_: fields)
-    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    maps = Maps(fields, spec, 2, torch.device("cpu"))
+    write(task.predict_maps(maps), maps, tmp_path / "out.nc")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert found["label"].dims == ("time", "cell") and np.isfinite(found["label"]).all()
         np.testing.assert_array_equal(found["lat"], fields.dataset["lat"])

@@ -151,12 +151,13 @@ def test_the_folder_prepares_as_it_is_told_and_says_so(shapes: Path, tmp_path: P
     data = MeshFolder(str(shapes), radius=0.25, features=["curvature", "hks"], cache=str(tmp_path), workers=0)
     (sample, *_) = data.samples("test")
     assert float(sample.surface.log_radius.max()) > 3 * float(prepare_mesh(sample.name).surface.log_radius.mean())
-    assert data.spec == {"kind": "meshes", "transport": "levi_civita", "on_defect": "repair", "rings": None,
+    assert data.spec == {"data": "meshconv.datasets.MeshFolder",
+                         "transport": "levi_civita", "on_defect": "repair", "rings": None,
                          "radius": 0.25, "nearest": None, "features": ["curvature", "hks"], "num_levels": 1,
                          "max_faces": None, "augment": None, "variant": 0}  # fmt: skip
     assert str(data.in_type) == "18x0 + 1x2" and sample.x.shape[1] == data.in_type.dim
     how = Preparation.from_spec(data.spec)
     assert_same(prepare_mesh(sample.name, how=how).surface, sample.surface)
-    assert Preparation.from_spec({"kind": "meshes", "transport": "normal_aligning"}) == Preparation("normal_aligning")
+    assert Preparation.from_spec({"data": "x.Y", "transport": "normal_aligning"}) == Preparation("normal_aligning")
     assert Cache(tmp_path).size[0] == len(data.samples("test"))
     assert np.isfinite(sample.x.numpy()).all()

@@ -20,9 +20,8 @@ from meshconv.io import save_mesh
 from meshconv.models import FieldUNet
 from meshconv.nn import to_ambient
 from meshconv.testing import gauge_equivariance_error
-from meshconv.train import RegressionTask, load_task
+from meshconv.train import Predictor, RegressionTask, load_task
 from meshconv.train.metrics.field_errors import FieldErrors
-from meshconv.train.predict.predictor import predict
 
 AROUND, ALONG = 10, 14
 
@@ -255,7 +254,8 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     turn = Rotation.random(random_state=1).as_matrix()
     save_mesh(mesh, tmp_path / "one.ply")
     save_mesh(TriangleMesh(3 * mesh.vertices @ turn.T + 5, mesh.faces), tmp_path / "two.ply")
-    files = predict(run / "last.ckpt", [tmp_path / "one.ply", tmp_path / "two.ply"], tmp_path / "out", workers=0)
+    predict = Predictor(run / "last.ckpt", workers=0, cache=False)
+    files = predict.save([tmp_path / "one.ply", tmp_path / "two.ply"], tmp_path / "out")
     assert [f.name for f in files[:3]] == ["out_one_pressure.npy", "out_one_wss.npy", "out_one.ply"]
     one, two = (np.load(tmp_path / f"out_{name}_wss.npy") for name in ("one", "two"))
     size = np.sqrt((one**2).sum(1).mean())

@@ -18,7 +18,7 @@ from meshconv.datasets import MeshFolder
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table
 from meshconv.progress import Progress
-from meshconv.train.predict.predictor import predict
+from meshconv.train import Predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -81,7 +81,7 @@ def test_a_training_in_half_precision(shapes, tmp_path, precision):
 
 
 def test_predictions_from_python_take_text_and_tables_hold_no_formula(run, shapes, tmp_path):
-    (table, _) = predict(str(run / "last.ckpt"), str(shapes), str(tmp_path / "out"))
+    (table, _) = Predictor(str(run / "last.ckpt")).save(str(shapes), str(tmp_path / "out"))
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == 8
     named = next(p.name for p in shapes.iterdir() if p.name != "ball")

@@ -16,9 +16,7 @@ from meshconv.datasets import SphereMaps
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.surface import MapSurface
 from meshconv.io import open_fields
-from meshconv.train import SegmentationTask, load_task
-from meshconv.train.predict.maps import predict_maps
-from meshconv.train.predict.predictor import predict
+from meshconv.train import Predictor, SegmentationTask, load_task
 
 LAT, LON = np.arange(88, -90, -4.0), np.arange(-180, 180, 4.0)
 TIMES = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[ns]")
@@ -146,7 +144,7 @@ def test_any_whole_number_is_a_class(path, tmp_path):
     assert module(tmp_path / "a.nc", scalars=["t"], ignore=[-1]).class_names == ["0", "69999", "70000"]
     options = {"channels": [2, 2], "width": 4}
     task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, options).eval()
-    predict_maps(task, tmp_path / "a.nc", tmp_path / "out.nc")
+    Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert set(np.unique(found["label"][:, 15:])) <= {-1, 0, 69999, 70000}
         assert np.isnan(found["label"][:, :8]).all() and not np.isnan(found["label"][:, 15:]).any()
@@ -170,7 +168,7 @@ def test_a_network_of_one_map_predicts_series(path, tmp_path):
     maps = module(tmp_path / "one.nc")
     options = {"channels": [2, 2], "width": 4}
     task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, options).eval()
-    predict_maps(task, path, tmp_path / "out.nc")
+    Predictor(task, cache=False).save(path, tmp_path / "out")
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert found["label"].dims == ("time", "lat", "lon") and found.sizes["time"] == 12
 
@@ -277,7 +275,7 @@ def test_train_and_predict(path, tmp_path):
     data = weather()
     data["u"][:, 10:15, 20:30] = np.nan
     data.drop_vars("event").to_netcdf(tmp_path / "new.nc", engine="netcdf4")
-    written = predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
+    written = Predictor(tmp_path / "last.ckpt", cache=False).save([tmp_path / "new.nc"], tmp_path / "out")
     assert written == [tmp_path / "out.nc"]
     with xr.open_dataset(written[0]) as found:
         assert found["label"].dims == ("time", "lat", "lon") and found["probability"].sizes["class"] == 2
@@ -311,17 +309,17 @@ def test_prediction_of_an_unfit_file_and_of_files_that_belong_together(path, tmp
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     weather(2).drop_vars("u").to_netcdf(tmp_path / "new.nc", engine="netcdf4")
     with pytest.raises(InputError, match=r"new\.nc: no variable u"):
-        predict(tmp_path / "last.ckpt", [tmp_path / "new.nc"], tmp_path / "out")
+        Predictor(tmp_path / "last.ckpt", cache=False).save([tmp_path / "new.nc"], tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
     weather(2)[["u"]].to_netcdf(tmp_path / "u.nc", engine="netcdf4")
     apart = [tmp_path / "new.nc", tmp_path / "u.nc"]
-    predict(tmp_path / "last.ckpt", apart, tmp_path / "joined", join=True)
+    Predictor(tmp_path / "last.ckpt", cache=False).save(apart, tmp_path / "joined", join=True)
     weather(2).to_netcdf(tmp_path / "all.nc", engine="netcdf4")
-    predict(tmp_path / "last.ckpt", [tmp_path / "all.nc"], tmp_path / "whole")
+    Predictor(tmp_path / "last.ckpt", cache=False).save([tmp_path / "all.nc"], tmp_path / "whole")
     with xr.open_dataset(tmp_path / "joined.nc") as one, xr.open_dataset(tmp_path / "whole.nc") as other:
         xr.testing.assert_identical(one["probability"], other["probability"])
     with pytest.raises(InputError, match=r"new\.nc: no folder to write to \(.*; give another --output"):
-        predict(tmp_path / "last.ckpt", [tmp_path / "all.nc"], tmp_path / "new.nc" / "out")
+        Predictor(tmp_path / "last.ckpt", cache=False).save([tmp_path / "all.nc"], tmp_path / "new.nc" / "out")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -23,12 +23,13 @@ from meshconv.train.metrics.point_weights import point_weights
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 NAMES = ["land", "lake", "peak"]
+SPEC = {"data": "meshconv.datasets.MeshSegments"}
 
 
 class Points(lightning.LightningDataModule):
     """Points on a sphere, 3 % of which are a class of their own that the inputs tell only half of the time."""
 
-    in_type, class_names, spec = "2x0", NAMES[:2], {"kind": "segments"}
+    num_levels, in_type, class_names, spec = 1, "2x0", NAMES[:2], SPEC
 
     def __init__(self, uneven: bool = False):
         super().__init__()
@@ -58,7 +59,7 @@ class Points(lightning.LightningDataModule):
 
 
 def task(**options):
-    data = {"in_type": "2x0", "class_names": NAMES[:2], "spec": {"kind": "segments"}}
+    data = {"in_type": "2x0", "class_names": NAMES[:2], "spec": SPEC}
     return SegmentationTask("PixelwiseNetwork", **(data | {"options": {"width": 8, "layers": 1}} | options))
 
 
@@ -78,7 +79,7 @@ def mesh_sample(target, elements=None):
 
 def test_points_count_by_area_on_maps_and_alike_on_meshes():
     batch = Points(uneven=True).batches[0]
-    model = task(spec={"kind": "maps"}, class_weights=[1.0, 4.0])
+    model = task(spec={"area_weights": True}, class_weights=[1.0, 4.0])
     logits = model(batch).detach()
     a = batch.surface.areas
     each = cross_entropy(logits, batch.target, torch.tensor([1.0, 4.0]), reduction="none")
@@ -88,12 +89,12 @@ def test_points_count_by_area_on_maps_and_alike_on_meshes():
     assert float(weights.mean()) == pytest.approx(1)
     assert task()._counted(batch)[2] is None
     assert task(area_weights=True)._counted(batch)[2] is not None
-    assert task(spec={"kind": "maps"}, area_weights=False)._counted(batch)[2] is None
+    assert task(spec={"area_weights": True}, area_weights=False)._counted(batch)[2] is None
 
 
 def test_whole_surfaces_have_no_area_weights():
-    with pytest.raises(InputError, match="whole surfaces"):
-        ClassificationTask("PixelwiseNetwork", "2x0", NAMES, {"kind": "meshes"}, area_weights=True)
+    with pytest.raises(TypeError, match="area_weights"):
+        ClassificationTask("PixelwiseNetwork", "2x0", NAMES, {}, area_weights=True)
 
 
 def test_healpix_pixels_weigh_the_same_to_the_last_bit():
@@ -107,7 +108,7 @@ def test_masked_and_unknown_points_are_ignored():
     mask = torch.zeros(2, 768, dtype=torch.bool)
     mask[1, 100:300] = True
     stacked.target[1, 100:200] = -1
-    model = task(spec={"kind": "maps"})
+    model = task(spec={"area_weights": True})
     logits, target, weights = model._counted(SurfaceBatch(stacked.x, batch.surface, stacked.target, mask, ["", ""]))
     assert torch.equal(target, batch.target[200:300])
     torch.testing.assert_close(weights, point_weights(batch)[200:300])
@@ -155,14 +156,14 @@ def test_elements_are_handed_to_the_network():
 
 
 def test_balanced_weights_stand_in_the_checkpoint(tmp_path):
-    model = task(class_weights="balanced")
+    model = task(class_weights="balanced", data=Points())
     fit(model, tmp_path / "run", epochs=1)
     counts = Points().class_counts
     torch.testing.assert_close(model.loss.weight, counts.sum() / (2 * counts))
     assert torch.equal(load_task(tmp_path / "run" / "last.ckpt").loss.weight, model.loss.weight)
     with pytest.raises(InputError, match="class_counts"):
         lightning.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu").fit(
-            task(class_weights="balanced"), Points().train_dataloader()
+            task(class_weights="balanced", data=object()), Points().train_dataloader()
         )
 
 
@@ -174,7 +175,7 @@ def test_rare_classes_are_found_by_dice_and_focused_by_weights(tmp_path):
         "plain": {},
         "dice": {"loss": "dice"},
         "both": {"loss": "cross_entropy+dice"},
-        "balanced": {"class_weights": "balanced"},
+        "balanced": {"class_weights": "balanced", "data": Points()},
     }.items():
         torch.manual_seed(0)
         model = task(learning_rate=0.03, **options)
@@ -187,7 +188,7 @@ def test_rare_classes_are_found_by_dice_and_focused_by_weights(tmp_path):
 
 def test_a_test_leaves_its_numbers_and_its_confusion_matrix(tmp_path):
     data = Points(uneven=True)
-    model = task(class_names=NAMES, spec={"kind": "maps"})
+    model = task(class_names=NAMES, spec={"area_weights": True})
     folder = tmp_path / "run"
     trainer = lightning.Trainer(accelerator="cpu", enable_progress_bar=False, **run_options(folder))
     trainer.test(model, datamodule=data, verbose=False)
@@ -214,7 +215,7 @@ def test_a_test_leaves_its_numbers_and_its_confusion_matrix(tmp_path):
 
 def test_training_goes_on_from_a_checkpoint(tmp_path):
     """Six epochs at once, or stopped after two: the same weights, with balanced class weights."""
-    whole, parts = task(class_weights="balanced"), task(class_weights="balanced")
+    whole, parts = (task(class_weights="balanced", data=Points()) for _ in range(2))
     parts.load_state_dict(whole.state_dict())
     fit(whole, tmp_path / "whole", epochs=6)
 
@@ -226,7 +227,7 @@ def test_training_goes_on_from_a_checkpoint(tmp_path):
     options["callbacks"].insert(0, Stop())
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
     lightning.Trainer(max_epochs=6, **quiet, **options).fit(parts, datamodule=Points())
-    again = task(class_weights="balanced")
+    again = task(class_weights="balanced", data=Points())
     trainer = lightning.Trainer(max_epochs=6, **quiet, **run_options(tmp_path / "parts"))
     trainer.fit(again, datamodule=Points(), ckpt_path=tmp_path / "parts" / "last.ckpt")
     assert trainer.global_step == 18
@@ -236,14 +237,15 @@ def test_training_goes_on_from_a_checkpoint(tmp_path):
 
 def test_old_checkpoints_load(tmp_path):
     """Those of a version that knew one loss: weights of classes in a buffer of torch's, fewer hyperparameters."""
-    model = ClassificationTask("PixelwiseNetwork", "2x0", NAMES, {"kind": "meshes"}, class_weights=[1.0, 2.0, 3.0])
+    model = ClassificationTask("PixelwiseNetwork", "2x0", NAMES, SPEC, class_weights=[1.0, 2.0, 3.0])
     kept = ("network", "in_type", "class_names", "spec", "options", "learning_rate", "weight_decay", "label_smoothing")
     hparams = {name: model.hparams[name] for name in kept} | {"_instantiator": "x"}
     plain = {k: v for k, v in model.state_dict().items() if not k.startswith("loss.")}
-    torch.save({"hyper_parameters": hparams, "state_dict": plain}, tmp_path / "plain.ckpt")
+    said = {"meshconv": {"task": "meshconv.train.ClassificationTask"}}
+    torch.save({**said, "hyper_parameters": hparams, "state_dict": plain}, tmp_path / "plain.ckpt")
     weighted = plain | {"loss.weight": torch.tensor([1.0, 2.0, 3.0])}
     hparams = hparams | {"class_weights": [1.0, 2.0, 3.0]}
-    torch.save({"hyper_parameters": hparams, "state_dict": weighted}, tmp_path / "weighted.ckpt")
+    torch.save({**said, "hyper_parameters": hparams, "state_dict": weighted}, tmp_path / "weighted.ckpt")
     assert load_task(tmp_path / "plain.ckpt").loss.weight is None
     assert load_task(tmp_path / "weighted.ckpt").loss.weight.tolist() == [1, 2, 3]
 

@@ -19,7 +19,7 @@ from meshconv.train import ClassificationTask, load_task
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SPEC = {"kind": "meshes", "features": ["default"]}
+SPEC = {"data": "meshconv.datasets.MeshFolder", "features": ["default"]}
 
 
 class Payload:
@@ -128,10 +128,13 @@ def task():
     return ClassificationTask("ShapeClassifier", "3x0", ["a", "b"], SPEC, options)
 
 
+SAID = {"task": "meshconv.train.ClassificationTask"}
+
+
 def content(**hparams):
     model = task()
     kept = dict(model.hparams) | hparams
-    return {"hyper_parameters": kept, "state_dict": model.state_dict()}
+    return {"hyper_parameters": kept, "state_dict": model.state_dict(), "meshconv": SAID}
 
 
 WRONG = {
@@ -143,7 +146,10 @@ WRONG = {
     "no hyperparameters": {"state_dict": task().state_dict()},
     "hyperparameters that are a list": {"hyper_parameters": [1], "state_dict": task().state_dict()},
     "spec that is a text": content(spec="meshes"),
-    "kind that is a list": content(spec={"kind": ["meshes"]}),
+    "data that are a list": content(spec={"data": ["meshes"]}),
+    "data that are no class of data": content(spec={**SPEC, "data": "meshconv.nn.GaugeConv"}),
+    "a task that is none": content() | {"meshconv": {"task": "meshconv.nn.GaugeConv"}},
+    "a task that is a list": content() | {"meshconv": {"task": ["meshconv.train.Task"]}},
     "nearest that is a text": content(spec={**SPEC, "nearest": "many"}),
     "levels that are no number": content(spec={**SPEC, "num_levels": 1.5}),
     "features that are numbers": content(spec={**SPEC, "features": [1]}),
@@ -216,7 +222,8 @@ def test_a_large_network_is_built_where_its_weights_are_there(tmp_path):
     for layer in LAYERS:
         options = {"channels": 6, "blocks": 1, "max_order": 2, "layer": layer, "width": 8}
         model = ClassificationTask("ShapeClassifier", "3x0", ["a", "b"], SPEC, options)
-        torch.save({"hyper_parameters": dict(model.hparams), "state_dict": model.state_dict()}, tmp_path / "x.ckpt")
+        saved = {"hyper_parameters": dict(model.hparams), "state_dict": model.state_dict(), "meshconv": SAID}
+        torch.save(saved, tmp_path / "x.ckpt")
         assert load_task(tmp_path / "x.ckpt").hparams["options"] == options
         torch.save(content(options=options | {"channels": 20_000}), tmp_path / "x.ckpt")
         with pytest.raises(InputError):

@@ -2,14 +2,13 @@
 
     python docs/images/labelled_meshes.py runs/segment/last.ckpt MESH=LABELS... [--output OUTPUT.png]
 
-Each mesh is written anew after a random rotation, and ``meshconv predict`` labels the file.
+Each mesh is labelled after a random rotation.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from meshconv import TriangleMesh
-from meshconv.io import read_labels, read_mesh, save_mesh
-from meshconv.train.predict.predictor import predict
+from meshconv import Predictor, TriangleMesh
+from meshconv.io import read_labels, read_mesh
 from meshconv.viz import draw_mesh
 
 
@@ -31,18 +29,15 @@ def main() -> None:
     parser.add_argument("meshes", nargs="+", metavar="MESH=LABELS")
     parser.add_argument("--output", type=Path, default=Path("docs/images/labelled_meshes.png"))
     given = parser.parse_args()
+    predict = Predictor(given.checkpoint)
     figure = Figure(figsize=(8, 2.0 * len(given.meshes)), dpi=90, layout="compressed")
     axes = figure.subplots(len(given.meshes), 3, squeeze=False)
     for row, (pair, (left, middle, right)) in enumerate(zip(given.meshes, axes, strict=True)):
         path, labels = (Path(p) for p in pair.split("="))
         mesh, truth = read_mesh(path), read_labels(labels)
         turn = Rotation.random(rng=np.random.default_rng(row)).as_matrix()
-        turned = TriangleMesh(mesh.vertices @ turn.T, mesh.faces)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"{path.stem}.ply"
-            save_mesh(turned, file)
-            predict(given.checkpoint, [file], Path(folder) / "found")
-            predicted = read_labels(Path(folder) / f"found_{path.stem}.txt")
+        turned = TriangleMesh(mesh.vertices @ turn.T, mesh.faces, path.stem)
+        predicted = predict(turned).labels
         values, both = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
         true, found = np.split(both, 2)
         # Labels in their order along a circle of colours, so that neighbours in a chain look alike.

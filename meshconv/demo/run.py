@@ -23,9 +23,9 @@ from meshconv.errors import InputError
 from meshconv.io.meshes.load import load_mesh
 from meshconv.ops import BACKEND
 from meshconv.testing import gauge_equivariance_error
+from meshconv.train import ClassificationTask
 from meshconv.train.fit import RunCLI, run_options
 from meshconv.train.metrics.confusion import Confusion
-from meshconv.train.tasks.classes import ClassificationTask
 
 _CONFIG = Path("configs/climate_koeppen.yaml")
 _NOTE = (
@@ -194,7 +194,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
     for network in ("ShapeClassifier", "PointwiseClassifier"):
         print(f"meshes: training {network} on {len(data.samples('train'))} generated meshes", flush=True)
         lightning.seed_everything(0, verbose=False)
-        task = ClassificationTask(network, str(data.in_type), data.class_names, data.spec, {}, 5e-3,
+        task = ClassificationTask(network, str(data.in_type), data.class_names, data.spec, {}, learning_rate=5e-3,
                                   label_smoothing=0.1)  # fmt: skip
         seconds = _fit(task, data, output / network, epochs)
         with torch.no_grad():

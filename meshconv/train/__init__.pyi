@@ -1,8 +1,15 @@
 from .checkpoint import load_task as load_task
-from .tasks.base import Task as Task
-from .tasks.classes import (
-    ClassificationTask as ClassificationTask,
-    SegmentationTask as SegmentationTask,
+from .predict.meshes import (
+    Meshes as Meshes,
+    MeshResult as MeshResult,
 )
+from .predict.predictor import (
+    Predictions as Predictions,
+    Predictor as Predictor,
+)
+from .tasks.base import Task as Task
+from .tasks.classes import ClassTask as ClassTask
+from .tasks.classification import ClassificationTask as ClassificationTask
 from .tasks.correspondence import CorrespondenceTask as CorrespondenceTask
 from .tasks.regression import RegressionTask as RegressionTask
+from .tasks.segmentation import SegmentationTask as SegmentationTask

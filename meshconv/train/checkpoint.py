@@ -6,29 +6,21 @@ import inspect
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.class_path import check_trust, import_class
 from meshconv.errors import InputError, first_line
 from meshconv.train.tasks.base import Task
-from meshconv.train.tasks.classes import ClassificationTask, SegmentationTask
-from meshconv.train.tasks.correspondence import CorrespondenceTask
-from meshconv.train.tasks.regression import RegressionTask
 
-# By the kind of data that a checkpoint was trained on.
-_TASKS: dict[str, type[Task]] = {
-    "meshes": ClassificationTask,
-    "segments": SegmentationTask,
-    "correspondence": CorrespondenceTask,
-    "regression": RegressionTask,
-    "maps": SegmentationTask,
-}
+# Hyperparameters that may be the paths of classes.
+_CLASSES = ("network", "loss")
 
 # Numbers that a network may allocate while it is built, besides four times those of its weights: tables and the like.
 _SLACK = 1 << 20
@@ -36,38 +28,63 @@ _SLACK = 1 << 20
 _LEAST = 512
 
 
-def load_task(path: str | os.PathLike) -> Task:
+def load_task(path: str | os.PathLike, trust: Sequence[str] = ()) -> Task:
     """Load a checkpoint that ``meshconv fit`` wrote, ready to predict.
 
-    Only tensors and plain values are read (``weights_only``), so a file from elsewhere cannot run code; and a network
-    that is larger than its weights in the file is not built.
+    Only tensors and plain values are read (``weights_only``), and only meshconv's own classes are imported, so a file
+    from elsewhere cannot run code; and a network that is larger than its weights in the file is not built.
+
+    Parameters
+    ----------
+    path
+    trust
+        Packages whose classes the checkpoint may name too, as ``("my_package",)``: their code is run.
 
     Raises
     ------
     InputError
-        If the file is missing, not a checkpoint, not one of meshconv's, or its weights are not finite.
+        If the file is missing, not a checkpoint, not one of meshconv's, names a class that is not trusted, or its
+        weights are not finite.
     """
     path = checkpoint_path(path)
     content = read_checkpoint(path)
     hparams = content["hyper_parameters"]
+    said = content.get("meshconv")
     spec = hparams.get("spec")
-    kind = spec.get("kind") if isinstance(spec, dict) else None
-    if not isinstance(kind, str) or kind not in _TASKS:
+    if not isinstance(said, dict) or "task" not in said or not isinstance(spec, dict):
         raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
-    known = inspect.signature(_TASKS[kind].__init__).parameters
+    # Nothing is imported before all that the checkpoint names has been checked.
+    named = [value for value in map(hparams.get, _CLASSES) if isinstance(value, str) and "." in value]
+    for name in [said["task"], spec.get("data", said["task"]), *named]:
+        check_trust(name, trust, path)
     most = 4 * sum(value.numel() for value in content["state_dict"].values()) + _SLACK
     try:
+        cls = import_class(said["task"], Task)
         _check_spec(hparams)
+        known = _parameters(cls)
         with _Bounded(most):
-            task = _TASKS[kind](**{name: value for name, value in hparams.items() if name in known})
+            task = cls(**{name: value for name, value in hparams.items() if name in known})
     except Exception as error:  # of values of any kind, whatever takes them raises
         raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
     try:
         task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise InputError(f"{path}: weights do not fit the network {hparams['network']} ({reason[:200]})") from error
+        network = hparams.get("network")
+        raise InputError(f"{path}: weights do not fit the network {network} ({reason[:200]})") from error
     return task.eval()
+
+
+def _parameters(cls: type) -> set[str]:
+    """Names of arguments of a class's constructor, and of those that it hands its further ones on to."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return found - {"self", "out", "data", "optimizer", "schedule"}
 
 
 def checkpoint_path(path: str | os.PathLike) -> Path:
@@ -133,20 +150,16 @@ def _is_plain(value: Any) -> bool:
 
 def _check_spec(hparams: Mapping[str, Any]) -> None:
     """What makes the inputs from files, made once: that shows values of another kind."""
-    spec, names = hparams["spec"], hparams.get("class_names", hparams.get("field_names"))
-    if not isinstance(names, list) or not all(map(_is_text, names)):
-        raise InputError(f"{names!r} is not a list of names of classes or fields")
-    if spec["kind"] == "maps":
-        from meshconv.datasets.maps.inputs import MapInputs  # needs what a network of meshes does without
-
-        MapInputs(**spec["inputs"])
-    else:
-        Preparation.from_spec(spec)
-        for name in ("num_levels", "max_faces"):
-            if not isinstance(spec.get(name), int | None):
-                raise InputError(f"{name} {spec[name]!r} is not a whole number")
+    spec = hparams["spec"]
+    if "data" in spec:
+        import_class(spec["data"], LightningDataModule).inputs_from(spec)  # type: ignore[attr-defined]
+    for key in ("class_names", "field_names"):
+        names = hparams.get(key, [])
+        if not isinstance(names, list) or not all(map(_is_text, names)):
+            raise InputError(f"{key} {names!r} is not a list of names")
     values = spec.get("class_values")
-    if values is not None and (not isinstance(values, list) or len(values) != len(names)):
+    names = hparams.get("class_names")
+    if values is not None and names is not None and (not isinstance(values, list) or len(values) != len(names)):
         raise InputError(f"class_values {values!r} are not one for each of the classes {names}")
 
 

@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, suppress
 from functools import partial
@@ -42,14 +43,17 @@ class RunCLI(LightningCLI):
     checkpoint: Path | None = None
     trained: dict[str, Any]
 
-    def __init__(self, args: list[str] | None = None, run: bool = True):
+    def __init__(self, args: list[str] | None = None, run: bool = True, exit_on_error: bool = True):
+        leave: dict[str, Any] = {"exit_on_error": exit_on_error}
         super().__init__(
-            lightning.LightningModule,
+            Task,
             lightning.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            auto_configure_optimizers=False,  # the task's own arguments say it
+            parser_kwargs={**leave, **dict.fromkeys(self.subcommands(), leave)},
             load_from_checkpoint_support=False,  # it would name in the checkpoint what is imported to load it
             args=args,
             run=run,
@@ -317,3 +321,20 @@ def run_options(folder: Path) -> dict[str, Any]:
         "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
         "default_root_dir": str(folder),
     }
+
+
+def quiet() -> None:
+    """Keep Lightning's advice about worker processes and its banners off the screen."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "does not have many workers",
+        "number of training batches",
+        "have no `val_dataloader`",
+        "Total length of `list`",
+        "exists and is not empty",
+        "LightningCLI's args parameter",
+        "treespec",
+        "The dirpath has changed",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")

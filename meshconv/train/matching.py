@@ -41,12 +41,11 @@ def combine(trained: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
         The data have other names, are of another kind, or prepared in another way.
     """
     old, new = trained["spec"], given["spec"] or {}
-    if old.get("kind") != new.get("kind"):
-        raise InputError(f"trained on {old.get('kind')}, the data are {new.get('kind')}; use others")
+    if old.get("data") != new.get("data"):
+        raise InputError(f"trained on {old.get('data')}, the data are {new.get('data')}; use others")
     _check_same(_seen(old), _seen(new))
     for key, what in _NAMES.items():
-        # A correspondence knows no categories: it takes those of any data.
-        if old["kind"] != "correspondence" and trained.get(key) is not None:
+        if trained.get(key) is not None:
             _check_names(trained[key], given[key] or [], what)
     if "out_type" in old and "out_type" in new:
         _field_components(old["out_type"], trained["field_names"], new["out_type"], given["field_names"])
@@ -67,7 +66,7 @@ def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     old, new = trained.get("network"), given.get("network")
     if old != new:
         raise InputError(f"has the network {old}, here it is {new}; give --model.init_args.network {old}")
-    defaults = inspect.signature(getattr(models, str(new), dict)).parameters
+    defaults = inspect.signature(getattr(models, new)).parameters if new in models.__all__ else {}
     options = [{**{k: p.default for k, p in defaults.items()}, **(c.get("options") or {})} for c in (trained, given)]
     for key in dict.fromkeys([*options[0], *options[1]]):
         was, now = (_plain(o.get(key)) for o in options)
@@ -95,8 +94,6 @@ class TargetMatch:
     def of(cls, hparams: Mapping[str, Any], data: Any) -> TargetMatch:
         """Between a task, by its hyperparameters, and a data module; the same numbers if it has no names."""
         spec = hparams.get("spec", {})
-        if spec.get("kind") == "correspondence":
-            return cls()
         fields, classes = (getattr(data, key, None) for key in ("field_names", "class_names"))
         if hparams.get("field_names") is not None and fields is not None:
             components = _field_components(spec["out_type"], hparams["field_names"], str(data.out_type), fields)

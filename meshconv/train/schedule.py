@@ -1,24 +1,18 @@
-"""AdamW on a one-cycle schedule, and how a training goes on with it."""
+"""One cycle of the learning rate over a training, and how a training goes on with it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
-from torch.nn import Parameter
-from torch.optim import AdamW
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from meshconv.errors import InputError
 
 
 def one_cycle(
-    parameters: Iterable[Parameter],
-    learning_rate: float,
-    weight_decay: float,
-    steps: float,
-    resumed: dict[str, Any] | None = None,
+    optimizer: Optimizer, steps: float, resumed: dict[str, Any] | None = None, cycle_momentum: bool = True
 ) -> dict[str, Any]:
     """What ``configure_optimizers`` returns.
 
@@ -27,14 +21,15 @@ def one_cycle(
 
     Parameters
     ----------
-    parameters
-    learning_rate, weight_decay
-        Peak of the schedule, and AdamW's decay.
+    optimizer
+        Its learning rates are the peaks of the schedule.
     steps
         Of the whole training, those before the checkpoint included.
     resumed : dict, optional
         Checkpoint of Lightning's that is going to be restored: its schedule and the options of its optimiser are made
         those of this training.
+    cycle_momentum
+        As of torch's ``OneCycleLR``.
 
     Raises
     ------
@@ -43,7 +38,7 @@ def one_cycle(
     """
     if not math.isfinite(steps):
         raise InputError("the schedule needs an end; give --trainer.max_epochs or --trainer.max_steps")
-    optimizer = AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     left = max(int(steps), 1)
     states = resumed["lr_schedulers"] if resumed is not None else []
     if resumed is not None and states:
@@ -54,14 +49,15 @@ def one_cycle(
                 f"the checkpoint has done {done} steps, of {int(steps)} that are wanted; give more with "
                 "--trainer.max_epochs or --trainer.max_steps"
             )
-        if left == planned and resumed["hyper_parameters"].get("learning_rate") == learning_rate:
-            for group in resumed["optimizer_states"][0]["param_groups"]:
-                group["weight_decay"] = weight_decay
+        groups = resumed["optimizer_states"][0]["param_groups"]
+        if left == planned and [group.get("max_lr") for group in groups] == peaks:
+            for group, own in zip(groups, optimizer.param_groups, strict=True):
+                group["weight_decay"] = own.get("weight_decay", 0.0)
             left = states[0]["total_steps"]
         else:
             states.clear()
     start = 0.3 if left == 5 else 0.2  # torch divides by pct_start * total_steps - 1
-    schedule = OneCycleLR(optimizer, learning_rate, total_steps=left, pct_start=start)
+    schedule = OneCycleLR(optimizer, peaks, total_steps=left, pct_start=start, cycle_momentum=cycle_momentum)
     if resumed is not None and not states:
         resumed["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
         states.append(schedule.state_dict())

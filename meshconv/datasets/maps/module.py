@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.class_path import class_path
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.splits import block_masks, variable_masks
@@ -173,11 +174,17 @@ class SphereMaps(lightning.LightningDataModule):
             counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
         return torch.from_numpy(counts)
 
+    @staticmethod
+    def inputs_from(spec: Mapping[str, Any]) -> MapInputs:
+        """What makes inputs, from :attr:`spec`."""
+        return MapInputs(**spec["inputs"])
+
     @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made, in plain values."""
         return {
-            "kind": "maps",
+            "data": class_path(type(self)),
+            "area_weights": True,
             "class_names": list(self.class_names),
             "class_values": [next(v for v, n in self.values.items() if n == name) for name in self.class_names],
             # A network of a single map predicts series as well.

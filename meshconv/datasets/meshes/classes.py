@@ -58,11 +58,6 @@ class MeshFolder(MeshData):
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """How inputs are made, for prediction."""
-        return {"kind": "meshes", **self.how.spec}
-
-    @property
     def class_counts(self) -> torch.Tensor:
         """Training meshes of each class, int64 ``[classes]``."""
         return torch.tensor([label for _, label in self.files["train"]]).bincount(minlength=len(self.class_names))

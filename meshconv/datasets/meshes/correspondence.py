@@ -174,11 +174,6 @@ class MeshCorrespondence(MeshData):
         self._check_train(split["train"])
         warn_of_duplicates(split["train"], split["test"])
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """How inputs are made, for prediction."""
-        return {"kind": "correspondence", **self.how.spec}
-
     def samples(self, split: str) -> list[MeshSample]:
         """Prepared meshes; ``target [K]`` is the vertex of each common point of the category, or -1."""
         new = split not in self._samples

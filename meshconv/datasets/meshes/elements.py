@@ -137,16 +137,14 @@ def _find(pairs: IntArray, among: IntArray) -> IntArray:
     return np.where(keys[row] == _keys(pairs, size), row, -1)
 
 
-def to_file(values: IntArray, kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -> IntArray:
-    """Values of a sample's elements as values of the file's, int64 ``[n]``.
+def elements_of_file(kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -> IntArray:
+    """The element of a sample that stands for each of the file's, int64 ``[n]``.
 
-    What the repair removed, and vertices without faces, take the value of the nearest element that is left, by their
-    centres; -1 where the file has no place for them.
+    What the repair removed, and vertices without faces, have the nearest element that is left, by their centres; -1
+    where the file has no place for them.
 
     Parameters
     ----------
-    values : int64 [n]
-        Of the sample's vertices or ``elements``.
     kind : "vertices" | "faces" | "edges"
     sample : MeshSample
         With its origin; for faces and edges with its elements.
@@ -157,7 +155,7 @@ def to_file(values: IntArray, kind: ElementKind, sample: MeshSample, raw: Triang
     assert sample.origin is not None and graph.positions is not None
     origin, read = sample.origin, file_origin(raw)
     positions = graph.positions.numpy().astype(np.float64)
-    usable = np.ones(len(values), bool)
+    usable = np.ones(len(graph.positions if sample.elements is None else sample.elements), bool)
     if kind == "vertices":
         usable = np.diff(graph.dst_ptr.numpy()) > 0
         place = origin.vertex_to
@@ -178,9 +176,7 @@ def to_file(values: IntArray, kind: ElementKind, sample: MeshSample, raw: Triang
             place = _matches(origin.vertex_to[in_file], corners, in_file, origin.vertex_from[corners])
             centres, known = raw.vertices[edges].mean(axis=1), np.ones(len(edges), bool)
     place = np.where((place >= 0) & usable[place], place, -1)
-    result = np.where(place >= 0, values[place], -1)
     lost = np.flatnonzero((place < 0) & known)
     if len(lost) and usable.any():
-        nearest = cKDTree(positions[usable]).query(centres[lost])[1]
-        result[lost] = values[usable][nearest]
-    return result
+        place[lost] = np.flatnonzero(usable)[cKDTree(positions[usable]).query(centres[lost])[1]]
+    return place

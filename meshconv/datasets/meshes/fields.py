@@ -94,7 +94,7 @@ class MeshFields(MeshData):
     @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made and what is predicted, in plain values."""
-        return {"kind": "regression", "out_type": str(self.out_type), **self.how.spec}
+        return {**super().spec, "out_type": str(self.out_type)}
 
     @cached_property
     def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

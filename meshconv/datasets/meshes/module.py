@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
+from meshconv.datasets.class_path import class_path
 from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.meshes.vertex_budget import VertexBudget
@@ -150,6 +151,16 @@ class MeshData(lightning.LightningDataModule):
     @property
     def in_type(self) -> FieldType:
         return self.how.in_type
+
+    @staticmethod
+    def inputs_from(spec: Mapping[str, Any]) -> Preparation:
+        """What makes inputs, from :attr:`spec`."""
+        return Preparation.from_spec(spec)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """How inputs are made, in plain values, for prediction."""
+        return {"data": class_path(type(self)), **self.how.spec}
 
     def samples(self, split: str) -> list[MeshSample]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""

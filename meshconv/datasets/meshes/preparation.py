@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -39,6 +39,10 @@ log = logging.getLogger(__name__)
 _PREPARED = Computation("prepared mesh", 1, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
+# A file, or a mesh in memory.
+MeshSource = Path | TriangleMesh
+
+
 class MeshSample(NamedTuple):
     """One mesh, ready for a network.
 
@@ -55,6 +59,8 @@ class MeshSample(NamedTuple):
         The way from its vertices and faces back to those of the file.
     elements : int64 Tensor [n, k] or None
         Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
+    source : Path or TriangleMesh
+        What it was prepared from.
     """
 
     x: torch.Tensor
@@ -63,6 +69,11 @@ class MeshSample(NamedTuple):
     name: str
     origin: Origin | None = None
     elements: torch.Tensor | None = None
+    source: MeshSource = Path()
+
+    def raw(self) -> TriangleMesh:
+        """The mesh as it was given, or as its file has it."""
+        return read_source(self.source)
 
 
 class PreparedMesh(NamedTuple):
@@ -88,6 +99,16 @@ class PreparedMesh(NamedTuple):
 
 # Target and elements of a sample; an InputError where labels do not belong to the mesh.
 Labelling = Callable[[PreparedMesh], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+def name_of(source: MeshSource) -> str:
+    """Path of a file, name of a mesh."""
+    return source.name if isinstance(source, TriangleMesh) else str(source)
+
+
+def read_source(source: MeshSource) -> TriangleMesh:
+    """The mesh of a file as it is there, or the mesh itself, whose vertices and faces count from here on."""
+    return replace(source, origin=None) if isinstance(source, TriangleMesh) else read_mesh(source)
 
 
 @dataclass(frozen=True)
@@ -145,7 +166,16 @@ class Preparation:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
-        """From :attr:`spec`, or that of a checkpoint that knew fewer choices."""
+        """From :attr:`spec`, or that of a checkpoint that knew fewer choices.
+
+        Raises
+        ------
+        InputError
+            Values of another kind.
+        """
+        for name in ("num_levels", "max_faces"):
+            if not isinstance(spec.get(name), int | None):
+                raise InputError(f"{name} {spec[name]!r} is not a whole number")
         near = Neighbourhood(**{f.name: spec.get(f.name) for f in fields(Neighbourhood)})
         return cls(neighbourhood=near, **{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
 
@@ -177,11 +207,18 @@ class Preparation:
             mesh = self.augment.apply(mesh, np.random.default_rng(seed))
         return mesh
 
-    def entry(self, path: Path) -> dict[str, Any]:
+    def mesh(self, source: MeshSource) -> TriangleMesh:
+        """The mesh that inputs are computed on, of a file or a mesh."""
+        return self._prepared(read_source(source))
+
+    def _prepared(self, raw: TriangleMesh) -> TriangleMesh:
+        return self.vary(clean_mesh(raw, self.on_defect), Path(raw.name))
+
+    def entry(self, source: MeshSource) -> dict[str, Any]:
         """Load a mesh and compute its inputs; what was reported on the way comes along."""
-        with _messages(f"{path}: ") as said:
-            raw = read_mesh(path)
-            mesh = self.vary(clean_mesh(raw, self.on_defect), path)
+        with _messages(f"{name_of(source)}: ") as said:
+            raw = read_source(source)
+            mesh = self._prepared(raw)
             x, surface = self.inputs(mesh)
         # Half of the bytes: no mesh has more vertices than fit.
         in_file = raw.faces if raw.origin is None else raw.origin.vertex_from[raw.faces]
@@ -200,7 +237,7 @@ def prepare_mesh(
 
 
 def prepare_meshes(
-    paths: Sequence[tuple[Path, int | Labelling]],
+    paths: Sequence[tuple[MeshSource, int | Labelling]],
     how: Preparation | None = None,
     *,
     strict: bool = False,
@@ -212,7 +249,7 @@ def prepare_meshes(
 
     Parameters
     ----------
-    paths : sequence of (path, label)
+    paths : sequence of (path or mesh, label)
         The class of the mesh, or what makes target and elements from the :class:`PreparedMesh`.
     how : Preparation, optional
     strict
@@ -236,12 +273,12 @@ def prepare_meshes(
     how, cache, start = how or Preparation(), cache or Cache(None), time.perf_counter()
     found: dict[int, MeshSample] = {}
     problems: dict[int, str] = {}
-    missing: list[tuple[int, Path, Key]] = []
+    missing: list[tuple[int, MeshSource, Key]] = []
 
     def add(i: int, entry: dict[str, Any]) -> None:
         path, label = paths[i]
         for level, text in entry["said"]:
-            log.log(level, "%s: %s", path, text)
+            log.log(level, "%s: %s", name_of(path), text)
         file_faces = entry["faces"] if entry["file_faces"] is None else entry["file_faces"]
         mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces)
         try:
@@ -249,7 +286,7 @@ def prepare_meshes(
         except InputError as error:
             fail(i, error)
             return
-        found[i] = MeshSample(mesh.x, mesh.surface, target, str(path), mesh.origin, elements)
+        found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path)
 
     def fail(i: int, error: InputError) -> None:
         if strict:
@@ -259,7 +296,9 @@ def prepare_meshes(
     with Progress(len(paths), what, "mesh") as bar:
         for i, (path, _) in enumerate(paths):
             try:
-                content = file_content(path) if cache.folder and path.is_file() else ""
+                content = ""
+                if cache.folder and isinstance(path, Path) and path.is_file():
+                    content = file_content(path)
                 key = cache_key(_PREPARED, content, how.spec)
                 entry = cache.load(key) if key.content else None
             except InputError as error:
@@ -296,7 +335,7 @@ def _report(what: str, count: int, problems: list[str], made: int, seconds: floa
                  seconds, cache.folder, entries, size / 1e6)  # fmt: skip
 
 
-def _encoded(file: tuple[Path, Key], how: Preparation) -> bytes | InputError:
+def _encoded(file: tuple[MeshSource, Key], how: Preparation) -> bytes | InputError:
     """Entry of a file as bytes, which pass cheaply from process to process; the error where there is none."""
     path, key = file
     try:

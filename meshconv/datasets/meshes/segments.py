@@ -144,12 +144,7 @@ class MeshSegments(MeshData):
     @property
     def spec(self) -> dict[str, Any]:
         """How inputs are made and what labels mean, in plain values."""
-        return {
-            "kind": "segments",
-            "element": self.element,
-            "class_values": list(self.class_values),
-            **self.how.spec,
-        }
+        return {**super().spec, "element": self.element, "class_values": list(self.class_values)}
 
     @property
     def class_counts(self) -> torch.Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from meshconv.datasets.class_path import import_class
 from meshconv.errors import InputError
 
 LossName = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice"]
@@ -58,14 +59,15 @@ class ClassLoss(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        kind: LossName = "cross_entropy",
+        kind: str = "cross_entropy",
         class_weights: ClassWeights = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
     ):
         super().__init__()
         if kind not in get_args(LossName):
-            raise InputError(f"loss {kind!r} is not known; use one of {', '.join(get_args(LossName))}")
+            known = ", ".join(get_args(LossName))
+            raise InputError(f"loss {kind!r} is not known; use one of {known}, or a class path")
         if label_smoothing and "cross_entropy" not in kind:
             raise InputError(f"label_smoothing is for cross_entropy; set it to 0 for {kind}")
         if not 0 <= label_smoothing < 1:
@@ -116,6 +118,61 @@ class ClassLoss(nn.Module):
         if self.weight is not None:
             state_dict.setdefault(f"{prefix}weight", self.weight)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class OwnLoss(nn.Module):
+    """A loss by its class path, called with predictions ``[N, ...]`` and targets ``[N]``.
+
+    It returns one value for each of them, of which the weighted mean is taken, or, where nothing has weights, the mean
+    itself. Losses of torch do the former with ``reduction: none``.
+
+    Parameters
+    ----------
+    path : str
+    options : dict, optional
+        Arguments of the constructor.
+
+    Raises
+    ------
+    InputError
+        No such class, or arguments that it does not take; when called, one value where there are weights.
+
+    Examples
+    --------
+    >>> loss = OwnLoss("torch.nn.MultiMarginLoss", {"reduction": "none"})
+    >>> loss(torch.eye(2), torch.tensor([0, 0]), torch.tensor([1.0, 0.0])).item()
+    0.0
+    """
+
+    balanced = False
+
+    def __init__(self, path: str, options: Mapping[str, Any] | None = None):
+        super().__init__()
+        self.path, self.loss = path, construct_loss(path, options)
+
+    def forward(self, prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Scalar loss; 0 (with a gradient of 0) if nothing is given."""
+        if not len(target):
+            return prediction.sum()
+        each = self.loss(prediction, target)
+        if each.ndim == 0:
+            if weights is not None:
+                raise InputError(
+                    f"loss {self.path} gives one value for all points, which have weights; let it give one for each "
+                    "(of torch's: reduction: none), or set area_weights to false"
+                )
+            return each
+        a = torch.ones_like(each) if weights is None else weights.to(each.dtype)
+        return (a * each).sum() / _total(a)
+
+
+def construct_loss(path: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A module by its class path; an :class:`InputError` says what does not fit."""
+    cls = import_class(path, nn.Module)
+    try:
+        return cls(**(options or {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"loss_options of {path}: {error}") from error
 
 
 def _cross_entropy(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:

@@ -1,54 +1,58 @@
-"""What predictions of mesh files share: preparation, names of outputs, tables."""
+"""Files of predictions: their names, tables, and results as they come."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.datasets.meshes.preparation import MeshSource, name_of
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
-from meshconv.io.cache.cache import Cache
 from meshconv.io.tables import write_table
-from meshconv.train.tasks.base import Task
+from meshconv.train.predict.meshes import Meshes, MeshResult
 
 
-def prepare_files(
-    task: Task,
-    paths: list[Path],
-    strict: bool,
-    cache: Cache | None,
-    workers: int | None,
-    labelling: int | Labelling = -1,
-) -> tuple[list[MeshSample], list[str]]:
-    """Meshes prepared as those of the training were, and what is wrong with those that cannot be used.
+def write_results(results: Iterator[MeshResult], meshes: Meshes, output: Path) -> list[Path]:
+    """Write each result when it is there, then tables of all.
 
-    Raises
-    ------
-    InputError
-        No mesh can be used, or, with ``strict`` or a single one, the first that cannot.
+    ``output_<name>...`` of each mesh as the result has it, ``output.csv`` with the columns of its rows, if it names
+    some, and ``output.json`` with all rows and with what is wrong with the meshes left out.
     """
-    how = Preparation.from_spec(task.hparams["spec"])
-    strict = strict or len(paths) == 1  # nothing else is left to predict
-    samples, problems = prepare_meshes(
-        [(p, labelling) for p in paths], how, strict=strict, cache=cache, workers=workers
-    )
-    if not samples:
-        raise InputError(f"none of {len(problems)} meshes can be used, the first: {problems[0]}")
-    return samples, problems
+    places: list[Path] = []
+    shared: list[Path] = []
+    found: dict[int, tuple[list[Path], dict[str, Any], tuple[str, ...]]] = {}
+    number = {id(source): k for k, source in enumerate(meshes.sources)}
+    for result in results:
+        if not places:
+            others = [] if meshes.template is None else [meshes.template]
+            places = output_places(output, [*meshes.sources, *others], result.shared)
+            shared = result.write_shared(output)
+        k = number[id(result.source)]
+        files = result.write(places[k])
+        row = result.row()
+        row |= {key: str(path) for key, path in files.items() if key in row}
+        found[k] = list(files.values()), row, result.columns
+    in_order = [found[k] for k in sorted(found)]
+    written, rows = [path for files, _, _ in in_order for path in files], [row for _, row, _ in in_order]
+    columns = in_order[0][-1] if in_order else ()
+    return [*shared, *written, *write_tables(output, rows, columns, meshes.skipped)]
 
 
-def output_places(output: Path, paths: list[Path], taken: Sequence[str] = ()) -> list[Path]:
-    """``output_<name>`` for each file; of those with one name, or one ``taken``, with their folder or a number too.
+def output_places(output: Path, sources: Sequence[MeshSource], taken: Sequence[str] = ()) -> list[Path]:
+    """``output_<name>`` for each mesh; of those with one name, or one ``taken``, with their folder or a number too.
 
     Raises
     ------
     InputError
         One of the files would be overwritten.
     """
+    paths = [Path(name_of(source)) for source in sources]
     names = [path.stem for path in paths]
     many = Counter([*names, *taken, *taken])
     names = [f"{p.resolve().parent.name}_{n}" if many[n] > 1 else n for p, n in zip(paths, names, strict=True)]
@@ -63,9 +67,21 @@ def output_places(output: Path, paths: list[Path], taken: Sequence[str] = ()) ->
 
 
 def write_tables(output: Path, rows: list[dict[str, Any]], columns: Sequence[str], problems: list[str]) -> list[Path]:
-    """``output.csv`` with some columns of the predictions, ``output.json`` with all and the meshes left out."""
+    """``output.csv`` with some columns of the predictions, ``output.json`` with all and what was left out."""
     table, full = output.with_suffix(".csv"), output.with_suffix(".json")
-    write_table(table, columns, ([row.get(name) for name in columns] for row in rows))
-    with atomic_write(full) as part:
-        part.write_text(json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
-    return [table, full]
+    if columns:
+        write_table(table, columns, ([row.get(name) for name in columns] for row in rows))
+    write_text(full, json.dumps({"predictions": rows, "skipped": problems}, indent=1) + "\n")
+    return [table, full] if columns else [full]
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_write(target) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_array(target: Path, values: NDArray) -> None:
+    """Write an array as ``.npy``, whole or not at all."""
+    with atomic_write(target) as part, part.open("wb") as stream:
+        np.save(stream, values)

@@ -1,10 +1,10 @@
-"""Predicted classes of maps, written on the grid that the inputs came on."""
+"""A user's own maps before a trained network, and its outputs on the grid that they came on."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,42 +14,39 @@ import torch
 import xarray as xr
 from dask import array as dask_array
 from numpy.typing import NDArray
+from torch import Tensor
 
+from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.steps import step_dimension
 from meshconv.datasets.maps.surface import MapSurface
-from meshconv.errors import InputError
+from meshconv.errors import InputError, PlaceError, first_line
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.cache.cache import Cache
-from meshconv.io.maps.fields import SphereFields, open_fields
+from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.healpix_netcdf import choose_order
 from meshconv.io.maps.healpix_pixels import with_healpix_attributes
-from meshconv.train.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
+# Points of the network that go through it at once: several steps of a coarse map, one of a fine one.
+_POINTS = 1 << 18
 
-def predict_maps(
-    task: Task,
-    paths: Path | Sequence[Path],
-    target: Path,
-    pixel_order: str | None = None,
-    cache: Cache | None = None,
-    select: Mapping[str, Any] | None = None,
-    dimension: Sequence[str] | None = None,
-) -> None:
-    """Write label and class probabilities for every step of the input, with its own grid, coordinates and attributes.
 
-    One step at a time is in memory. The file appears as a whole or not at all. Where an input is missing there is no
-    label. HEALPix pixels are declared as CF (>= 1.13) has it, also where the input leaves that out.
+class Maps:
+    """Every step of one input, on the points of a network and back.
 
     Parameters
     ----------
-    task
-        Trained on :class:`~meshconv.datasets.maps.module.SphereMaps`.
-    paths, target
-        Input (NetCDF or Zarr; several files are joined as in training) and output (NetCDF).
+    fields : SphereFields
+        The input.
+    spec : dict
+        Of the training.
+    num_levels : int
+        Of the network.
+    device
+        Of the network.
     pixel_order
         As of :func:`~meshconv.io.maps.fields.open_fields`.
     cache
@@ -62,20 +59,135 @@ def predict_maps(
     Raises
     ------
     InputError
-        The input lacks a variable or a selected value, has other units than the training, or nowhere all inputs; or
-        the output cannot be written.
+        The input lacks a variable or a selected value, or has other units than the training.
     """
-    inputs = MapInputs(**task.hparams["spec"]["inputs"])
-    fields = open_fields(paths, pixel_order, inputs.variables)
-    try:
-        _check_selection(task, select or {})
-        _write(task, fields.select(select or {}), target, pixel_order, cache, dimension)
-    finally:
-        fields.dataset.close()
+
+    def __init__(
+        self,
+        fields: SphereFields,
+        spec: Mapping[str, Any],
+        num_levels: int,
+        device: torch.device,
+        pixel_order: str | None = None,
+        cache: Cache | None = None,
+        select: Mapping[str, Any] | None = None,
+        dimension: Sequence[str] | None = None,
+    ):
+        _check_selection(spec, select or {})
+        fields = fields.select(select or {})
+        self.fields, self.device = fields, device
+        self._order = None if fields.coordinates else choose_order(fields.dataset, fields.path, pixel_order)
+        self.inputs = MapInputs(**spec["inputs"])
+        self.inputs.check_units(fields)
+        self.surface = MapSurface(self.inputs, fields, cache)
+        self.hierarchy = self.surface.hierarchy(num_levels).to(device)
+        self.leading = _leading(fields, spec["dimension"], dimension)
+        sizes = [fields.dataset.sizes[d] for d in self.leading]
+        if 0 in sizes:
+            empty = self.leading[sizes.index(0)]
+            raise InputError(f"{fields.path}: no steps along {empty}, there is nothing to predict")
+        self.steps = [dict(zip(self.leading, position, strict=True)) for position in np.ndindex(*sizes)]
+        self._without: set[int] = set()
+
+    def variable(
+        self, values: dask_array.Array, missing: Any, between: tuple[str, ...], **attributes: Any
+    ) -> xr.Variable:
+        """A variable of ``values [steps, *between, *grid]`` on the dimensions of steps and grid, for NetCDF."""
+        sizes = [self.fields.dataset.sizes[d] for d in self.leading]
+        dims = (*self.leading, *between, *self.fields.dims)
+        packed = {"zlib": True, "complevel": 4, "_FillValue": missing}
+        return xr.Variable(dims, values.reshape((*sizes, *values.shape[1:])), attributes, packed)
+
+    def values(self, predict: Callable[[SurfaceBatch], Tensor], count: int) -> dask_array.Array:
+        """What ``predict`` gives for each point, ``[S, V, count]``, as ``[count, *grid]`` of each step.
+
+        Steps are computed when they are read, some at once; the first ones right away, so that what is wrong with the
+        input shows before a file is begun. NaN where an input is missing or the domain ends.
+
+        Returns
+        -------
+        dask array, float32 ``[steps, count, *grid]``
+        """
+        several = max(_POINTS // self.hierarchy.finest.num_vertices, 1)
+        parts = [range(len(self.steps))[k : k + several] for k in range(0, len(self.steps), several)]
+        grid = [self.fields.dataset.sizes[d] for d in self.fields.dims]
+        arrays: list[dask_array.Array] = []
+        for part in parts:
+            shape = (len(part), count, *grid)
+            if arrays:
+                later = dask.delayed(self._values)(predict, part)
+                arrays.append(dask_array.from_delayed(later, shape, np.float32))
+            else:
+                arrays.append(dask_array.from_array(self._values(predict, part), chunks=shape))
+        return dask_array.concatenate(arrays)
+
+    def _values(self, predict: Callable[[SurfaceBatch], Tensor], steps: range) -> NDArray[np.float32]:
+        try:
+            raws, knowns = zip(*(self.surface.raw(self.steps[k]) for k in steps), strict=True)
+        except (OSError, RuntimeError) as error:
+            reason = first_line(error)
+            raise InputError(f"{self.fields.path}: cannot be read ({reason}); copy or download it again") from error
+        inputs = [self.inputs.normalise(raw) for raw in raws]
+        for k, (_, present) in zip(steps, inputs, strict=True):
+            if not present.any():
+                self._without.add(k)
+        if 0 in steps:
+            for line in self.inputs.far_off(raws[0]):
+                log.warning("%s: %s", self.fields.path, line)
+        x = torch.from_numpy(np.stack([x for x, _ in inputs])).to(self.device)
+        names = [f"{self.fields.path}:{k}" for k in steps]
+        with torch.no_grad():
+            output = predict(SurfaceBatch(x, self.hierarchy, x.new_empty(0), None, names)).cpu().numpy()
+        on_grid = [
+            self.surface.to_file(np.where(present, values.T, np.nan), known)
+            for values, (_, present), known in zip(output, inputs, knowns, strict=True)
+        ]
+        return np.stack(on_grid).astype(np.float32)
+
+    def dataset(self, variables: Mapping[str, xr.Variable], coords: Mapping[str, Any], title: str) -> xr.Dataset:
+        """Variables of :meth:`variable` with the grid, coordinates and attributes of the input.
+
+        HEALPix pixels are declared as CF (>= 1.13) has it, also where the input leaves that out.
+        """
+        fields = self.fields
+        source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
+        # The one level or member of a file stays with what is predicted from it.
+        placed = {*fields.dims, *self.leading}
+        source = source.squeeze([d for d, n in source.sizes.items() if n == 1 and d not in placed])
+        if fields.positions is not None and self._order is not None:
+            sphere = cast(HealpixSphere, fields.grid.whole)
+            source = with_healpix_attributes(source, fields.dims[0], sphere, fields.positions, self._order)
+        crs = {n: source[n].variable for n in source.variables if "grid_mapping_name" in source[n].attrs}
+        own = {*variables, *coords}
+        kept = [n for n in source.coords if n not in own and set(source[n].dims) <= placed]
+        for name in kept:
+            source[name].attrs.pop("bounds", None)  # corners of cells are not written
+        for variable in variables.values():
+            variable.attrs.update({"grid_mapping": str(next(iter(crs)))} if crs else {})
+        titles = {"Conventions": "CF-1.13", "title": title, "source": f"predicted from {fields.path.name}"}
+        result = xr.Dataset(
+            {**variables, **crs},
+            {**{n: source[n].variable for n in kept if n not in crs}, **coords},
+            {**source.attrs, **titles},
+        )
+        for attributes in (result.attrs, *(variable.attrs for variable in result.variables.values())):
+            attributes.update({key: _storable(value) for key, value in attributes.items()})
+        return result
+
+    def report(self) -> None:
+        """Say how many of the steps that were read had no inputs; an :class:`InputError` if all had none."""
+        if len(self._without) == len(self.steps):
+            raise InputError(
+                f"{self.fields.path}: no point has a value of every input at any step, there is nothing to predict; "
+                "give the missing variables"
+            )
+        if self._without:
+            said = "%s: %d of %d steps lack an input everywhere and have no labels"
+            log.warning(said, self.fields.path, len(self._without), len(self.steps))
 
 
-def _check_selection(task: Task, select: Mapping[str, Any]) -> None:
-    inputs = task.hparams["spec"]["inputs"]
+def _check_selection(spec: Mapping[str, Any], select: Mapping[str, Any]) -> None:
+    inputs = spec["inputs"]
     for key in select:
         trained = {str(e["select"][key]) for e in [*inputs["scalars"], *inputs["vectors"]] if key in e["select"]}
         if len(trained) > 1:
@@ -96,74 +208,25 @@ def _leading(fields: SphereFields, trained: str | None, asked: Sequence[str] | N
     return tuple(dict.fromkeys(asked))
 
 
-def _write(
-    task: Task,
-    fields: SphereFields,
-    target: Path,
-    pixel_order: str | None,
-    cache: Cache | None,
-    dimension: Sequence[str] | None,
-) -> None:
-    spec, path = task.hparams["spec"], fields.path
-    order = None if fields.coordinates else choose_order(fields.dataset, path, pixel_order)
-    predict = _StepPredictor(task, fields, cache)
-    leading = _leading(fields, spec["dimension"], dimension)
-    sizes = tuple(fields.dataset.sizes[d] for d in leading)
-    shape = (len(spec["class_names"]), *(fields.dataset.sizes[d] for d in fields.dims))
-    if 0 in sizes:
-        raise InputError(f"{path}: no steps along {leading[sizes.index(0)]}, there is nothing to predict")
-    steps = [dict(zip(leading, position, strict=True)) for position in np.ndindex(*sizes)]
-    # The first step at once: what is wrong with the input shows before a file is begun.
-    first = predict(steps[0])
-    later = [dask_array.from_delayed(dask.delayed(predict)(at), shape, np.float32) for at in steps[1:]]
-    probability = dask_array.stack([dask_array.from_array(first, chunks=shape), *later])
-    labels = np.asarray(spec["class_values"])
-    labels = labels.astype(np.result_type(np.int16, *map(np.min_scalar_type, labels)))
-    missing = np.setdiff1d(np.arange(-1, -len(labels) - 2, -1, dtype=labels.dtype), labels)[-1]
-    label = probability.map_blocks(_label, labels, missing, drop_axis=1, dtype=labels.dtype)
-    probability, label = probability.reshape((*sizes, *shape)), label.reshape((*sizes, *shape[1:]))
-    names = ["_".join(name.split()) for name in spec["class_names"]]
-    source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
-    # The one level or member of a file stays with what is predicted from it.
-    source = source.squeeze([d for d, n in source.sizes.items() if n == 1 and d not in (*fields.dims, *leading)])
-    if fields.positions is not None and order is not None:
-        sphere = cast(HealpixSphere, fields.grid.whole)
-        source = with_healpix_attributes(source, fields.dims[0], sphere, fields.positions, order)
-    crs = {n: source[n].variable for n in source.variables if "grid_mapping_name" in source[n].attrs}
-    on_map = {"grid_mapping": str(next(iter(crs)))} if crs else {}
-    flags = {"flag_values": labels, "flag_meanings": " ".join(names)}
-    own = {"label", "probability", "class"}
-    kept = [n for n in source.coords if n not in own and set(source[n].dims) <= {*fields.dims, *leading}]
-    for name in kept:
-        source[name].attrs.pop("bounds", None)  # corners of cells are not written
-    titles = {"Conventions": "CF-1.13", "title": "classes predicted by meshconv"}
-    titles["source"] = f"predicted from {path.name}"
-    result = xr.Dataset(
-        {
-            "label": ((*leading, *fields.dims), label, {"long_name": "most probable class", **flags, **on_map}),
-            "probability": (
-                (*leading, "class", *fields.dims),
-                probability,
-                {"long_name": "probability of the class", "units": "1", **on_map},
-            ),
-            **crs,
-        },
-        {**{n: source[n].variable for n in kept if n not in crs}, "class": ("class", np.asarray(names, dtype=object))},
-        {**source.attrs, **titles},
-    )
-    for attributes in (result.attrs, *(variable.attrs for variable in result.variables.values())):
-        attributes.update({key: _storable(value) for key, value in attributes.items()})
-    packed = {"zlib": True, "complevel": 4}
-    encoding = {"label": {**packed, "_FillValue": missing}, "probability": {**packed, "_FillValue": np.float32(np.nan)}}
+def load(result: xr.Dataset, maps: Maps) -> xr.Dataset:
+    """A result with all its steps in memory."""
+    with dask.config.set(scheduler="synchronous"):
+        loaded = result.load()
+    maps.report()
+    return loaded
+
+
+def write(result: xr.Dataset, maps: Maps, target: Path) -> None:
+    """Write a result as NetCDF, some steps at a time; the file appears as a whole or not at all."""
     try:
         with atomic_write(target) as part, dask.config.set(scheduler="synchronous"):
-            result.to_netcdf(part, engine="netcdf4", encoding=encoding)
-            predict.report(len(steps))
+            result.to_netcdf(part, engine="netcdf4")
+            maps.report()
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith("NetCDF"):
             raise  # of a full disk the library says "NetCDF: HDF error"
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{target}: cannot be written ({reason}); see to space and permissions there") from error
+        raise PlaceError(f"{target}: cannot be written ({reason}); see to space and permissions there") from error
 
 
 def _storable(value: Any) -> Any:
@@ -171,44 +234,3 @@ def _storable(value: Any) -> Any:
     values = value if isinstance(value, list | tuple) and len(value) else [value]
     plain = all(isinstance(v, str | int | float | np.generic | np.ndarray) and not isinstance(v, bool) for v in values)
     return value if plain else json.dumps(value, default=str)
-
-
-def _label(probability: NDArray, labels: NDArray, missing: np.signedinteger) -> NDArray:
-    """Value of the most probable class, ``[steps, classes, ...]`` to ``[steps, ...]``."""
-    known = np.isfinite(probability).all(axis=1)
-    return np.where(known, labels[np.nan_to_num(probability).argmax(axis=1)], missing)
-
-
-class _StepPredictor:
-    """Probabilities ``[classes, *grid]`` of one step, NaN where an input is missing or the domain ends."""
-
-    def __init__(self, task: Task, fields: SphereFields, cache: Cache | None):
-        self.task, self.fields = task, fields
-        self.inputs = MapInputs(**task.hparams["spec"]["inputs"])
-        self.inputs.check_units(fields)
-        self.empty = 0
-        self.surface = MapSurface(self.inputs, fields, cache)
-        self.hierarchy = self.surface.hierarchy(task.num_levels or 1)
-
-    def __call__(self, at: dict[str, int]) -> NDArray[np.float32]:
-        raw, known = self.surface.raw(at)
-        x, present = self.inputs.normalise(raw)
-        self.empty += not present.any()
-        if not any(at.values()):
-            for line in self.inputs.far_off(raw):
-                log.warning("%s: %s", self.fields.path, line)
-        with torch.no_grad():
-            logits = self.task.network(torch.from_numpy(x)[None], self.hierarchy)[0]
-        probability = np.where(present, logits.softmax(-1).T.numpy(), np.nan)
-        return self.surface.to_file(probability, known).astype(np.float32)
-
-    def report(self, steps: int) -> None:
-        """Say how many steps were missing; an :class:`InputError` if all were."""
-        if self.empty == steps:
-            raise InputError(
-                f"{self.fields.path}: no point has a value of every input at any step, there is nothing to predict; "
-                "give the missing variables"
-            )
-        if self.empty:
-            said = "%s: %d of %d steps lack an input everywhere and have no labels"
-            log.warning(said, self.fields.path, self.empty, steps)

@@ -1,139 +1,350 @@
-"""Predictions of a trained task on a user's files."""
+"""A trained task, applied to a user's own meshes or maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import lightning
 import torch
 
-from meshconv.datasets.meshes.module import MESH_SUFFIXES, collate, meshes_below
-from meshconv.errors import InputError
+from meshconv.datasets.class_path import import_class
+from meshconv.datasets.meshes.module import MESH_SUFFIXES, MeshData, meshes_below
+from meshconv.datasets.meshes.preparation import MeshSource, Preparation
+from meshconv.errors import InputError, PlaceError
+from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.cache.cache import Cache
-from meshconv.io.maps.remote import remote_address
 from meshconv.train.checkpoint import load_task
-from meshconv.train.predict.correspondence import predict_correspondence
-from meshconv.train.predict.fields import predict_fields
-from meshconv.train.predict.files import prepare_files, write_tables
-from meshconv.train.predict.maps import predict_maps
-from meshconv.train.predict.segments import predict_segments
+from meshconv.train.predict.files import write_results, write_tables
+from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.tasks.base import Task
-from meshconv.viz.predicted_maps import write_maps
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+log = logging.getLogger(__name__)
+
+# A path, an address, an open xarray.Dataset, or files that are joined.
+MapSource = Any
+
+_MAP_SUFFIXES = (".nc", ".nc4", ".zarr")
 
 
-def predict(
-    checkpoint: str | Path,
-    files: str | Path | Sequence[str | Path],
-    output: str | Path,
-    strict: bool = False,
-    pixel_order: str | None = None,
-    cache: Cache | None = None,
-    workers: int | None = None,
-    template: str | Path | None = None,
-    maps: bool = False,
-    steps: list[int] | None = None,
-    probability: str | None = None,
-    join: bool = False,
-    select: Mapping[str, Any] | None = None,
-    dimension: Sequence[str] | None = None,
-) -> list[Path]:
-    """Predict files with a checkpoint's own kind of task; returns the files written.
+class Predictions(list):
+    """Results in the order of the inputs.
 
-    Meshes: ``output.csv`` and ``output.json`` with class and probability of each mesh, prepared as those of the
-    training were, in ``workers`` processes, with ``cache``
-    (:func:`~meshconv.datasets.meshes.preparation.prepare_meshes`).
-    Segments of meshes: labels of each, see :func:`~meshconv.train.predict.segments.predict_segments`. Fields of meshes:
-    arrays of each, see :func:`~meshconv.train.predict.fields.predict_fields`.
-    Correspondence: matches of each mesh to ``template`` or the first file, see
-    :func:`~meshconv.train.predict.correspondence.predict_correspondence`.
-    Maps of the sphere: labels and class probabilities for each input, ``output.nc`` (``output_<input>.nc`` if there
-    are several; ``join`` takes the files for one input), at values to ``select`` and along ``dimension``
-    (:func:`~meshconv.train.predict.maps.predict_maps`), and with ``maps`` pictures beside it of ``steps`` (the first
-    and the last), with the ``probability`` of a class too (:func:`~meshconv.viz.predicted_maps.write_maps`).
+    Attributes
+    ----------
+    skipped : list of str
+        A line for each input that could not be used and has no result.
+    """
+
+    def __init__(self, results: Iterable[Any] = (), skipped: Sequence[str] = ()):
+        super().__init__(results)
+        self.skipped = list(skipped)
+
+
+class Predictor:
+    """A trained task that predicts for what users have: meshes, files, folders, data sets.
+
+    Parameters
+    ----------
+    checkpoint : str, Path or Task
+        Written by ``meshconv fit``; or a task in memory.
+    device
+        ``"auto"``: the GPU if there is one; else a device of torch, as ``"cpu"`` or ``"cuda:1"``.
+    trust
+        Packages whose classes the checkpoint may import, see :func:`~meshconv.train.load_task`.
+    cache
+        Folder of prepared meshes and regridding weights; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false:
+        nothing is kept.
+    workers
+        Processes that prepare meshes; 0: this one.
 
     Raises
     ------
     InputError
-        On a bad checkpoint or file, or files of another kind than the checkpoint was trained on.
+        On a bad checkpoint, or a device that is not there.
+
+    Notes
+    -----
+    ``tests/test_predictor.py`` checks that results are those that ``meshconv predict`` writes, to the bit.
     """
-    checkpoint, output = Path(checkpoint), Path(output)
-    files = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    template = None if template is None else Path(template)
-    task = load_task(checkpoint)
-    kind = task.hparams["spec"]["kind"]
-    predict_kinds: dict[str, Callable[..., list[Path]]] = {
-        "meshes": _predict_meshes,
-        "segments": predict_segments,
-        "regression": predict_fields,
-        "correspondence": partial(predict_correspondence, template=template),
-    }
-    if template is not None and kind != "correspondence":
-        raise InputError(f"template {template}: {checkpoint} was trained on {kind}, which take none")
-    for path in [*files, *([] if template is None else [template])]:
-        if not path.exists() and remote_address(path) is None:
-            raise InputError(f"{path}: no such file or folder")
-        is_map, is_mesh = path.suffix.lower() in (".nc", ".nc4", ".zarr"), path.suffix.lower() in MESH_SUFFIXES
-        if is_map if kind in predict_kinds else is_mesh:
-            raise InputError(f"{path}: {checkpoint} was trained on {kind}, which this file is not; use another")
-    if (select or dimension) and kind != "maps":
-        raise InputError(f"select and dimension are for maps; {checkpoint} was trained on {kind}")
-    if join and kind != "maps":
-        raise InputError(f"join: {checkpoint} was trained on {kind}, whose files are predicted one by one")
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | Task,
+        device: str = "auto",
+        trust: Sequence[str] = (),
+        cache: bool | str | None = True,
+        workers: int | None = None,
+    ):
+        self.task = checkpoint if isinstance(checkpoint, Task) else load_task(checkpoint, trust)
+        self.device = _device(device)
+        self.task.to(self.device).eval()
+        if "data" not in self.task.spec:
+            raise InputError(f"{type(self.task).__name__}: its spec names no data module, so inputs cannot be prepared")
+        # The checkpoint's has been checked.
+        data = import_class(self.task.spec["data"], lightning.LightningDataModule)
+        self._of_meshes = issubclass(data, MeshData)
+        self._cache, self._workers = Cache.choose(cache), workers
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        strict: bool = False,
+        template: MeshSource | str | None = None,
+        pixel_order: str | None = None,
+        select: Mapping[str, Any] | None = None,
+        dimension: Sequence[str] | None = None,
+        join: bool = False,
+    ) -> Any:
+        """Results for the vertices, faces, edges or grid points of what is given.
+
+        Parameters
+        ----------
+        inputs : TriangleMesh, str, Path, xarray.Dataset, or a list of them
+            A mesh, a file, a folder of meshes, or maps.
+        strict
+            Raise the error of the first input that cannot be used instead of leaving it out.
+        template
+            Mesh that others are matched to; by default the first.
+        pixel_order
+            ``"nest"`` or ``"ring"``, of HEALPix maps whose attributes leave it open.
+        select, dimension
+            Values of dimensions of maps, ``{"member": 3}``; and dimensions to predict along, by default that of the
+            training.
+        join
+            Map files together are one input.
+
+        Returns
+        -------
+        MeshResult, xarray.Dataset or Predictions
+            Of one input its result; of a list or a folder a list, without the inputs that could not be used.
+
+        Raises
+        ------
+        InputError
+            No input can be used.
+        """
+        of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
+        alone = join or (not isinstance(inputs, list | tuple) and not _is_folder_of_meshes(inputs))
+        if self._of_meshes:
+            meshes, results = self._meshes(inputs, strict, template, of_maps)
+            number = {id(source): k for k, source in enumerate(meshes.sources)}
+            found = Predictions(sorted(results, key=lambda result: number[id(result.source)]), meshes.skipped)
+        else:
+            sources = self._map_sources(inputs, template, join)
+            found = _each(sources, strict, lambda _, source: self._map(source, of_maps))
+        return found[0] if alone else found
+
+    def save(
+        self,
+        inputs: Any,
+        output: str | os.PathLike[str],
+        *,
+        strict: bool = False,
+        template: MeshSource | str | None = None,
+        pixel_order: str | None = None,
+        select: Mapping[str, Any] | None = None,
+        dimension: Sequence[str] | None = None,
+        join: bool = False,
+        pictures: bool = False,
+        steps: list[int] | None = None,
+        probability: str | None = None,
+    ) -> list[Path]:
+        """Write what :meth:`__call__` returns, each result when it is there; returns the files.
+
+        Of meshes ``output.json``, and ``output.csv`` and ``output_<name>...`` as the task's results have them. Of maps
+        ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and with ``pictures`` those
+        of ``steps`` (the first and the last), with the ``probability`` of a class too
+        (:func:`~meshconv.viz.predicted_maps.write_maps`).
+        """
+        output = Path(output)
+        of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
+        if self._of_meshes:
+            meshes, results = self._meshes(inputs, strict, template, of_maps)
+            _make_folder(output)
+            return write_results(results, meshes, output)
+        sources = self._map_sources(inputs, template, join)
+        targets = _targets(sources, output)
+        names = ["_".join(name.split()) for name in getattr(self.task, "class_names", ())]
+        if probability is not None and probability not in names:
+            raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
+        _make_folder(output)
+
+        from meshconv.viz.predicted_maps import write_maps
+
+        def predict(k: int, source: MapSource) -> list[Path]:
+            self._map(source, of_maps, targets[k])
+            return [targets[k], *(write_maps(targets[k], steps, probability) if pictures else ())]
+
+        found = _each(sources, strict, predict)
+        written = [path for files in found for path in files]
+        if len(sources) == 1:
+            return written
+        file_of = {target: _name(source) for source, target in zip(sources, targets, strict=True)}
+        rows = [{"file": file_of[target], "prediction": str(target)} for target, *_ in found]
+        return written + write_tables(output, rows, (), found.skipped)
+
+    def _meshes(
+        self, inputs: Any, strict: bool, template: MeshSource | str | None, of_maps: dict[str, Any]
+    ) -> tuple[Meshes, Iterator[MeshResult]]:
+        for name, value in of_maps.items():
+            if value:
+                raise InputError(f"{name} is for maps; the network was trained on meshes")
+        sources = [source for given in _listed(inputs) for source in self._mesh_sources(given)]
+        if not sources:
+            raise InputError(f"{inputs}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
+        sources = [_named(source, k) for k, source in enumerate(sources)]
+        first = None if template is None else _named(self._mesh_sources(template)[0], 0)
+        how = Preparation.from_spec(self.task.spec)
+        meshes = Meshes(sources, how, self.device, strict, self._cache, self._workers, first)
+        return meshes, self.task.predict_meshes(meshes)
+
+    def _mesh_sources(self, given: Any) -> list[MeshSource]:
+        if isinstance(given, TriangleMesh):
+            return [given]
+        path = _existing(given)
+        if path.suffix.lower() in _MAP_SUFFIXES:
+            raise InputError(f"{path}: the network was trained on meshes, which this file is not; use another")
+        return list(meshes_below(path)) if path.is_dir() else [path]
+
+    def _map_sources(self, inputs: Any, template: Any, join: bool) -> list[MapSource]:
+        """Inputs of maps: a path, an address, a data set, or files that are joined."""
+        if template is not None:
+            raise InputError(f"template {template}: the network was trained on maps, which take none")
+        from meshconv.io.maps.remote import remote_address
+
+        sources: list[Any] = []
+        for given in _listed(inputs):
+            if isinstance(given, TriangleMesh):
+                raise InputError("the network was trained on maps, not on meshes; give maps")
+            if _is_dataset(given) or (isinstance(given, str | Path) and remote_address(given) is not None):
+                sources.append(given)
+                continue
+            path = _existing(given)
+            if path.suffix.lower() in MESH_SUFFIXES:
+                raise InputError(f"{path}: the network was trained on maps, which this file is not; use another")
+            sources.append(path)
+        return [sources] if join else sources
+
+    def _map(
+        self, source: MapSource, options: dict[str, Any], target: Path | None = None
+    ) -> xr.Dataset | None:
+        """The result of one input, in memory; or written to ``target``."""
+        from meshconv.datasets.maps.inputs import MapInputs
+        from meshconv.io.maps.fields import open_fields
+        from meshconv.train.predict.maps import Maps, load, write
+
+        given = {name: value for name, value in options.items() if name != "join"}
+        inputs = MapInputs(**self.task.spec["inputs"])
+        fields = open_fields(source, options["pixel_order"], inputs.variables)
+        try:
+            levels = self.task.num_levels or 1
+            maps = Maps(fields, self.task.spec, levels, self.device, cache=self._cache, **given)
+            result = self.task.predict_maps(maps)
+            if target is None:
+                return load(result, maps)
+            write(result, maps, target)
+            return None
+        finally:
+            if not _is_dataset(source):
+                fields.dataset.close()
+
+
+def _each(sources: Sequence[Any], strict: bool, predict: Callable[[int, Any], Any]) -> Predictions:
+    """Results of inputs one by one; what is wrong with the others is kept, or raised if all are bad."""
+    found = Predictions()
+    for k, source in enumerate(sources):
+        try:
+            found.append(predict(k, source))
+        except PlaceError:
+            raise
+        except InputError as error:
+            if strict or len(sources) == 1:
+                raise
+            log.warning("skipped: %s", error)
+            found.skipped.append(str(error))
+    if not found:
+        raise InputError(f"none of {len(sources)} inputs can be used, the first: {found.skipped[0]}")
+    return found
+
+
+def _listed(inputs: Any) -> list[Any]:
+    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    if not given:
+        raise InputError("no inputs are given")
+    return given
+
+
+def _existing(given: Any) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"an input is a {type(given).__name__}; give a path, a TriangleMesh or an xarray.Dataset")
+    path = Path(given)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    return path
+
+
+def _named(source: MeshSource, k: int) -> MeshSource:
+    """An object of its own for each input, with a name: by it results find their places."""
+    if isinstance(source, TriangleMesh):
+        return replace(source, name=source.name or f"mesh{k}")
+    return Path(str(source))
+
+
+def _is_dataset(given: Any) -> bool:
+    """Whether it is an ``xarray.Dataset``; a network of meshes does without xarray."""
+    return type(given).__module__.split(".")[0] == "xarray"
+
+
+def _name(source: MapSource) -> str:
+    if isinstance(source, list):
+        source = source[0]
+    if _is_dataset(source):
+        return str(source.encoding.get("source", "dataset"))
+    return str(source)
+
+
+def _targets(sources: Sequence[MapSource], output: Path) -> list[Path]:
+    """A NetCDF file for each input, none of which is another's or an input."""
+    one = output.with_suffix(".nc")
+    targets = [one if len(sources) == 1 else one.with_name(f"{one.stem}_{Path(_name(s)).stem}.nc") for s in sources]
+    for k, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        if target in targets[:k]:
+            other = _name(sources[targets.index(target)])
+            raise InputError(
+                f"{_name(source)}: its prediction would overwrite that of {other}, {target}; give each an --output of "
+                "its own"
+            )
+        files = [p for p in (source if isinstance(source, list) else [source]) if isinstance(p, Path)]
+        if target.resolve() in [path.resolve() for path in files]:
+            raise InputError(f"{target}: the prediction would overwrite its input; give another --output")
+    return targets
+
+
+def _make_folder(output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output.parent}: no folder to write to ({error.strerror}); give another --output") from error
-    if kind in predict_kinds:
-        paths = [p for f in files for p in (meshes_below(f) if f.is_dir() else [f])]
-        if not paths:
-            raise InputError(f"{files[0]}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
-        return predict_kinds[kind](task, paths, output, strict, cache, workers)
-    names = ["_".join(name.split()) for name in task.hparams["class_names"]]
-    if probability is not None and probability not in names:
-        raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
-    inputs = [files] if join else [[path] for path in files]
-    written = _predict_maps(task, inputs, output, pixel_order, cache, select, dimension)
-    return [p for file in written for p in (file, *(write_maps(file, steps, probability) if maps else ()))]
 
 
-def _predict_meshes(
-    task: Task, paths: list[Path], output: Path, strict: bool, cache: Cache | None, workers: int | None
-) -> list[Path]:
-    names = task.hparams["class_names"]
-    samples, problems = prepare_files(task, paths, strict, cache, workers)
-    rows = []
-    with torch.no_grad():
-        for start in range(0, len(samples), 16):
-            batch = collate(samples[start : start + 16])
-            for name, p in zip(batch.names, task(batch).softmax(-1), strict=True):
-                best = int(p.argmax())
-                rows.append({"file": name, "class": names[best], "probability": float(p[best]),
-                             "probabilities": dict(zip(names, p.tolist(), strict=True))})  # fmt: skip
-    return write_tables(output, rows, ["file", "class", "probability"], problems)
+def _is_folder_of_meshes(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and Path(given).is_dir() and Path(given).suffix.lower() != ".zarr"
 
 
-def _predict_maps(
-    task: Task,
-    inputs: list[list[Path]],
-    output: Path,
-    pixel_order: str | None,
-    cache: Cache | None,
-    select: Mapping[str, Any] | None,
-    dimension: Sequence[str] | None,
-) -> list[Path]:
-    """One prediction for the files of each of ``inputs``."""
-    one = output.with_suffix(".nc")
-    targets = [one if len(inputs) == 1 else one.with_name(f"{one.stem}_{paths[0].stem}.nc") for paths in inputs]
-    for k, (paths, target) in enumerate(zip(inputs, targets, strict=True)):
-        if target in targets[:k]:
-            first, other = paths[0], inputs[targets.index(target)][0]
-            raise InputError(
-                f"{first}: its prediction would overwrite that of {other}, {target}; give each an --output of its own"
-            )
-        if target.resolve() in [path.resolve() for path in paths]:
-            raise InputError(f"{target}: the prediction would overwrite its input; give another --output")
-    for paths, target in zip(inputs, targets, strict=True):
-        predict_maps(task, paths, target, pixel_order, cache, select, dimension)
-    return targets
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu or cuda") from error
+    return device

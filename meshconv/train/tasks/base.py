@@ -1,67 +1,94 @@
-"""What every task shares: a network by its name, the optimiser, and what is kept of a test."""
+"""What every task shares: a network, its optimiser and schedule, how it predicts, and what is kept of a test."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
-from meshconv import models
+from meshconv import __version__, models
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.class_path import class_path, import_class
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.train.matching import TargetMatch
+from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.schedule import one_cycle
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from meshconv.train.predict.maps import Maps
 
 
 class Task(lightning.LightningModule):
-    """A network of :mod:`meshconv.models`, trained with AdamW on a one-cycle schedule.
+    """A network and what it is trained for.
 
-    Hyperparameters (arguments of the kind of task, which calls ``save_hyperparameters``) are plain values and stand in
-    the checkpoint, so that it is enough to predict. A kind of task defines ``training_step`` and ``evaluate``.
+    A task is a subclass in one file. Its constructor takes ``in_type`` and ``spec``, names of what is predicted where
+    the data have some, and ``**training`` for what stands here, and hands ``out`` on. It defines ``training_step`` and
+    :meth:`evaluate`, and for prediction :meth:`predict_meshes` or :meth:`predict_maps`. Its arguments are the
+    hyperparameters, plain values; they and the class path stand in the checkpoint, so that it is enough to predict.
 
     Parameters
     ----------
     network : str
-        Name of a class in :mod:`meshconv.models`.
+        Name of a class in :mod:`meshconv.models`, or the path of another class. It is constructed with ``in_type``,
+        ``out`` and ``options``, and called with features, surface and, if a batch has them, elements.
     in_type : str
         Field type of the inputs.
+    spec : dict
+        How the data module makes inputs, see :class:`~meshconv.datasets.protocol.TaskData`.
     out : int or str
         Number of classes or type of the outputs, the network's second argument.
     options : dict, optional
         Its further arguments.
     learning_rate, weight_decay
-        Peak of the schedule, and AdamW's decay.
+        Of AdamW, which is the default.
+    optimizer : callable, optional
+        Makes another optimiser from the parameters: a class path in a configuration.
+    schedule : callable, optional
+        Makes a schedule by epochs from the optimiser. The default is one cycle over all steps, whose peak is the
+        optimiser's learning rate.
+    data : optional
+        Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     """
 
     def __init__(
         self,
         network: str,
         in_type: str,
+        spec: dict[str, Any],
         out: int | str,
-        options: dict[str, Any] | None,
-        learning_rate: float,
-        weight_decay: float,
+        options: dict[str, Any] | None = None,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-2,
+        optimizer: OptimizerCallable | None = None,
+        schedule: LRSchedulerCallable | None = None,
+        data: Any = None,
     ):
         super().__init__()
         self.match = TargetMatch()
         self._resumed: dict[str, Any] | None = None
+        self.save_hyperparameters(ignore=["out", "optimizer", "schedule", "data"])
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        known = {name: getattr(models, name) for name in models.__all__}
-        if network not in known:
-            raise InputError(f"network {network!r} is not known; use one of {', '.join(known)}")
-        try:
-            self.network: nn.Module = known[network](in_type, out, **(options or {}))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"options of {network}: {error}") from error
+        self.make_optimizer, self.make_schedule, self.data = optimizer, schedule, data
+        self.network = _construct(network, in_type, out, options or {})
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
-        """What the network says of each surface, point or element."""
+        """Output of the network for each surface, point or element."""
         return self.network(batch.x, batch.surface, *([] if batch.elements is None else [batch.elements]))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """How inputs are made."""
+        return self.hparams["spec"]
 
     @property
     def num_levels(self) -> int | None:
@@ -70,16 +97,20 @@ class Task(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
-        data = getattr(self.trainer, "datamodule", None)
-        self.match = TargetMatch.of(self.hparams, data)
-        if data is not None and hasattr(data, "take_statistics"):
-            data.take_statistics(self.hparams["spec"])
-        levels = getattr(data, "num_levels", None)
+        given = getattr(self.trainer, "datamodule", None)
+        self.data = self.data if given is None else given
+        self.match = TargetMatch.of(self.hparams, self.data)
+        if hasattr(self.data, "take_statistics"):
+            self.data.take_statistics(self.spec)
+        levels = getattr(self.data, "num_levels", None)
         if levels is not None and self.num_levels not in (None, levels):
             raise InputError(
                 f"the network has {self.num_levels} levels, the data {levels}; give options.channels an entry "
                 "for each of them"
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["meshconv"] = {"version": __version__, "task": class_path(type(self))}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Weights are those of the classes, fields and inputs that they were trained on; the loss is this task's."""
@@ -87,7 +118,7 @@ class Task(lightning.LightningModule):
         trained = checkpoint.get("hyper_parameters", {})
         for key in ("in_type", "class_names", "field_names"):
             was, now = trained.get(key), self.hparams.get(key)
-            if was != now and self.hparams["spec"].get("kind") != "correspondence":
+            if was != now:
                 raise InputError(f"the checkpoint has {key} {was}, the task {now}")
         if not getattr(getattr(self, "loss", None), "balanced", False):  # those are counted when training starts
             weights, own = checkpoint["state_dict"], self.state_dict()
@@ -105,6 +136,14 @@ class Task(lightning.LightningModule):
     def test_step(self, batch: SurfaceBatch, index: int) -> None:
         self.evaluate(batch, "test")
 
+    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
+        """Results of a user's meshes, in any order."""
+        raise InputError(f"{type(self).__name__} does not predict meshes")
+
+    def predict_maps(self, maps: Maps) -> xr.Dataset:
+        """Result of a user's maps, on their own grid."""
+        raise InputError(f"{type(self).__name__} does not predict maps")
+
     def log_loss(self, split: str, loss: Tensor, count: int) -> None:
         """Log the mean of an epoch, over processes too; ``count`` is how much a batch weighs in it."""
         bar = split == "train"
@@ -121,8 +160,26 @@ class Task(lightning.LightningModule):
         return {}
 
     def configure_optimizers(self) -> Any:
-        steps = self.trainer.estimated_stepping_batches
-        return one_cycle(self.parameters(), self.learning_rate, self.weight_decay, steps, self._resumed)
+        if self.make_optimizer is None:
+            optimizer: Any = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        else:
+            optimizer = self.make_optimizer(self.parameters())
+        if self.make_schedule is not None:
+            own: Any = self.make_schedule(optimizer)
+            watched = {"monitor": own.monitor} if isinstance(own, ReduceLROnPlateau) else {}
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, **watched}}
+        return one_cycle(optimizer, self.trainer.estimated_stepping_batches, self._resumed, self.make_optimizer is None)
+
+
+def _construct(network: str, in_type: str, out: int | str, options: dict[str, Any]) -> nn.Module:
+    known = {name: getattr(models, name) for name in models.__all__}
+    if "." not in network and network not in known:
+        raise InputError(f"network {network!r} is not known; use one of {', '.join(known)}, or a class path")
+    cls = known[network] if network in known else import_class(network, nn.Module)
+    try:
+        return cls(in_type, out, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"options of {network}: {error}") from error
 
 
 def _no_nan(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Classes of surfaces, and of their points, faces or edges."""
+"""What tasks of classes share: loss, metrics, and the files of a test."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any, Literal
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.protocol import ClassData, demand
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table
 from meshconv.train.metrics.confusion import Confusion
-from meshconv.train.metrics.losses import ClassLoss, LossName
+from meshconv.train.metrics.losses import ClassLoss, OwnLoss
 from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.tasks.base import Task
 from meshconv.viz.confusion import draw_confusion
 
 
-class _ClassTask(Task):
+class ClassTask(Task):
     """Loss and metrics of classes.
 
     Parameters
     ----------
-    network, in_type, options, learning_rate, weight_decay
-        As in :class:`~meshconv.train.tasks.base.Task`; the data module has ``in_type``, ``class_names`` and ``spec``.
+    network, in_type, spec, options
+        As in :class:`~meshconv.train.tasks.base.Task`.
     class_names : list of str
-    spec : dict
-        How the data module made the inputs.
-    label_smoothing, class_weights, loss, focal_gamma
-        As in :class:`~meshconv.train.metrics.losses.ClassLoss`, where ``loss`` is ``kind``. ``class_weights:
-        balanced`` counts the data module's training targets, ``class_counts``, when training starts.
-    area_weights : bool, optional
-        Whether points and faces count by their area, edges by their length, in loss and metrics. By default they do on
-        maps, and on meshes count the same.
+    label_smoothing, class_weights, focal_gamma
+        As in :class:`~meshconv.train.metrics.losses.ClassLoss`, whose ``kind`` is ``loss``. ``class_weights: balanced``
+        counts the data's training targets (:class:`~meshconv.datasets.protocol.ClassData`) when training starts.
+    loss : str
+        A kind of that loss, or the path of another class, see :class:`~meshconv.train.metrics.losses.OwnLoss`.
+    loss_options : dict, optional
+        Arguments of that class.
+    training
+        Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
-
-    _of_points = False
 
     def __init__(
         self,
@@ -45,31 +45,33 @@ class _ClassTask(Task):
         class_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-2,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
-        loss: LossName = "cross_entropy",
+        loss: str = "cross_entropy",
+        loss_options: dict[str, Any] | None = None,
         focal_gamma: float = 2.0,
-        area_weights: bool | None = None,
+        **training: Any,
     ):
         if len(class_names or []) < 2:
             raise InputError(f"a classifier needs data of at least 2 classes, these have {class_names or 'none'}")
-        super().__init__(network, in_type, len(class_names), options, learning_rate, weight_decay)
-        self.save_hyperparameters()
+        super().__init__(network, in_type, spec, len(class_names), options, **training)
         self.class_names = list(class_names)
-        self.loss = ClassLoss(len(class_names), loss, class_weights, label_smoothing, focal_gamma)
-        if area_weights and not self._of_points:
-            raise InputError("area_weights is for points, faces and edges; whole surfaces count the same")
-        self.weigh = spec.get("kind") == "maps" if area_weights is None else area_weights
+        self.loss: ClassLoss | OwnLoss
+        if "." in loss:
+            if class_weights is not None or label_smoothing:
+                raise InputError(f"class_weights and label_smoothing are not for {loss}; give it loss_options")
+            self.loss = OwnLoss(loss, loss_options)
+        else:
+            if loss_options:
+                raise InputError(f"loss_options are for losses by class path, not for {loss}")
+            self.loss = ClassLoss(len(class_names), loss, class_weights, label_smoothing, focal_gamma)
+        self.weigh = False
         self.val_confusion, self.test_confusion = (Confusion(len(class_names)) for _ in range(2))
 
     def on_fit_start(self) -> None:
-        if self.loss.balanced:
-            counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
-            if counts is None:
-                raise InputError("class_weights: balanced needs a data module with class_counts; give a list instead")
-            self.loss.balance(self.match.counts(counts, len(self.class_names)).to(self.device))
+        if isinstance(self.loss, ClassLoss) and self.loss.balanced:
+            data = demand(self.data, ClassData, "class_weights: balanced")
+            self.loss.balance(self.match.counts(data.class_counts, len(self.class_names)).to(self.device))
 
     def _counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
@@ -123,13 +125,3 @@ class _ClassTask(Task):
         write_table(folder / "confusion.csv", ["truth", *self.class_names], rows)
         with atomic_write(folder / "confusion.png") as part:
             draw_confusion(confusion, self.class_names).savefig(part, format="png", dpi=150)
-
-
-class ClassificationTask(_ClassTask):
-    """One class per surface."""
-
-
-class SegmentationTask(_ClassTask):
-    """One class per point, face or edge."""
-
-    _of_points = True

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation
+from meshconv.datasets.meshes.elements import file_origin
+from meshconv.datasets.meshes.preparation import MeshSample, MeshSource, Preparation, name_of, read_source
+from meshconv.datasets.protocol import PairData, demand
+from meshconv.errors import InputError
 from meshconv.geometry.features.functional_map import nearest_rows, refine_map
 from meshconv.geometry.features.spectral import Spectrum, laplacian_spectrum
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.load import load_mesh
+from meshconv.io.meshes.save import save_mesh
+from meshconv.train.metrics.losses import construct_loss
 from meshconv.train.metrics.map_errors import Matching, Shape, map_errors, write_errors
 from meshconv.train.metrics.point_contrast import PointContrast
+from meshconv.train.predict.files import write_text
+from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.tasks.base import Task
 
 # Common points of each mesh that are looked at after every epoch, where a test takes more.
 _GLANCE = 200
 _FAR = 10.0
+# Of vertices without a match.
+_GREY = 160
 
 
 class CorrespondenceTask(Task):
@@ -34,15 +44,11 @@ class CorrespondenceTask(Task):
 
     Parameters
     ----------
-    network, in_type, options, learning_rate, weight_decay
+    network, in_type, spec, options
         As in :class:`~meshconv.train.tasks.base.Task`; a network that gives each point numbers. The convolutions see
         the
         orientation of the surface: with ``max_order`` of at least 1 they tell the left from the right of a symmetric
         shape, as no signature of the spectrum and no isotropic network can.
-    class_names : list of str
-        Categories, which the network does not see.
-    spec : dict
-        How the data module made the inputs.
     embedding
         Numbers per point.
     temperature, softness, points
@@ -51,28 +57,34 @@ class CorrespondenceTask(Task):
         Refine maps by :func:`~meshconv.geometry.features.functional_map.refine_map`, in tests and predictions.
     test_points
         Common points of each mesh that tests measure errors at, drawn at random.
+    loss : str, optional
+        Path of another class, called with embeddings ``[V, embedding]``, common points ``[G, K]`` and positions
+        ``[V, 3]``, as :class:`~meshconv.train.metrics.point_contrast.PointContrast` is.
+    loss_options : dict, optional
+        Arguments of that class.
+    training
+        Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
     def __init__(
         self,
         network: str,
         in_type: str,
-        class_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
         embedding: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-2,
         temperature: float = 0.05,
         softness: float = 0.02,
         points: int = 1024,
         refine: bool = True,
         test_points: int = 1000,
+        loss: str | None = None,
+        loss_options: dict[str, Any] | None = None,
+        **training: Any,
     ):
-        super().__init__(network, in_type, embedding, options, learning_rate, weight_decay)
-        self.save_hyperparameters()
+        super().__init__(network, in_type, spec, embedding, options, **training)
         self.refine, self.test_points = refine, test_points
-        self.loss = PointContrast(temperature, softness, points)
+        self.loss = PointContrast(temperature, softness, points) if loss is None else construct_loss(loss, loss_options)
         self._embeddings: list[Tensor] = []
         self._errors: dict[str, list[np.ndarray]] = {}
         self._pairs: list[tuple[str, str]] = []
@@ -108,9 +120,9 @@ class CorrespondenceTask(Task):
         self._measure("test", self.refine, self.test_points)
 
     def _measure(self, split: str, refine: bool, points: int) -> None:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = demand(self.data, PairData, "the error of correspondence")
         samples, pairs = data.samples(split), data.pairs(split)
-        maps = Maps(self._embeddings, [mesh_of(s, data.how) for s in samples])
+        maps = PointMaps(self._embeddings, [mesh_of(s, data.how) for s in samples])
         matchings: dict[str, Matching] = {"error": maps.match}
         if refine:
             matchings["refined_error"] = maps.refined
@@ -120,6 +132,27 @@ class CorrespondenceTask(Task):
         for name, errors in self._errors.items():
             mean = float(np.mean([e.mean() for e in errors if len(e)])) if pairs else float("nan")
             self.log(f"{split}/{name}_x100", 100 * mean, prog_bar=True)
+
+    def predict_meshes(self, meshes: Meshes) -> Iterator[Matches]:
+        """Each mesh but the template, by default the first, matched to it; refined where tests are."""
+        template, *others = meshes.sources if meshes.template is None else [meshes.template, *meshes.sources]
+        others = [source for source in others if source != template]
+        if not others:
+            raise InputError(f"{name_of(template)}: nothing to match to it; give at least two meshes, or --template")
+        samples = meshes.prepare(sources=[template, *others])
+        if samples[0].source is not template or len(samples) == 1:
+            raise InputError(f"{[*meshes.skipped, name_of(template)][0]}; nothing can be matched")
+        embedded = {id(s): e for s, e in meshes.outputs(self.embed, samples, lambda sample: len(sample.x))}
+        embeddings = [embedded[id(sample)] for sample in samples]
+        maps = PointMaps(embeddings, [mesh_of(sample, meshes.how) for sample in samples])
+        match = maps.refined if self.refine else maps.match
+        first = samples[0].origin
+        for k, sample in enumerate(samples[1:], 1):
+            assert first is not None and sample.origin is not None  # prepared from files or meshes
+            matches = sample.origin.to_original_vertices(first.vertex_from[match(k, 0).numpy()])
+            raw = sample.raw()  # of formats that split vertices it has fewer than the file
+            matches[~_in_faces(raw)[file_origin(raw).vertex_to]] = -1
+            yield Matches(sample.name, sample.source, matches, template)
 
     def test_details(self) -> dict[str, Any]:
         return {"pairs": len(self._pairs), "points_per_mesh": self.test_points}
@@ -131,7 +164,7 @@ class CorrespondenceTask(Task):
             write_errors(folder, self._errors, self._pairs)
 
 
-class Maps:
+class PointMaps:
     """Maps between meshes by their embeddings.
 
     Parameters
@@ -157,7 +190,7 @@ class Maps:
 
 def mesh_of(sample: MeshSample, how: Preparation) -> Callable[[], TriangleMesh]:
     """Makes the mesh whose vertices a sample's are, anew from its file: samples keep no faces."""
-    return lambda: how.vary(load_mesh(sample.name, how.on_defect), Path(sample.name))
+    return lambda: how.mesh(sample.source)
 
 
 def unit_positions(surface: GaugeGraph | Hierarchy) -> Tensor:
@@ -165,3 +198,57 @@ def unit_positions(surface: GaugeGraph | Hierarchy) -> Tensor:
     graph = surface.finest
     areas = graph.areas.new_zeros(graph.num_graphs).index_add_(0, graph.batch_index, graph.areas)
     return graph.positions / areas.sqrt()[graph.batch_index, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Matches(MeshResult):
+    """For each vertex of a mesh's file the vertex of the template's file that it is matched to.
+
+    Attributes
+    ----------
+    matches : int64 [V]
+        -1: in no face.
+    template : Path or TriangleMesh
+    """
+
+    matches: NDArray[np.int64]
+    template: MeshSource = field(repr=False)
+
+    shared = ("template",)
+
+    def row(self) -> dict[str, Any]:
+        return {"file": self.name, "template": name_of(self.template), "matches": None}
+
+    def write(self, place: Path) -> dict[str, Path]:
+        """``<place>.txt``, a number a line, from 0, and ``<place>.ply``, the mesh in the template's colours."""
+        table, picture = (place.with_name(place.name + suffix) for suffix in (".txt", ".ply"))
+        write_text(table, "".join(f"{match}\n" for match in self.matches.tolist()))
+        template, raw = read_source(self.template), self.raw()
+        colours = _position_colours(template)[file_origin(template).vertex_to]
+        found = np.where(self.matches[:, None] >= 0, colours[self.matches], np.uint8(_GREY))
+        save_mesh(_coloured(raw, found[file_origin(raw).vertex_from]), picture)
+        return {"matches": table, "picture": picture}
+
+    def write_shared(self, output: Path) -> list[Path]:
+        """``<output>_template.ply``, the template in its colours."""
+        template, target = read_source(self.template), output.with_name(f"{output.name}_template.ply")
+        save_mesh(_coloured(template, _position_colours(template)), target)
+        return [target]
+
+
+def _position_colours(mesh: TriangleMesh) -> NDArray[np.uint8]:
+    """Red, green and blue along x, y and z, uint8 ``[V, 3]``."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    share = (mesh.vertices - low) / np.where(high > low, high - low, 1.0)
+    return np.round(30 + 225 * share).astype(np.uint8)
+
+
+def _in_faces(mesh: TriangleMesh) -> NDArray[np.bool_]:
+    """Vertices that some face has, bool ``[V]``."""
+    found = np.zeros(mesh.num_vertices, dtype=bool)
+    found[mesh.faces] = True
+    return found
+
+
+def _coloured(mesh: TriangleMesh, colours: NDArray[np.uint8]) -> TriangleMesh:
+    return TriangleMesh(mesh.vertices, mesh.faces, mesh.name, {"color": colours})

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.meshes.elements import file_origin
+from meshconv.datasets.protocol import FieldData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.io.meshes.save import save_mesh
+from meshconv.nn.ambient import to_ambient
 from meshconv.train.metrics.field_errors import FieldErrors
+from meshconv.train.metrics.losses import OwnLoss
 from meshconv.train.metrics.point_weights import point_weights
+from meshconv.train.predict.files import write_array
+from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.tasks.base import Task
 
 
@@ -24,15 +36,20 @@ class RegressionTask(Task):
 
     Parameters
     ----------
-    network, in_type, options, learning_rate, weight_decay
+    network, in_type, spec, options
         As in :class:`~meshconv.train.tasks.base.Task`; the network takes the type of the outputs as its second argument
         (:class:`~meshconv.models.FieldUNet`).
     field_names : list of str
         Names of the fields, in the order of ``out_type``.
-    spec : dict
-        How the data module made the inputs, and ``out_type``.
     area_weights
         False: all vertices count the same.
+    loss : str, optional
+        Path of another class (:class:`~meshconv.train.metrics.losses.OwnLoss`). It is called with known components,
+        prediction and target ``[n]``, in the units above.
+    loss_options : dict, optional
+        Arguments of that class.
+    training
+        Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
     mean: Tensor
@@ -45,14 +62,15 @@ class RegressionTask(Task):
         field_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-2,
         area_weights: bool = True,
+        loss: str | None = None,
+        loss_options: dict[str, Any] | None = None,
+        **training: Any,
     ):
         if "out_type" not in spec:
-            raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('kind')}")
-        super().__init__(network, in_type, spec["out_type"], options, learning_rate, weight_decay)
-        self.save_hyperparameters()
+            raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('data')}")
+        super().__init__(network, in_type, spec, spec["out_type"], options, **training)
+        self.loss = None if loss is None else OwnLoss(loss, loss_options)
         self.out_type, self.field_names, self.weigh = FieldType(spec["out_type"]), list(field_names), area_weights
         if len(field_names) != self.out_type.num_fields:
             raise InputError(f"{len(field_names)} names for {self.out_type.num_fields} fields of type {self.out_type}")
@@ -61,9 +79,8 @@ class RegressionTask(Task):
         self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
 
     def on_fit_start(self) -> None:
-        statistics = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
-        if statistics is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
-            self.normalise(*statistics)
+        if self.data is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
+            self.normalise(*demand(self.data, FieldData, "regression").target_statistics)
 
     def normalise(self, mean: Tensor, size: Tensor) -> None:
         """Set what the loss is measured from and in, ``[fields]``; the mean is 0 for fields of order >= 1."""
@@ -86,6 +103,9 @@ class RegressionTask(Task):
         off = (predicted - batch.target) / self.size
         known = ~batch.target.isnan()
         a = weights.to(predicted.dtype)[:, None] * known
+        if self.loss is not None:
+            units = [((field - self.mean) / self.size)[known] for field in (predicted, batch.target)]
+            return predicted, batch.target, weights, self.loss(*units, a[known] if self.weigh else None)
         loss = (a * torch.where(known, off, 0.0) ** 2).sum() / a.sum().clamp(min=torch.finfo(a.dtype).tiny)
         return predicted, batch.target, weights, loss
 
@@ -105,6 +125,18 @@ class RegressionTask(Task):
     def on_test_epoch_end(self) -> None:
         self._log_errors(self.test_errors, "test")
 
+    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshFieldValues]:
+        for sample, output in meshes.outputs(self, meshes.prepare(), lambda sample: len(sample.x)):
+            assert sample.origin is not None  # prepared from files or meshes
+            graph = sample.surface.finest
+            columns = list(output[:, self.out_type.slice(0)].unbind(1)) if 0 in self.out_type.orders else []
+            if 1 in self.out_type.orders:
+                vectors = f"{self.out_type.multiplicities[1]}x1"
+                columns += to_ambient(output[:, self.out_type.slice(1)], graph, vectors).unbind(1)
+            values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
+            fields = dict(zip(self.field_names, values, strict=True))
+            yield MeshFieldValues(sample.name, sample.source, fields)
+
     def _log_errors(self, measured: FieldErrors, split: str) -> None:
         found = measured.errors
         measured.reset()
@@ -112,3 +144,32 @@ class RegressionTask(Task):
             fields = self.field_names[len(self.field_names) - len(values) :]
             shown = {f"{split}/{name}/{field}": value for field, value in zip(fields, values, strict=True)}
             self.log_dict(shown, prog_bar=name == "relative_l2", sync_dist=True)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshFieldValues(MeshResult):
+    """Fields at the vertices of a mesh's file.
+
+    Attributes
+    ----------
+    fields : dict of float32 [V] or [V, 3]
+        Numbers, and vectors in space; NaN where the repair left out a vertex.
+    """
+
+    fields: dict[str, NDArray[np.float32]]
+
+    def row(self) -> dict[str, Any]:
+        return {"file": self.name, **dict.fromkeys(self.fields)}
+
+    def write(self, place: Path) -> dict[str, Path]:
+        """``<place>_<field>.npy`` of each, and ``<place>.ply``, the mesh with all at its vertices."""
+        written = {}
+        for name, values in self.fields.items():
+            written[name] = place.with_name(f"{place.name}_{name}.npy")
+            write_array(written[name], values)
+        raw = self.raw()
+        place_of = file_origin(raw).vertex_from
+        data = {name: values[place_of] for name, values in self.fields.items()}
+        picture = place.with_name(f"{place.name}.ply")
+        save_mesh(replace(raw, vertex_data=data, face_data={}), picture)
+        return written | {"picture": picture}

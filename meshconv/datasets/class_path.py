@@ -1,0 +1,75 @@
+"""Class paths: how checkpoints name classes, and what may be imported for them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, TypeVar
+
+from meshconv.errors import InputError
+
+T = TypeVar("T")
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+# Classes of torch.nn itself are loaded already.
+_TORCH = re.compile(r"torch\.nn\.\w+")
+
+
+def class_path(cls: type) -> str:
+    """The shortest importable path of a class: that of the outermost loaded package that has it by its name.
+
+    Examples
+    --------
+    >>> from meshconv.errors import InputError
+    >>> class_path(InputError)
+    'meshconv.InputError'
+    """
+    parts = cls.__module__.split(".")
+    for k in range(1, len(parts)):
+        package = ".".join(parts[:k])
+        if vars(sys.modules.get(package, object)).get(cls.__name__) is cls:
+            return f"{package}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def import_class(path: str, base: type[T]) -> type[T]:
+    """The class of a path that the user wrote, which may be any.
+
+    Raises
+    ------
+    InputError
+        It cannot be imported, or is no subclass of ``base``.
+    """
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise InputError(f"{path!r} is no class path; write package.module.Class")
+    module, name = path.rsplit(".", 1)
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"class {path} cannot be imported ({error}); the package has to be installed or on PYTHONPATH"
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise InputError(f"{path} is no subclass of {base.__name__}; give one")
+    return found
+
+
+def check_trust(path: Any, trust: Sequence[str], source: Any) -> None:
+    """Refuse a class path of a checkpoint unless it is meshconv's own or in a package of ``trust``.
+
+    Raises
+    ------
+    InputError
+        It names the package, and the option that gives consent.
+    """
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise InputError(f"{source}: {str(path)[:80]!r} is no class path; use a checkpoint that meshconv fit wrote")
+    allowed = any(path.startswith(f"{package}.") for package in ("meshconv", *trust))
+    if not allowed and not _TORCH.fullmatch(path):
+        package = path.split(".")[0]
+        raise InputError(
+            f"{source}: the checkpoint needs {path}, code of package {package}; if you trust it, give --trust "
+            f'{package}, in Python trust=("{package}",)'
+        )

@@ -1,0 +1,100 @@
+"""What tasks ask of data modules.
+
+A task is constructed with ``in_type``, the names of what it predicts and ``spec``, plain values that stand in its
+checkpoint, and for training with the data module itself, ``data``. ``meshconv fit`` links them all. A data module of
+one's own has :class:`TaskData`, and of the others those that its tasks name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from meshconv.datasets.class_path import class_path
+from meshconv.datasets.meshes.preparation import MeshSample, Preparation
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
+
+
+@runtime_checkable
+class TaskData(Protocol):
+    """What every task asks.
+
+    Attributes
+    ----------
+    in_type : FieldType
+        Of the inputs.
+    num_levels : int
+        Levels of the surfaces in the batches; 1: graphs.
+    spec : dict
+        How inputs are made, in plain values, for prediction. ``spec["data"]`` is the data module's class path;
+        ``spec["area_weights"]`` is true where points stand for their areas.
+    """
+
+    @property
+    def in_type(self) -> FieldType: ...
+    @property
+    def num_levels(self) -> int: ...
+    @property
+    def spec(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class PredictableData(TaskData, Protocol):
+    """What the predictor asks of a data module's class: inputs for files that are no part of a training.
+
+    ``inputs_from`` makes of a :attr:`spec` what makes inputs: a
+    :class:`~meshconv.datasets.meshes.preparation.Preparation`, or
+    :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+    """
+
+    @staticmethod
+    def inputs_from(spec: dict[str, Any]) -> Any: ...
+
+
+@runtime_checkable
+class ClassData(Protocol):
+    """What tasks of classes ask besides: names, and training targets of each class, int64 ``[classes]``."""
+
+    @property
+    def class_names(self) -> list[str]: ...
+    @property
+    def class_counts(self) -> Tensor: ...
+
+
+@runtime_checkable
+class FieldData(Protocol):
+    """What regression asks besides: names of fields, their type, and mean and size of each, float64 ``[fields]``."""
+
+    @property
+    def field_names(self) -> list[str]: ...
+    @property
+    def out_type(self) -> FieldType: ...
+    @property
+    def target_statistics(self) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class PairData(Protocol):
+    """What correspondence asks besides: meshes of a split, their preparation, and pairs of them, by their places."""
+
+    @property
+    def how(self) -> Preparation: ...
+    def samples(self, split: str) -> list[MeshSample]: ...
+    def pairs(self, split: str) -> list[tuple[int, int]]: ...
+
+
+def demand(data: Any, protocol: Any, why: str) -> Any:
+    """The data module, if it has what a protocol of this file lists.
+
+    Raises
+    ------
+    InputError
+        It names what is missing, and ``why`` that is asked for.
+    """
+    if not isinstance(data, protocol):
+        missing = [n for n in dir(protocol) if not n.startswith("_") and not hasattr(data, n)]
+        given = "none is given (data)" if data is None else f"{class_path(type(data))} lacks {', '.join(missing)}"
+        raise InputError(f"{why} needs a data module that is a {protocol.__name__}, but {given}")
+    return data

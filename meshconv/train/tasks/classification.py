@@ -1,0 +1,50 @@
+"""Classification: one class per surface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.tasks.classes import ClassTask
+
+
+@dataclass(frozen=True, eq=False)
+class MeshClass(MeshResult):
+    """The class of a mesh.
+
+    Attributes
+    ----------
+    label : str
+        The most probable class.
+    probability : float
+        Its probability.
+    probabilities : float32 [classes]
+    class_names : list of str
+    """
+
+    label: str
+    probability: float
+    probabilities: NDArray[np.float32]
+    class_names: list[str]
+
+    columns = ("file", "class", "probability")
+
+    def row(self) -> dict[str, Any]:
+        each = dict(zip(self.class_names, self.probabilities.tolist(), strict=True))
+        return {"file": self.name, "class": self.label, "probability": self.probability, "probabilities": each}
+
+
+class ClassificationTask(ClassTask):
+    """One class per surface."""
+
+    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshClass]:
+        names = self.class_names
+        for sample, logits in meshes.outputs(self, meshes.prepare(), lambda _: 1):
+            p = logits[0].softmax(-1)
+            best = int(p.argmax())
+            yield MeshClass(sample.name, sample.source, names[best], float(p[best]), p.numpy(), names)

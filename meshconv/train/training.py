@@ -1,0 +1,74 @@
+"""Training from Python, with the configurations of the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any
+
+import meshconv
+from meshconv.errors import InputError, behind
+from meshconv.train.fit import RunCLI, quiet
+from meshconv.train.predict.predictor import Predictor
+
+# Options of a run by plain names; other plain names are those of the data.
+_RUN = ("name", "runs", "seed_everything", "ckpt_path")
+
+
+def fit(config: str | os.PathLike[str], **options: Any) -> Predictor:
+    """Train as ``meshconv fit --config`` does; the run is kept in ``runs/<name>/``.
+
+    Parameters
+    ----------
+    config
+        Path of a configuration, or the name of one that ships: ``"classify"``, ``"segment"``, ...
+    options
+        What differs from it: ``name`` and ``runs``, the data's options by their names, others by dotted names as on the
+        command line.
+
+    Returns
+    -------
+    Predictor
+        Of the trained task.
+
+    Raises
+    ------
+    InputError
+        No such configuration, an option that does not exist, or what the training itself objects to.
+
+    Examples
+    --------
+    >>> predict = fit("classify", root="meshes", name="mine", **{"trainer.max_epochs": 3})  # doctest: +SKIP
+    >>> predict("new.obj").label  # doctest: +SKIP
+    'chair'
+    """
+    arguments = ["fit", "--config", str(find_config(config))]
+    for name, value in options.items():
+        key = name if name in _RUN or "." in name else f"data.{name}"
+        text = value if isinstance(value, str) else str(value) if isinstance(value, os.PathLike) else json.dumps(value)
+        arguments.append(f"--{key}={text}")
+    with warnings.catch_warnings():
+        quiet()
+        try:
+            run = RunCLI(arguments, exit_on_error=False)
+        except ArgumentError as error:
+            raise behind(error) or InputError(" ".join(str(error).split())[:400]) from error
+        except ValueError as error:  # the parser wraps what is raised on the way
+            found = behind(error)
+            if found is None:
+                raise
+            raise found from error
+    return Predictor(run.model)
+
+
+def find_config(name: str | os.PathLike[str]) -> Path:
+    """A configuration by its path, or by the name of one that ships."""
+    folder = Path(meshconv.__file__).resolve().parents[1] / "configs"
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    raise InputError(f"{name}: no such configuration; give a path, or the name of one that ships: {known}")
