@@ -14,8 +14,7 @@ from map_case import TIMES, maps, one_line, save, weather
 from meshconv import HealpixSphere, InputError
 from meshconv.cli import main
 from meshconv.io import open_fields
-from meshconv.train import Predictor
-from meshconv.train.tasks.classes import SegmentationTask
+from meshconv.train import Predictor, SegmentationTask
 
 
 def apart(tmp_path: Path, labels: xr.Dataset, **options):
