@@ -10,7 +10,7 @@ from meshconv.errors import InputError
 MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
-    "formats": ("assimp_py", "meshio", "nibabel"),
+    "formats": ("assimp_py", "meshio", "nibabel", "collada"),
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),
@@ -21,7 +21,7 @@ class MissingExtraError(InputError, ImportError):
     """A part of meshconv that is used without the packages it needs."""
 
 
-def require(what: str, *extras: str) -> None:
+def require(what: str, *extras: str, only: str | None = None) -> None:
     """Raise unless the packages of these extras are installed; nothing is imported.
 
     Parameters
@@ -30,6 +30,8 @@ def require(what: str, *extras: str) -> None:
         Module, function or command that needs them.
     extras
         Keys of ``MODULES``.
+    only
+        The one module of these that is needed; None: all.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def require(what: str, *extras: str) -> None:
     --------
     >>> require(__name__, "viz")
     """
-    missing = {name: [m for m in MODULES[name] if not _is_installed(m)] for name in extras}
+    missing = {n: [m for m in MODULES[n] if only in (None, m) and not is_installed(m)] for n in extras}
     names = sorted({m for modules in missing.values() for m in modules})
     if names:
         wanted = ",".join(name for name, modules in missing.items() if modules)
@@ -50,7 +52,8 @@ def require(what: str, *extras: str) -> None:
         )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; it is not."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # a finder that refuses it, a module without a specification

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from meshconv.extras import is_installed
 from meshconv.io.meshes.polygons import PolygonFile
 from meshconv.io.meshes.readers.gltf import read_gltf
 from meshconv.io.meshes.readers.libraries import read_gifti, read_with_assimp, read_with_meshio
@@ -34,7 +34,7 @@ class MeshFormat(NamedTuple):
     splits_vertices : bool
         The format stores a vertex once for each face, or for each normal and texture coordinate.
     package : str
-        What has to be importable besides; "": nothing.
+        Module of the extra ``formats`` that reads it; "": none is needed.
     """
 
     name: str
@@ -46,7 +46,7 @@ class MeshFormat(NamedTuple):
     @property
     def available(self) -> bool:
         """Whether the package is installed."""
-        return not self.package or find_spec(self.package) is not None
+        return not self.package or is_installed(self.package)
 
 
 # General readers of the first ones renumber vertices, cut seams open, or forget polygons and labels.
@@ -66,7 +66,8 @@ MESH_FORMATS = (
     MeshFormat("AMF", (".amf",), read_with_assimp, True, "assimp_py"),
     MeshFormat("X3D", (".x3d",), read_with_assimp, True, "assimp_py"),
     MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
-    MeshFormat("Gmsh, Medit", (".msh", ".mesh"), read_with_meshio, package="meshio"),
+    MeshFormat("Gmsh", (".msh",), read_with_meshio, package="meshio"),
+    MeshFormat("Medit", (".mesh",), read_with_meshio, package="meshio"),
 )
 
 #: Extension with the dot -> format.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from meshconv.errors import InputError
+from meshconv.extras import require
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Changes
 from meshconv.geometry.repair.repair import Isolated, OnDefect
@@ -128,8 +129,8 @@ def _check_file(path: Path) -> MeshFormat:
             f"{path}: extension '{path.suffix}' is not a mesh format that can be read here{holds}; "
             f"convert it to one of {', '.join(mesh_formats())}"
         )
-    if not form.available:
-        raise InputError(f"{path}: {form.name} needs the package {form.package!r}; install it, or convert the file")
+    if form.package:
+        require(f"{path}: {form.name}", "formats", only=form.package)
     if empty:
         raise InputError(f"{path}: the file is empty (0 bytes); export the mesh again")
     return form

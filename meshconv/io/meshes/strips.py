@@ -28,7 +28,7 @@ def strip_triangles(corners: IntArray, sizes: IntArray) -> tuple[IntArray, IntAr
     Examples
     --------
     >>> strip_triangles(np.array([0, 1, 2, 3, -1, 4, 5, 6]), np.array([8]))[0].tolist()
-    [[0, 1, 2], [2, 1, 3], [4, 5, 6]]
+    [[0, 1, 2], [3, 2, 1], [4, 5, 6]]
     """
     row = np.repeat(np.arange(len(sizes)), sizes)
     begins = np.zeros(len(corners), dtype=bool)

@@ -15,7 +15,6 @@ from xml.etree import ElementTree
 import numpy as np
 
 from meshconv.errors import InputError, first_line
-from meshconv.extras import require
 from meshconv.io.meshes.polygons import PolygonFile, join_pieces
 from meshconv.io.unpack import check_expansion, open_archive
 
@@ -45,7 +44,6 @@ def _reader(read: Callable[[Path], PolygonFile]) -> Callable[[Path], PolygonFile
 @_reader
 def read_with_assimp(path: Path) -> PolygonFile:
     """Triangles of a scene in their places; ``part`` numbers its meshes if there are several."""
-    require(f"reading {path.suffix} files", "formats")
     import assimp_py
 
     if zipfile.is_zipfile(path):
@@ -70,7 +68,6 @@ def read_with_assimp(path: Path) -> PolygonFile:
 @_reader
 def read_gifti(path: Path) -> PolygonFile:
     """The points and triangles of a surface, with what else it has for each point."""
-    require(f"reading {path.suffix} files", "formats")
     import nibabel
 
     _check_gifti(path)
@@ -107,7 +104,6 @@ def _check_gifti(path: Path) -> None:
 @_reader
 def read_with_meshio(path: Path) -> PolygonFile:
     """Triangles and other polygons of a grid, with the data of its points and of these."""
-    require(f"reading {path.suffix} files", "formats")
     import meshio
 
     mesh = meshio.read(path)
