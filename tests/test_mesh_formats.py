@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from meshconv.errors import InputError
+from meshconv.io.meshes import readers
 from meshconv.io.meshes.check import check_files
-from meshconv.io.meshes.formats import MESH_FORMATS
+from meshconv.io.meshes.formats import MESH_FORMATS, find_formats
 from meshconv.io.meshes.load import load_mesh, mesh_formats, read_mesh
 from meshconv.io.meshes.strips import strip_triangles
 
@@ -399,3 +400,14 @@ def test_lists_of_formats_hold_what_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "m.dxf").write_text("0\nSECTION\n")
     with pytest.raises(InputError, match=r"'.dxf' files hold drawings, no faces\); convert it to one of .*obj"):
         load_mesh(tmp_path / "m.dxf")
+
+
+def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_here.py").write_text(
+        "from meshconv.io.meshes.polygons import MeshFormat\n"
+        "FORMATS = (MeshFormat('a format of this test', ('.only',), lambda path: None),)\n"
+    )
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
+    found = list(find_formats())
+    assert [form.name for form in found if form not in MESH_FORMATS] == ["a format of this test"]
+    assert set(MESH_FORMATS) < set(found)

@@ -14,7 +14,8 @@ from meshconv.extras import require
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Changes
 from meshconv.geometry.repair.repair import Isolated, OnDefect
-from meshconv.io.meshes.formats import BY_SUFFIX, MeshFormat, mesh_suffixes
+from meshconv.io.meshes.formats import BY_SUFFIX, mesh_suffixes
+from meshconv.io.meshes.polygons import MeshFormat
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,17 @@
-"""What a reader hands on: vertices, polygons, strips and their data; and how they become triangles."""
+"""What a reader states of its format and hands on: vertices, polygons and their data; and how they become triangles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.extras import is_installed
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.defects import places
 from meshconv.geometry.repair.origin import Changes, Origin, first_of
@@ -142,3 +145,31 @@ def join_pieces(pieces: Sequence[PolygonFile], name: str) -> PolygonFile:
 def _common(data: list[dict[str, NDArray]]) -> dict[str, NDArray]:
     shared = [key for key in data[0] if len({d[key].shape[1:] if key in d else None for d in data}) == 1]
     return {key: np.concatenate([d[key] for d in data]) for key in shared}
+
+
+class MeshFormat(NamedTuple):
+    """One format; each module of :mod:`meshconv.io.meshes.readers` lists its own as ``FORMATS``.
+
+    Attributes
+    ----------
+    name : str
+    suffixes : tuple of str
+        With the dot, in lower case.
+    read : callable (Path) -> PolygonFile
+        Raises ``InputError`` for whatever is wrong with a file.
+    splits_vertices : bool
+        The format stores a vertex once for each face, or for each normal and texture coordinate.
+    package : str
+        Module of the extra ``formats`` that reads it; "": none is needed.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], PolygonFile]
+    splits_vertices: bool = False
+    package: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether the package is installed."""
+        return not self.package or is_installed(self.package)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.meshes.readers.gltf_data import GltfData
 from meshconv.io.meshes.strips import fan_triangles, strip_triangles
 from meshconv.io.unpack import check_expansion
@@ -168,3 +168,6 @@ def _rgba(color: NDArray) -> NDArray[np.uint8]:
     rgba = np.full((len(color), 4), 255, dtype=np.uint8)
     rgba[:, : color.shape[1]] = np.round(np.clip(color * scale, 0, 255))
     return rgba
+
+
+FORMATS = (MeshFormat("glTF", (".gltf", ".glb"), read_gltf, splits_vertices=True),)

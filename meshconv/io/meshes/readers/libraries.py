@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.unpack import check_expansion, open_archive
 
 _FLAT = ("triangle", "quad", "polygon")
@@ -126,3 +126,12 @@ def read_with_meshio(path: Path) -> PolygonFile:
         {name: np.asarray(values) for name, values in mesh.point_data.items()},
         data,
     )
+
+
+FORMATS = (
+    MeshFormat("AMF", (".amf",), read_with_assimp, True, "assimp_py"),
+    MeshFormat("X3D", (".x3d",), read_with_assimp, True, "assimp_py"),
+    MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
+    MeshFormat("Gmsh", (".msh",), read_with_meshio, package="meshio"),
+    MeshFormat("Medit", (".mesh",), read_with_meshio, package="meshio"),
+)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import read_text
 
 _CONTINUED = re.compile(r"\\[ \t]*\n")
@@ -88,3 +88,6 @@ def _names(changes: list[tuple[int, str]], num_polygons: int) -> NDArray[np.str_
     at = np.array([0] + [i for i, _ in changes])
     names = np.array(["", *(name for _, name in changes)])
     return np.repeat(names, np.diff(at, append=num_polygons))
+
+
+FORMATS = (MeshFormat("Wavefront OBJ", (".obj",), read_obj),)

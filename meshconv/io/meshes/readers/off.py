@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import decode_text
 
 # Case tells normals (N) from a space of n dimensions (n).
@@ -228,3 +228,6 @@ def _colors(rows: list[list[str]]) -> dict[str, NDArray]:
     values = np.array(rows, dtype=np.float64)
     whole = all(entry.isdigit() for row in rows for entry in row) and values.max() <= 255
     return {"color": values.astype(np.uint8) if whole else values}
+
+
+FORMATS = (MeshFormat("OFF", (".off", ".coff", ".noff", ".stoff"), read_off),)

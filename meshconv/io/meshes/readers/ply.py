@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import decode_text
 
 _TYPES = {
@@ -283,3 +283,6 @@ def _data(columns: dict[str, Column]) -> dict[str, NDArray]:
     if channels[:3] == ["red", "green", "blue"]:
         data["color"] = np.stack([data.pop(k) for k in channels], axis=1)
     return data
+
+
+FORMATS = (MeshFormat("PLY", (".ply",), read_ply),)

@@ -13,7 +13,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.unpack import check_expansion, open_archive
 
 _ARCHIVES = ("3dxml", "zae")
@@ -117,3 +117,10 @@ def _data(part: object, kind: str, size: int) -> dict[str, NDArray]:
         if colors.shape[:1] == (size,):
             found["color"] = colors
     return found
+
+
+FORMATS = (
+    MeshFormat("3DXML", (".3dxml",), read_with_trimesh),
+    MeshFormat("XAML", (".xaml",), read_with_trimesh),
+    MeshFormat("COLLADA", (".dae", ".zae"), read_with_trimesh, package="collada"),
+)

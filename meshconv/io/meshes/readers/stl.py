@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import decode_text
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -91,3 +91,6 @@ def _read_ascii(text: str) -> PolygonFile:
 def _triangles(vertices: NDArray[np.float64], data: dict[str, NDArray]) -> PolygonFile:
     count = len(vertices) // 3
     return PolygonFile(vertices, np.arange(3 * count), np.full(count, 3), {}, data)
+
+
+FORMATS = (MeshFormat("STL", (".stl", ".stla", ".stlb"), read_stl, splits_vertices=True),)

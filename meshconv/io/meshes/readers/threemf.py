@@ -14,7 +14,7 @@ from lxml import etree
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.unpack import check_expansion, open_archive
 
 _MODEL = "http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"
@@ -189,3 +189,6 @@ def _weigh(model: _Models, key: _Key, weights: dict[_Key, int], above: tuple[_Ke
         own = 24 * (len(found.vertices) + len(found.triangles)) + 512
         weights[key] = own + sum(_weigh(model, c.key, weights, (*above, key)) for c in found.components)
     return weights[key]
+
+
+FORMATS = (MeshFormat("3MF", (".3mf",), read_3mf),)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import read_text
 
 
@@ -54,3 +54,6 @@ def _rows(path: Path) -> NDArray[np.float64]:
     if len(rows) % 3:
         raise InputError(f"{path}: {len(rows)} numbers are not three a line; the file is truncated or damaged")
     return rows.reshape(-1, 3)
+
+
+FORMATS = (MeshFormat("TOSCA", (".vert",), read_vert),)

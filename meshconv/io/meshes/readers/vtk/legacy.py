@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.meshes.readers.vtk.body import VtkBody
 from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
 
@@ -88,3 +88,6 @@ def _of_polygons(cells: dict[str, Cells]) -> _Found:
     kind = np.repeat(np.arange(4), counts)
     sizes, corners = (np.concatenate([a, b]) for a, b in zip(of[2], of[3], strict=True))
     return (sizes, corners), np.arange(len(sizes)) >= counts[2], kind >= 2
+
+
+FORMATS = (MeshFormat("legacy VTK", (".vtk",), read_vtk),)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
 from meshconv.io.unpack import check_expansion, inflate
 
@@ -184,3 +184,6 @@ def _cells(file: _File, piece: ElementTree.Element, kind: str, count: int) -> Ce
     if len(ends) < count or (count and ends[-1] > len(corners)) or (np.diff(ends, prepend=0) < 0).any():
         raise ValueError(f"the offsets of its {count} {kind} do not fit {len(corners)} corners")
     return np.diff(ends, prepend=0), corners[: ends[-1] if count else 0]
+
+
+FORMATS = (MeshFormat("VTK XML", (".vtp", ".vtu"), read_vtp),)
