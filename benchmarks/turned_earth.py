@@ -119,11 +119,11 @@ def run(method: str, inputs: str, data: Zones, given: Any, seed: int, maps: Path
 
 
 def table(results: Results, regridding: str) -> None:
-    """Accuracy and mean IoU upright, and their points lost turned: means over runs; of random turns the mean, the worst
+    """Accuracy and mean IoU upright, and their loss rotated, in points: means over runs; of random rotations the mean, the worst
     of them, and the worst single run."""
     names = list(turns())
     exact = [k for k in names if not k.startswith("random")]
-    random = "random turns | worst turn | worst run"
+    random = "random rotations | worst rotation | worst run"
     print(f"| inputs, network | runs | upright: accuracy, mean IoU | {' | '.join(exact)} | {random} |")
     print("| --- " * (len(exact) + 6) + "|")
     for inputs, method in itertools.product(INPUTS, METHODS):
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--inputs", nargs="*", default=list(INPUTS), choices=list(INPUTS))
     parser.add_argument("--folds", nargs="*", type=int, default=range(5))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
-    parser.add_argument("--regridding", default="bilinear", choices=["bilinear", "nearest"], help="of random turns")
+    parser.add_argument("--regridding", default="bilinear", choices=["bilinear", "nearest"], help="of random rotations")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rate", type=float, default=6e-3)
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
