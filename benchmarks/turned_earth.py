@@ -119,8 +119,9 @@ def run(method: str, inputs: str, data: Zones, given: Any, seed: int, maps: Path
 
 
 def table(results: Results, regridding: str) -> None:
-    """Accuracy and mean IoU upright, and their loss rotated, in points: means over runs; of random rotations the mean, the worst
-    of them, and the worst single run."""
+        """Accuracy and mean IoU upright, and their loss in points on the rotated Earth, means over runs.
+
+    Random rotations have three columns: the mean, the worst rotation, and the worst single run."""
     names = list(turns())
     exact = [k for k in names if not k.startswith("random")]
     random = "random rotations | worst rotation | worst run"
