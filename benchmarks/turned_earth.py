@@ -119,7 +119,7 @@ def run(method: str, inputs: str, data: Zones, given: Any, seed: int, maps: Path
 
 
 def table(results: Results, regridding: str) -> None:
-        """Accuracy and mean IoU upright, and their loss in points on the rotated Earth, means over runs.
+    """Accuracy and mean IoU upright, and their loss in points on the rotated Earth, means over runs.
 
     Random rotations have three columns: the mean, the worst rotation, and the worst single run."""
     names = list(turns())
