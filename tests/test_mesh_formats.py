@@ -196,6 +196,31 @@ def test_a_vertex_that_no_face_uses_needs_no_place(value: str, tmp_path: Path) -
 VTK = "# vtk DataFile Version 3.0\nt\nASCII\nDATASET {}\nPOINTS 5 float\n{}\n1 1 0\n"
 
 
+@pytest.mark.parametrize("kind", ["vtktypeint32", "vtktypeint64", "vtktypeuint64", "vtkIdType", "int"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_vtk_offsets_of_any_type(kind: str, binary: bool, tmp_path: Path) -> None:
+    dtype = ">i4" if kind in ("vtktypeint32", "int") else ">i8"
+
+    def block(values: np.ndarray, kind: str) -> bytes:
+        return values.astype(kind).tobytes() if binary else " ".join(map(str, values.ravel().tolist())).encode()
+
+    head = f"# vtk DataFile Version 5.1\nt\n{'BINARY' if binary else 'ASCII'}\nDATASET POLYDATA\nPOINTS 4 float\n"
+    content = [head.encode(), block(POINTS, ">f4"), f"\nPOLYGONS 5 12\nOFFSETS {kind}\n".encode(),
+               block(np.arange(0, 13, 3), dtype), f"\nCONNECTIVITY {kind}\n".encode(), block(FACES, dtype)]  # fmt: skip
+    (tmp_path / "m.vtk").write_bytes(b"".join(content) + b"\n")
+    is_tetrahedron(tmp_path / "m.vtk")
+
+
+def test_ply_diffuse_colours(tmp_path: Path) -> None:
+    head = ply("ascii").partition(b"element tristrips")[0]
+    head += b"element face 4\nproperty list uchar int vertex_indices\n"
+    head += b"".join(b"property uchar diffuse_%s\n" % c for c in (b"red", b"green", b"blue"))
+    points = b"\n".join(line.encode() for line in LINES)
+    rows = b"".join(b"3 %d %d %d %d 0 7\n" % (*face, k) for k, face in enumerate(FACES.tolist()))
+    (tmp_path / "m.ply").write_bytes(head + b"end_header\n" + points + b"\n" + rows)
+    assert load_mesh(tmp_path / "m.ply").face_data["color"].tolist() == [[k, 0, 7] for k in range(4)]
+
+
 def test_vtk_strips_behind_lines_and_polygons(tmp_path: Path) -> None:
     text = VTK.format("POLYDATA", "\n".join(LINES)) + (
         "TRIANGLE_STRIPS 1 5\n4 0 2 1 4\nPOLYGONS 1 4\n3 0 1 3\nLINES 1 3\n2 0 1\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -110,3 +111,35 @@ def test_a_gifti_bomb(tmp_path: Path) -> None:
     (tmp_path / "m.gii").write_text(gifti(bytes(2**26), FACES.tobytes()))
     with pytest.raises(InputError, match="are unpacked"):
         read_mesh(tmp_path / "m.gii")
+
+
+def test_a_gifti_reads_no_other_file(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    (tmp_path / "other").write_bytes(POINTS.tobytes())
+    text = gifti(POINTS.tobytes(), FACES.tobytes()).replace('ExternalFileName=""', 'ExternalFileName="other"', 1)
+    (tmp_path / "m.gii").write_text(text.replace("GZipBase64Binary", "ExternalFileBinary", 1))
+    with pytest.raises(InputError, match=r"m\.gii: .*its arrays are in another file"):
+        read_mesh(tmp_path / "m.gii")
+
+
+def test_numbers_of_gmsh_nodes_take_no_memory(tmp_path: Path) -> None:
+    pytest.importorskip("meshio")
+    (tmp_path / "m.msh").write_text(
+        msh().replace("\n4 0", "\n10 0").replace(" 4\n", " 10\n").replace(" 4 3\n", " 10 3\n")
+    )
+    assert read_mesh(tmp_path / "m.msh").num_vertices == 4
+    (tmp_path / "m.msh").write_text(msh().replace("\n4 0", "\n2000000000 0"))
+    with pytest.raises(InputError, match="16,000,000,000, and at most"):
+        read_mesh(tmp_path / "m.msh")
+
+
+def test_a_zipped_amf(tmp_path: Path) -> None:
+    pytest.importorskip("assimp_py")
+    for name, size in (("m.amf", 4), ("x.txt", 0)):
+        with zipfile.ZipFile(tmp_path / "m.amf", "w") as archive:
+            archive.writestr(name, amf())
+        if size:
+            assert read_mesh(tmp_path / "m.amf").num_faces == size
+        else:
+            with pytest.raises(InputError, match=r"m\.amf: .*its archive has 0 files that end in \.amf"):
+                read_mesh(tmp_path / "m.amf")

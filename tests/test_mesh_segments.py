@@ -268,9 +268,10 @@ def test_meshes_of_very_different_size_in_one_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(together, torch.cat([alone[name] for name in batch.names]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("suffix", [".ply", ".off"])
+@pytest.mark.parametrize("suffix", [".ply", ".off", ".vtk"])
 def test_painted_faces_are_labels(suffix: str, tmp_path: Path) -> None:
     """What is painted alike is a class, by its colour or by the name a table gives it."""
+    name = "paint" if suffix == ".vtk" else "color"
     paint = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
     for k in range(4):
         mesh = body(k)
@@ -278,16 +279,26 @@ def test_painted_faces_are_labels(suffix: str, tmp_path: Path) -> None:
         if suffix == ".ply":
             save_mesh(replace(mesh, face_data={"color": paint[side]}), tmp_path / f"{k}.ply")
             continue
+        if suffix == ".vtk":
+            points, faces = ("\n".join(" ".join(map(str, row)) for row in rows.tolist()) for rows in
+                             (mesh.vertices, np.insert(mesh.faces, 0, 3, axis=1)))  # fmt: skip
+            colors = " ".join(map(str, paint[side].ravel()))
+            (tmp_path / f"{k}.vtk").write_text(
+                f"# vtk DataFile Version 3.0\nt\nASCII\nDATASET POLYDATA\nPOINTS {mesh.num_vertices} double\n{points}\n"
+                f"POLYGONS {mesh.num_faces} {4 * mesh.num_faces}\n{faces}\nCELL_DATA {mesh.num_faces}\n"
+                f"SCALARS paint unsigned_char 3\nLOOKUP_TABLE default\n{colors}\n"
+            )
+            continue
         rows = "".join(f"{x} {y} {z}\n" for x, y, z in mesh.vertices.tolist())
         for face, color in zip(mesh.faces.tolist(), (paint[side] / 255).tolist(), strict=True):
             rows += " ".join(map(str, [3, *face, *color])) + "\n"
         (tmp_path / f"{k}.off").write_text(f"OFF\n{mesh.num_vertices} {mesh.num_faces} 0\n{rows}")
-    data = data_of(tmp_path, attribute="color")
+    data = data_of(tmp_path, attribute=name)
     assert (data.element, data.class_names) == ("faces", ["#0000ff", "#ff0000"])
     sample = data.samples("test")[0]
     seed = int(Path(sample.name).stem)
     assert sample.target.tolist() == (1 - halves(body(seed), "faces")).tolist()
-    named = data_of(tmp_path, attribute="color", classes={"#FF0000": "handle", "#0000ff": "cup"})
+    named = data_of(tmp_path, attribute=name, classes={"#FF0000": "handle", "#0000ff": "cup"})
     assert named.class_names == ["cup", "handle"]
     with pytest.raises(InputError, match=r"1 labels are not in classes, e.g. '#0000ff' of \d+ elements"):
-        data_of(tmp_path, attribute="color", classes={"#ff0000": "handle"})
+        data_of(tmp_path, attribute=name, classes={"#ff0000": "handle"})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from meshconv.datasets.meshes.class_layouts import read_class_list
+from meshconv.errors import InputError
 from meshconv.io.meshes.labels import read_labels
 from meshconv.io.meshes.load import read_mesh
 from meshconv.io.text import decode_text
@@ -24,6 +25,8 @@ WAYS: dict[str, Callable[[str], bytes]] = {
     "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
     "CR": lambda text: text.replace("\n", "\r").encode(),
     "mark, CRLF, tabs": lambda text: codecs.BOM_UTF8 + text.replace("\n", "\r\n").replace(" ", "\t").encode(),
+    "an end of DOS": lambda text: text.encode() + b"\x1a",
+    "an end in memory": lambda text: text.encode() + b"\0",
     "blanks round lines": lambda text: "\n".join(f"  {line} \t" for line in text.split("\n")).encode(),
 }
 
@@ -38,6 +41,17 @@ TEXTS = {
            + POINTS + "".join(f"3 {a} {b} {c}\n" for a, b, c in FACES),
     "vtk": f"# vtk DataFile Version 3.0\ntitle\nASCII\nDATASET POLYDATA\nPOINTS 5 float\n{POINTS}METADATA\n"
            "INFORMATION 0\n\nPOLYGONS 4 16\n" + "".join(f"3 {a} {b} {c}\n" for a, b, c in FACES),
+    "vtp": '<?xml version="1.0"?>\n<VTKFile type="PolyData"><PolyData>\n<Piece NumberOfPoints="5" NumberOfPolys="4">\n'
+           f'<Points><DataArray type="Float32" NumberOfComponents="3">\n{POINTS}</DataArray></Points>\n<Polys>'
+           '<DataArray type="Int64" Name="connectivity">\n' + "".join(f"{a} {b} {c}\n" for a, b, c in FACES)
+           + '</DataArray><DataArray type="Int64" Name="offsets">\n3 6 9 12\n</DataArray></Polys>\n</Piece>\n'
+           "</PolyData>\n</VTKFile>\n",
+    "msh": "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n5\n"
+           + "".join(f"{i} {p}\n" for i, p in enumerate(POINTS.split("\n")[:-1], start=1)) + "$EndNodes\n$Elements\n4\n"
+           + "".join(f"{i} 2 2 1 1 {a + 1} {b + 1} {c + 1}\n" for i, (a, b, c) in enumerate(FACES)) + "$EndElements\n",
+    "mesh": "MeshVersionFormatted 1\nDimension 3\nVertices\n5\n"
+            + "".join(f"{p} 0\n" for p in POINTS.split("\n")[:-1]) + "Triangles\n4\n"
+            + "".join(f"{a + 1} {b + 1} {c + 1} 7\n" for a, b, c in FACES) + "End\n",
     "stl": "solid s\n" + "".join(
         "facet normal 0 0 0\nouter loop\n" + "".join(f"vertex {POINTS.split(chr(10))[i]}\n" for i in face)
         + "endloop\nendfacet\n" for face in FACES) + "endsolid s\n",
@@ -47,6 +61,8 @@ TEXTS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_meshes(kind: str, way: str, tmp_path: Path) -> None:
+    if kind in ("msh", "mesh"):
+        pytest.importorskip("meshio")
     path = tmp_path / f"m.{kind}"
     path.write_bytes(WAYS[way](TEXTS[kind]))
     mesh = read_mesh(path)
@@ -97,3 +113,24 @@ def test_words_are_kept() -> None:
     assert decode_text(b"T\xfcr") == "Tür"
     assert decode_text(b"") == ""
     assert decode_text(codecs.BOM_UTF8 + b"a\n" + codecs.BOM_UTF8 + b"b") == "a\nb"
+
+
+@pytest.mark.parametrize("number", ["4294967298", "2.5", "99999999999999999999", "nan"])
+@pytest.mark.parametrize("kind", ["ply", "vtk", "vtp"])
+def test_a_corner_is_a_whole_number_of_its_type(kind: str, number: str, tmp_path: Path) -> None:
+    """Not what is left of it: 4294967298 would be 2 in 32 bits."""
+    path = tmp_path / f"m.{kind}"
+    text = TEXTS[kind].replace("Int64", "Int32")
+    head, tail = text.rsplit("1 2 3", 1)
+    path.write_text(f"{head}1 {number} 3{tail}")
+    with pytest.raises(InputError, match=rf"m.{kind}: cannot be read"):
+        read_mesh(path)
+
+
+def test_labels_of_tables_have_no_quotes_and_numbers_fit(tmp_path: Path) -> None:
+    path = tmp_path / "m.seg"
+    path.write_text('"arm";\n"leg";\n')
+    assert read_labels(path).tolist() == ["arm", "leg"]
+    path.write_text("0\n1e20\n")
+    with pytest.raises(InputError, match=r"m\.seg: label 1e\+20 is too large"):
+        read_labels(path)

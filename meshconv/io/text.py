@@ -1,10 +1,13 @@
-"""Text files as people have them: any Unicode encoding, with a byte order mark or not, lines ended in any way."""
+"""Text files as people have them: any Unicode encoding, a byte order mark or none, lines ended in any way; numbers."""
 
 from __future__ import annotations
 
 import codecs
 import os
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = {
@@ -35,13 +38,30 @@ def decode_text(content: bytes) -> str:
         text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError:
         text = content[len(mark) :].decode("latin-1" if encoding == "utf-8" else encoding, errors="replace")
-    # A mark in the middle is where one file was written behind another.
-    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+    # A mark in the middle is where one file was written behind another; what ends a text in memory, or in DOS, is none.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").rstrip("\0\x1a")
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """:func:`decode_text` of a file; raises ``OSError`` as opening it does."""
     return decode_text(Path(path).read_bytes())
+
+
+def as_type(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Numbers read from text as those of the type that the file declares; ``ValueError`` if it cannot hold one.
+
+    Examples
+    --------
+    >>> as_type(np.array([3.0, 4294967299.0]), np.dtype(np.int32))
+    Traceback (most recent call last):
+        ...
+    ValueError: 4294967299 is no int32
+    """
+    with np.errstate(all="ignore"):
+        found = values.astype(dtype)
+    if dtype.kind in "iu" and (wrong := found != values).any():
+        raise ValueError(f"{values[wrong][0]:.15g} is no {dtype.name}")
+    return found
 
 
 def _unmarked(beginning: bytes) -> str:

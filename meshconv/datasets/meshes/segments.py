@@ -53,7 +53,7 @@ class MeshSegments(MeshData):
         Pattern of the label files below ``root``, if names and folders do not tell: ``"seg/*.eseg"``.
     attribute
         Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one.
-        ``"color"``: what is painted alike is one class, ``"#rrggbb"``.
+        Of colours (``"color"``, or bytes by three or four) what is painted alike is one class, ``"#rrggbb"``.
     ignore
         Label values that count as unknown.
     classes
@@ -176,7 +176,7 @@ def _labels_of(pair: LabelledFile, attribute: str | None, element: ElementKind |
     if attribute not in data:
         raise InputError(f"{pair.mesh}: no attribute {attribute!r} of {element}; it has {', '.join(data) or 'none'}")
     values = np.asarray(data[attribute])
-    if attribute == "color" and values.ndim == 2 and values.shape[1] in (3, 4):
+    if (attribute == "color" or values.dtype == np.uint8) and values.ndim == 2 and values.shape[1] in (3, 4):
         labels: NDArray = color_labels(values)
     else:
         labels = as_labels(values, f"{pair.mesh}: attribute {attribute!r}")

@@ -14,6 +14,8 @@ from meshconv.io.text import read_text
 
 #: Extensions of label files, most telling first.
 LABEL_SUFFIXES = (".eseg", ".seg", ".labels", ".txt", ".npy", ".json")
+# What tables have between and around their words.
+_APART = str.maketrans(',;"', "   ")
 # SubdivNet has the labels of its remeshed file under sub_labels, those of the original under raw_labels.
 _JSON_KEYS = ("labels", "label", "sub_labels", "raw_labels", "face_labels", "vertex_labels", "edge_labels",
               "segmentation", "seg")  # fmt: skip
@@ -77,6 +79,8 @@ def as_labels(array: NDArray, where: str) -> NDArray:
     if not whole.all():
         first = int(np.flatnonzero(~whole)[0])
         raise InputError(f"{where}: label {first} is {array[first]:g}; classes are whole numbers or words")
+    if array.dtype.itemsize == 8 and array.dtype.kind != "i" and np.abs(array).max() >= 2**63:
+        raise InputError(f"{where}: label {np.abs(array).max():g} is too large; classes are whole numbers or words")
     return array.astype(np.int64)
 
 
@@ -117,7 +121,7 @@ def _from_text(path: Path, text: str) -> NDArray:
         return np.array(plain, dtype=np.float64)  # what nearly all are, ten times sooner
     except ValueError:
         pass
-    lines = [line.split("#")[0].replace(",", " ").split() for line in plain]
+    lines = [line.split("#")[0].translate(_APART).split() for line in plain]
     lines = [line for line in lines if line]
     values = _numbers(lines)
     if values is None and len(lines) > 2 and all(_numbers([[word]]) is None for word in lines[0]):

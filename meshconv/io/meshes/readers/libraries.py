@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ import numpy as np
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
+from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, open_archive
 
 _FLAT = ("triangle", "quad", "polygon")
@@ -46,11 +48,12 @@ def read_with_assimp(path: Path) -> PolygonFile:
     """Triangles of a scene in their places; ``part`` numbers its meshes if there are several."""
     import assimp_py
 
-    if zipfile.is_zipfile(path):
-        open_archive(path).close()
-    elif b"<!ENTITY" in path.read_bytes()[:65536]:
+    content = _unzipped(path)
+    if "<!ENTITY" in decode_text(content)[:65536]:
         raise ValueError("it defines entities, which no mesh needs")
-    scene = assimp_py.import_file(str(path), assimp_py.Process_Triangulate | assimp_py.Process_PreTransformVertices)
+    how = assimp_py.Process_Triangulate | assimp_py.Process_PreTransformVertices
+    with _copy(path, content) as copy:
+        scene = assimp_py.import_file(str(copy), how)
     pieces = []
     for number, mesh in enumerate(scene.meshes):
         vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
@@ -63,6 +66,26 @@ def read_with_assimp(path: Path) -> PolygonFile:
     if len(pieces) == 1:
         del joined.polygon_data["part"]
     return joined
+
+
+def _unzipped(path: Path) -> bytes:
+    """Content of a file, or of the one like it that is zipped in it."""
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with open_archive(path) as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith(path.suffix.lower())]
+        if len(names) != 1:
+            raise ValueError(f"its archive has {len(names)} files that end in {path.suffix}")
+        return archive.read(names[0])
+
+
+@contextlib.contextmanager
+def _copy(path: Path, content: bytes) -> Iterator[Path]:
+    """A file for a library that reads no other things, of the kind of ``path``."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"mesh{path.suffix.lower()}"
+        copy.write_bytes(content)
+        yield copy
 
 
 @_reader
@@ -91,6 +114,8 @@ def _check_gifti(path: Path) -> None:
     for _, element in ElementTree.iterparse(path):
         if element.tag != "DataArray":
             continue
+        if element.get("ExternalFileName"):
+            raise ValueError("its arrays are in another file")
         packed = element.findtext("Data") or ""
         if element.get("Encoding") == "GZipBase64Binary":
             stream, left = zlib.decompressobj(), base64.b64decode(packed)
@@ -106,7 +131,15 @@ def read_with_meshio(path: Path) -> PolygonFile:
     """Triangles and other polygons of a grid, with the data of its points and of these."""
     import meshio
 
-    mesh = meshio.read(path)
+    read = {".msh": meshio.gmsh.read, ".mesh": meshio.medit.read}[path.suffix.lower()]
+    text = decode_text(path.read_bytes())
+    if "\0" in text:  # binary
+        mesh = read(str(path))
+    else:  # neither reader takes byte order marks, other line ends, indentation or empty lines
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        _check_numbers_of_nodes(lines, len(text))
+        with _copy(path, "\n".join([*lines, ""]).encode()) as copy:
+            mesh = read(str(copy))
     kept = [k for k, block in enumerate(mesh.cells) if block.type in _FLAT and len(block.data)]
     if not kept:
         found = ", ".join(sorted({block.type for block in mesh.cells})) or "none"
@@ -126,6 +159,15 @@ def read_with_meshio(path: Path) -> PolygonFile:
         {name: np.asarray(values) for name, values in mesh.point_data.items()},
         data,
     )
+
+
+def _check_numbers_of_nodes(lines: list[str], size: int) -> None:
+    """A table as long as the largest number of a node is made: no number may ask for more than the file can hold."""
+    if "$Nodes" in lines and "$EndNodes" in lines:
+        rows = (line.split() for line in lines[lines.index("$Nodes") + 1 : lines.index("$EndNodes")])
+        # Alone in version 4, before three coordinates in those before.
+        numbers = (row[0] for row in rows if len(row) in (1, 4))
+        check_expansion(8 * max((int(number) for number in numbers if number.isdigit()), default=0), size)
 
 
 FORMATS = (

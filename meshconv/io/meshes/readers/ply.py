@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
-from meshconv.io.text import decode_text
+from meshconv.io.text import as_type, decode_text
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -60,8 +60,8 @@ def read_ply(path: Path) -> PolygonFile:
     -------
     PolygonFile
         Faces, or strips of triangles. Data are all scalar properties of vertices and of these under their names; red,
-        green, blue (and alpha) are joined to ``color``. Normals and lists other than the corners (texture coordinates)
-        are left out.
+        green, blue (and alpha), with ``diffuse_`` before them or not, are joined to ``color``. Normals and lists other
+        than the corners (texture coordinates) are left out.
 
     Raises
     ------
@@ -150,7 +150,7 @@ class _Text:
         if all(p.count_dtype is None for p in element.properties):
             width = len(element.properties)
             block = np.array(self._take(element.rows * width), dtype=np.float64).reshape(element.rows, width)
-            return {p.name: _cast(block[:, i], p.dtype) for i, p in enumerate(element.properties)}
+            return {p.name: as_type(block[:, i], p.dtype) for i, p in enumerate(element.properties)}
         values: list[list[bytes]] = [[] for _ in element.properties]
         sizes: list[list[int]] = [[] for _ in element.properties]
         for _ in range(element.rows):
@@ -160,7 +160,7 @@ class _Text:
                 sizes[i].append(size)
         out: dict[str, Column] = {}
         for p, value, size_list in zip(element.properties, values, sizes, strict=True):
-            column = _cast(np.array(value, dtype=np.float64), p.dtype)
+            column = as_type(np.array(value, dtype=np.float64), p.dtype)
             out[p.name] = column if p.count_dtype is None else (np.array(size_list, dtype=np.int64), column)
         return out
 
@@ -169,14 +169,6 @@ class _Text:
             raise ValueError(f"{count} values promised, {len(self.words) - self.at} left")
         self.at += count
         return self.words[self.at - count : self.at]
-
-
-def _cast(column: NDArray[np.float64], dtype: np.dtype) -> NDArray:
-    if dtype.kind == "f":
-        return column if dtype.itemsize == 8 else column.astype(np.float32)
-    if not np.isfinite(column).all() or (column.size and np.abs(column).max() >= 2**63):
-        raise ValueError("not an integer")
-    return column.astype(np.int64).astype(dtype)
 
 
 class _Binary:
@@ -279,9 +271,10 @@ def _native(values: NDArray) -> NDArray:
 def _data(columns: dict[str, Column]) -> dict[str, NDArray]:
     """Scalar properties; colours joined."""
     data = {k: v for k, v in columns.items() if isinstance(v, np.ndarray) and k not in _GEOMETRY}
-    channels = [k for k in ("red", "green", "blue", "alpha") if k in data]
-    if channels[:3] == ["red", "green", "blue"]:
-        data["color"] = np.stack([data.pop(k) for k in channels], axis=1)
+    for kind in ("", "diffuse_"):
+        channels = [kind + k for k in ("red", "green", "blue", "alpha") if kind + k in data]
+        if len(channels) >= 3 and channels[2] == f"{kind}blue" and "color" not in data:
+            data["color"] = np.stack([data.pop(k) for k in channels], axis=1)
     return data
 
 

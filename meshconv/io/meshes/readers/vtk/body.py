@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.io.text import decode_text
+from meshconv.io.text import as_type, decode_text
 
 _TYPES = {"bit": "u1", "char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4",
-          "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8", "vtktypeint64": "i8", "vtkidtype": "i8",
+          "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8", "vtktypeint32": "i4", "vtktypeint64": "i8",
+          "vtktypeuint64": "u8", "vtkidtype": "i8",
           "float": "f4", "double": "f8"}  # fmt: skip
 # Components of an attribute of this kind; normals are computed, not read.
 _COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
@@ -70,7 +71,10 @@ class VtkBody:
             self.at += count * dtype.itemsize
             return block.astype(dtype)
         words = self._words(count)
-        return np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64).astype(dtype)
+        try:
+            return as_type(np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64), dtype)
+        except OverflowError as error:
+            raise ValueError(f"a number is no {dtype.name}") from error
 
     def _words(self, count: int) -> list[bytes]:
         """The next words, from a window that grows: what follows is looked at once, however many blocks there are."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
 from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
+from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, inflate
 
 _TYPES = {f"{name}{bits}": f"{kind}{bits // 8}" for name, kind, all_bits in
@@ -69,9 +70,10 @@ class _File:
             if end < found.end():
                 raise ValueError("the appended data are cut short")
             self.appended, content = content[found.end() : end], content[: found.end()] + content[end:]
-        if b"<!DOCTYPE" in content[:4096]:  # entities could multiply what is read
+        text = decode_text(content).strip()
+        if "<!DOCTYPE" in text[:4096]:  # entities could multiply what is read
             raise ValueError("it has a document type, which no file of polygons needs")
-        self.root = ElementTree.fromstring(content)
+        self.root = ElementTree.fromstring(text)
         self.data_set = self.root.get("type")
         if self.root.tag != "VTKFile" or self.data_set not in ("PolyData", "UnstructuredGrid"):
             raise ValueError(f"{self.root.tag} of type {self.data_set} where VTKFile of PolyData belongs")
