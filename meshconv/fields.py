@@ -238,7 +238,7 @@ class FieldType:
         if flip is None or self.num_fields == self.scalars:
             return turned
         if self.group != "O(2)":
-            raise ValueError(f"fields of type {self} only turn; reflections take a type of O(2)")
+            raise ValueError(f"fields of type {self} are of SO(2); reflections need a type of O(2)")
         return self.reflect(turned, flip)
 
     def representation(self, angle: Tensor, reflected: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks that a user trains."""
+"""Networks for classification, segmentation and regression on meshes and the sphere."""
 
 from meshconv.models.field_unet import FieldUNet
 from meshconv.models.isotropic_unet import IsotropicUNet

@@ -13,7 +13,7 @@ from meshconv.nn import GlobalPool, Linear, SurfaceModule, from_ambient, to_ambi
 
 
 class Context(NamedTuple):
-    """Context of each surface: numbers ``[..., G, scalars]`` and vectors in space ``[..., G, vectors, 3]``."""
+    """Context of each surface: invariants ``[..., G, scalars]`` and vectors in space ``[..., G, vectors, 3]``."""
 
     scalars: Tensor
     vectors: Tensor
@@ -29,9 +29,9 @@ class GlobalContext(SurfaceModule):
 
     .. math:: U_k = \frac{1}{A}\sum_p a_p \big( (W f_p)^0_k n_p + (W f_p)^1_k \big)
 
-    The vectors turn with the surface, whatever the frames; together they are of mean square length 1 / 3 per component
-    (unless they vanish, as on a sphere). The numbers are a dense layer of the mean invariants and of the vectors'
-    inner products.
+    The vectors rotate with the surface and do not depend on the gauge; they are normalised to a mean square of 1 / 3
+    per component (unless they vanish, as on a sphere). The invariants are a dense layer of the mean invariants and of
+    the inner products of the vectors.
 
     Parameters
     ----------
@@ -59,11 +59,12 @@ class GlobalContext(SurfaceModule):
 
 
 class ContextConditioning(nn.Module):
-    r"""Add to the fields of each point the context of its surface, seen from there.
+    r"""Conditioning of the fields at each point on the global context of its surface.
 
-    Its numbers; the components of its vectors :math:`U_k` in the point's frame; and their inner products with vectors
-    :math:`u_{p,k}` that are read off the point's own fields. With :math:`u_p` the position, which any input of moments
-    holds, :math:`U_k \cdot u_p` are coordinates in axes that the network chose for this surface: they turn with it.
+    Added are linear maps of the invariants, of the components of the vectors :math:`U_k` in the frame of the point, and
+    of their inner products with learnt vectors :math:`u_{p,k}` of the point. If :math:`u_p` is the position, which
+    inputs of moments contain, :math:`U_k \cdot u_p` are coordinates in learnt axes of the surface, which rotate with
+    it.
 
     Parameters
     ----------

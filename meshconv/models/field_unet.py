@@ -1,4 +1,4 @@
-"""A U-Net on hierarchies of meshes that gives each vertex fields: numbers, tangent vectors, tensors."""
+"""U-Net for regression at the vertices of meshes: scalars, tangent vectors, tensors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from meshconv.nn.conv import Aggregation
 
 
 class FieldUNet(UNet):
-    r"""Gauge-equivariant U-Net with outputs of any type: a rotated mesh has rotated vectors, exactly.
+    r"""Gauge-equivariant U-Net with outputs of any field type.
 
-    The body of :class:`~meshconv.models.ShapeUNet`. Dense layers on each vertex's invariants give the scalars, and
-    factors :math:`s_c` for the fields of other orders: :math:`f_{out} = \sum_c w_c \, s_c \, (A f)_c` with equivariant
-    linear A, w.
+    The outputs of a rotated mesh are the rotated outputs. The body is that of :class:`~meshconv.models.ShapeUNet`.
+    Dense layers on the invariants of each vertex give scalars, and factors :math:`s_c` of the fields of order (angular
+    frequency) >= 1: :math:`f_{out} = \sum_c w_c \, s_c \, (A f)_c` with equivariant linear A, w.
 
     Parameters
     ----------
     in_type : FieldType or str
         Type of the input fields.
     out_type : FieldType or str
-        Of the outputs: ``"1x0 + 1x1"`` for a number and a tangent vector.
+        Type of the outputs: ``"1x0 + 1x1"`` for a scalar and a tangent vector.
     channels, max_order, blocks, num_radial, cutoff, width, layers, layer, context
         As in :class:`~meshconv.models.ShapeUNet`.
     aggregation

@@ -1,4 +1,4 @@
-"""Dense layers on what does not depend on the gauge."""
+"""Dense layers on gauge-invariant features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meshconv.nn import FieldBatchNorm, Linear
 
 
 class InvariantLayers(nn.Module):
-    """Dense layers with batch norm and silu on the scalars and field lengths of each point.
+    """Dense layers with batch norm and silu on the scalars and field norms of each point.
 
     Parameters
     ----------

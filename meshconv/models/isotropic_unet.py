@@ -1,4 +1,4 @@
-"""The U-Net whose kernels see distances only: what graph convolutions on the sphere do."""
+"""U-Net with isotropic (radial) kernels, as in graph convolutions on the sphere."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from meshconv.nn.conv import Aggregation
 class IsotropicUNet(SurfaceModule):
     """Graph U-Net with radial kernels on scalars, with the interface of :class:`~meshconv.models.SphereUNet`.
 
-    The same blocks and pooling on the same hierarchy, at order 0 alone: a neighbour counts by its distance, as in
-    DeepSphere's convolutions, not by its direction. For scalar inputs it is invariant under rotations of the sphere.
-    Vectors have no place in it: their components towards south and east enter as scalars, which ties the network to the
-    poles.
+    The same blocks and pooling on the same hierarchy, restricted to order (angular frequency) 0: the kernel depends on
+    distance alone, as in DeepSphere, not on direction. For scalar inputs the network is equivariant under rotations of
+    the sphere. Vectors enter as scalars, their components towards south and east, which breaks this equivariance.
 
     Parameters
     ----------
     in_type, num_classes
     channels
         Scalars on every level, finest first; three times the channels of a :class:`~meshconv.models.SphereUNet` of
-        order 1 give as many numbers a point.
+        order 1 give the same number of features per point.
     num_radial, cutoff, width, layers, dropout
         As in :class:`~meshconv.models.SphereUNet`.
     aggregation
@@ -69,7 +68,7 @@ class IsotropicUNet(SurfaceModule):
 
     @property
     def num_levels(self) -> int:
-        """Levels of the hierarchies that it works on."""
+        """Number of levels of the hierarchy."""
         return self.body.num_levels
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:

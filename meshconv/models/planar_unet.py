@@ -1,4 +1,4 @@
-"""The U-Net for pictures, on a latitude-longitude map of the sphere."""
+"""Planar U-Net on a latitude-longitude map of the sphere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from meshconv.nn import SurfaceModule
 class PlanarUNet(SurfaceModule):
     """Planar U-Net on a latitude-longitude grid, with the interface of :class:`~meshconv.models.SphereUNet`.
 
-    Fields are resampled to a grid of about the sphere's spacing at the equator, pass a U-Net of 3 x 3 convolutions, and
-    return to the points, where dense layers see them beside the point's own input, as in
-    :class:`~meshconv.models.SphereUNet`. The grid is circular in longitude, and goes on across the poles; vectors enter
-    by their components towards south and east.
+    Fields are resampled to a grid with about the spacing of the points at the equator, pass a U-Net of 3 x 3
+    convolutions, and are resampled to the points, where dense layers take them and the input of the point, as in
+    :class:`~meshconv.models.SphereUNet`. The grid is periodic in longitude and continues across the poles; vectors
+    enter as components towards south and east.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class PlanarUNet(SurfaceModule):
 
     Notes
     -----
-    Of the hierarchy, positions and frames of the finest level are used. ``tests/test_baselines.py`` checks that there
-    is no seam.
+    Of the hierarchy, only positions and frames of the finest level are used. ``tests/test_baselines.py`` checks that
+    there is no seam.
 
     Examples
     --------
@@ -94,9 +94,9 @@ class PlanarUNet(SurfaceModule):
 
 
 class MapConv(nn.Conv2d):
-    """3 x 3 convolution of global maps, ``[N, C, rows, columns]`` from north to south and once round in longitude.
+    """3 x 3 convolution of global maps ``[N, C, rows, columns]``, from north to south and periodic in longitude.
 
-    Beyond a pole, the map goes on with the last row of the meridian opposite.
+    Beyond a pole, the map continues with the last row, on the opposite meridian.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
@@ -153,7 +153,7 @@ _KNOWN = WeakTensorKeyDictionary()
 
 
 def map_resampling(sphere: GaugeGraph, multiple: int = 1) -> Resampling:
-    """The map of a sphere: as fine at the equator as the points lie, ``2 n`` columns for ``n`` rows.
+    """Resampling between the points of a sphere and a map of ``n`` rows and ``2 n`` columns of the same spacing.
 
     Parameters
     ----------
@@ -166,11 +166,11 @@ def map_resampling(sphere: GaugeGraph, multiple: int = 1) -> Resampling:
     -------
     Resampling
         Bilinear from the map to the points, across the poles as well; to the map from the five nearest points, with
-        weights that vanish at the sixth (Shepard's, as Franke and Little have them), so that ties do not matter. Kept
+        weights that vanish at the sixth (Shepard's, modified by Franke and Little), so ties do not matter. Cached
         as long as ``sphere.positions`` lives.
     """
     if sphere.num_graphs != 1:
-        raise ValueError(f"a map shows one sphere, got {sphere.num_graphs}; use a leading axis for several samples")
+        raise ValueError(f"a map is of one sphere, got {sphere.num_graphs}; use a leading axis for several samples")
     known = _KNOWN.setdefault(sphere.positions, {})
     if multiple not in known:
         known[multiple] = _resampling(sphere, multiple)

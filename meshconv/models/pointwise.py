@@ -1,4 +1,4 @@
-"""The same tasks without neighbours: what a network can tell from each point's own features."""
+"""Baselines without neighbours: dense networks on the features of each point."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PixelwiseNetwork(SurfaceModule):
         self.head = Linear(self.body.out_type, self.out_type)
 
     def forward(self, x: Tensor, surface: Any) -> Tensor:
-        """Logits ``[..., V, num_classes]``; ``surface`` is not looked at."""
+        """Logits ``[..., V, num_classes]``; ``surface`` is not used."""
         return self.head(self.body(x))
 
 

@@ -1,4 +1,4 @@
-"""A residual network that gives each mesh a class."""
+"""Residual network for the classification of meshes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from meshconv.nn.conv import Aggregation
 
 
 class ShapeClassifier(SurfaceModule):
-    """Gauge-equivariant residual network on one surface at its own resolution, with invariant logits of classes.
+    """Gauge-equivariant residual network on a surface at its own resolution, with invariant class logits.
 
-    A convolution (or attention, or messages), residual blocks, a dense layer on each point's scalars and field lengths,
-    the mean over the surface, and a linear classifier. No step depends on the gauge, the order of vertices or the batch
-    a mesh is in (batch norm in training excepted).
+    A convolution (or attention, or message passing), residual blocks, a dense layer on the scalars and field norms of
+    each point, the mean over the surface, and a linear classifier. Logits are independent of the gauge, of the
+    numbering of vertices and of the other meshes in a batch (batch norm in training excepted).
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class ShapeClassifier(SurfaceModule):
     channels
         Fields of each order.
     max_order
-        Highest order inside the network.
+        Highest order (angular frequency m) inside the network.
     blocks
-        Residual blocks of two convolutions each; every convolution reaches one ring further.
+        Residual blocks of two convolutions each; every convolution extends the receptive field by one ring.
     num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width
@@ -37,7 +37,7 @@ class ShapeClassifier(SurfaceModule):
     dropout
         Share of pooled features dropped in training.
     layer
-        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        Layer over neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
         :class:`~meshconv.nn.ResidualBlock`.
     aggregation
         How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`).

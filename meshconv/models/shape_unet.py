@@ -1,4 +1,4 @@
-"""A U-Net on hierarchies of meshes that gives each vertex, face or edge a class."""
+"""U-Net for the segmentation of meshes: a class per vertex, face or edge."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from meshconv.nn.conv import Aggregation
 
 
 class ShapeUNet(UNet):
-    """Gauge-equivariant U-Net on meshes that sees the whole body, with invariant logits of points or elements.
+    """Gauge-equivariant U-Net on meshes with global context and invariant logits of points or elements.
 
-    Residual blocks on every level of a hierarchy, pooling and unpooling with transport, skips. Windows of a few levels
-    do not reach across a body; so learnt means over each surface, numbers and vectors in space, are told to the points
-    of every level (:mod:`meshconv.models.context`). No step depends on the gauge, on how a mesh lies in space, on the
-    order of vertices or the batch a mesh is in (batch norm in training excepted).
+    Residual blocks on every level of a hierarchy, pooling and unpooling with transport, skip connections. A few levels
+    have a receptive field smaller than a body, so the features of every level are conditioned on learnt means over the
+    surface, invariants and vectors in space (:mod:`meshconv.models.context`). Logits are independent of the gauge, of
+    the pose of a mesh, of the numbering of vertices and of the other meshes in a batch (batch norm in training
+    excepted).
 
     Parameters
     ----------
@@ -30,20 +31,20 @@ class ShapeUNet(UNet):
     channels
         Fields of each order on every level, finest first; one level per entry (``Preparation.num_levels``).
     max_order
-        Highest order inside the network.
+        Highest order (angular frequency m) inside the network.
     blocks
         Residual blocks of two convolutions on every level, down and up again; a number, or one for each level.
     num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width, layers
-        Units and number of the dense layers that end the network; they see the input fields of the point as well.
+        Units and number of the final dense layers; they also take the input fields of the point.
     dropout
         Share of the last features dropped in training.
     layer
-        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        Layer over neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
         :class:`~meshconv.nn.ResidualBlock`.
     context
-        Vectors, and four times as many numbers, that describe each surface as a whole; 0: windows alone.
+        Number of vectors, and a quarter of the number of invariants, of the global context; 0: none.
     aggregation
         How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
         and unpooling are of second order as well.
@@ -80,7 +81,7 @@ class ShapeUNet(UNet):
             Fields on the finest level.
         surface : Hierarchy
         elements : int64 Tensor [n, k], optional
-            Vertices of each face or edge: the mean of their invariant features is what the last layer sees.
+            Vertices of each face or edge; the last layer takes the mean of their invariant features.
 
         Returns
         -------

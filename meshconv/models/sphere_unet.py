@@ -1,4 +1,4 @@
-"""A U-Net on a hierarchy of surfaces that gives each point a class."""
+"""U-Net for the segmentation of maps on the sphere: a class per point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meshconv.nn.conv import Aggregation
 
 
 class SphereUNet(UNet):
-    """Gauge-equivariant U-Net: residual blocks on every level, pooling and unpooling with transport, skips.
+    """Gauge-equivariant U-Net: residual blocks on every level, pooling and unpooling with transport, skip connections.
 
     Parameters
     ----------
@@ -26,19 +26,19 @@ class SphereUNet(UNet):
     channels
         Fields of each order on every level, finest first; one level per entry.
     max_order
-        Highest order inside the network.
+        Highest order (angular frequency m) inside the network.
     num_radial, cutoff
         Radial functions of every convolution (see :class:`~meshconv.nn.GaugeConv`).
     width, layers
-        Units and number of the dense layers that end the network; they see the input fields of the point as well.
+        Units and number of the final dense layers; they also take the input fields of the point.
     dropout
         Share of the last features dropped in training.
     layer
-        What looks at neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
+        Layer over neighbours: ``"conv"``, ``"attention"`` or ``"message"``, as in
         :class:`~meshconv.nn.ResidualBlock`.
     north
-        See the direction to the north as one more tangent vector, and with it the latitude: for what depends on the
-        axis of a planet. The network is as independent of the gauge as before, but sees when a sphere is turned.
+        Add the unit vector to the north as an input field, which makes the latitude available: for tasks that depend on
+        the axis of a planet. The network remains gauge-equivariant and is no longer rotation-equivariant.
     aggregation
         How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
         and unpooling are of second order as well.

@@ -1,4 +1,4 @@
-"""The body that all U-Nets share: levels, pooling and unpooling with transport, skips, and global context."""
+"""Body of all U-Nets: levels, pooling and unpooling with transport, skip connections, and global context."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from meshconv.nn.block import LayerName, surface_layer
 
 
 class UNet(SurfaceModule):
-    """From fields on the finest level to fields on the finest level, over all levels of a hierarchy.
+    """U-Net body from fields to fields on the finest level, over all levels of a hierarchy.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class UNet(SurfaceModule):
     blocks
         Residual blocks on every level on the way down, and as many on the way up; a number, or one for each level.
     layer, options
-        Of all layers that look at neighbours (:func:`~meshconv.nn.block.surface_layer`).
+        Kind and options of all layers over neighbours (:func:`~meshconv.nn.block.surface_layer`).
     narrow
-        Bring coarse fields to the finer level's width before they are unpooled: cheaper than after.
+        Map coarse fields to the width of the finer level before unpooling, which is cheaper than after it.
     context
-        Vectors, and four times as many numbers, of the global context that each point is conditioned on; 0: none.
+        Number of vectors, and a quarter of the number of invariants, of the global context; 0: none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class UNet(SurfaceModule):
         below = types[:-1] if narrow else types[1:]
         self.up = nn.ModuleList(map(level, map(FieldType.__add__, types, below), types, counts))
         self.types, self.below = types, below
-        # What lies between the levels has the order of what lies on them.
+        # Pooling and unpooling have the order of accuracy of the layers.
         self.smooth = options.get("aggregation") == "quadrature"
         self.pools = nn.ModuleList(ClusterPool(t, centred=self.smooth) for t in types[:-1])
         self.unpools = nn.ModuleList((ClusterInterpolation if self.smooth else ClusterUnpool)(t) for t in below)
@@ -85,11 +85,11 @@ class UNet(SurfaceModule):
 
     @property
     def num_levels(self) -> int:
-        """Levels of the hierarchies that it works on."""
+        """Number of levels of the hierarchy."""
         return len(self.down)
 
     def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
-        """Fields ``[..., V, seen.dim]`` for fields ``[..., V, given.dim]`` on the finest level: learnt and given."""
+        """Learnt and input fields ``[..., V, seen.dim]`` for input fields ``[..., V, given.dim]``, finest level."""
         if len(surface.levels) != self.num_levels:
             raise ValueError(f"the network has {self.num_levels} levels, the hierarchy {len(surface.levels)}")
         given = x

@@ -1,4 +1,4 @@
-"""Fields as a map shows them: components towards south and east, which is what networks without gauges read."""
+"""Components towards south and east, for networks without gauge equivariance; the north vector."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 def upright_components(x: Tensor, field_type: FieldType, sphere: GaugeGraph) -> Tensor:
     """Components in the frames (south, east) of the points of a sphere, whatever frames ``sphere`` has.
 
-    A network that takes them for scalars sees every direction relative to the poles: it is the same in every gauge, but
-    changes when the sphere turns.
+    A network that takes them as scalars has all directions relative to the poles: it is gauge-invariant, but not
+    rotation-equivariant.
 
     Parameters
     ----------
@@ -27,15 +27,15 @@ def upright_components(x: Tensor, field_type: FieldType, sphere: GaugeGraph) -> 
     """
     if field_type.num_fields == field_type.scalars:
         return x
-    along, across = (0 - to_north(sphere)).unbind(-1)  # at a pole 0: the frame's own axes stand for south and east
+    along, across = (0 - to_north(sphere)).unbind(-1)  # 0 at a pole, where the axes of the frame replace south and east
     return field_type.change_gauge(x, torch.atan2(across, along))
 
 
 def to_north(sphere: GaugeGraph) -> Tensor:
     r"""Unit tangent vectors to the north, in the frames of the points; 0 at the poles.
 
-    The gauge-invariant field :math:`(z - (z \cdot n) n) / \cos\phi`; its divergence is :math:`-\tan\phi`, so that a
-    network which sees it at neighbours has the latitude :math:`\phi`.
+    The gauge-invariant field :math:`(z - (z \cdot n) n) / \cos\phi`; its divergence is :math:`-\tan\phi`, so the
+    latitude :math:`\phi` is available to a network over neighbours.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers: torch modules with ``in_type`` and ``out_type``, called with features and the surface."""
+"""Gauge-equivariant layers: torch modules with ``in_type`` and ``out_type``, called with features and the surface."""
 
 from meshconv.nn.ambient import from_ambient, to_ambient
 from meshconv.nn.attention import GaugeAttention

@@ -57,8 +57,8 @@ def to_ambient(x: Tensor, surface: HasFrames, field_type: FieldType | str) -> Te
 def from_ambient(values: Tensor, surface: HasFrames, field_type: FieldType | str) -> Tensor:
     """The fields of ``field_type`` in vectors ``[..., V, N, 3]`` or tensors ``[..., V, N, 3, 3]``.
 
-    The inverse of :func:`to_ambient`; of other vectors and tensors the part that ``field_type`` has no place for
-    (normal component, trace, antisymmetric part) is left out: the orthogonal projection.
+    The inverse of :func:`to_ambient`. Parts of other vectors and tensors that ``field_type`` does not represent (normal
+    component, trace, antisymmetric part) are removed by orthogonal projection.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def from_ambient(values: Tensor, surface: HasFrames, field_type: FieldType | str
 def _supported(field_type: FieldType | str, surface: HasFrames) -> tuple[FieldType, Tensor]:
     t, frames = FieldType(field_type), surface.frames
     fits = t.orders in ((1,), (2,), (0, 1)) and t.multiplicities[0] in (0, t.multiplicities[-1])
-    # The normal turns over with the frame, and the component along it with the normal.
+    # A reflected frame has the opposite normal, and so an opposite normal component.
     if not fits or (t.group == "O(2)" and t.scalars):
         raise ValueError(f"fields in space are of type 'Nx1', 'Nx0 + Nx1' (O(2): 'Nx0- + Nx1') or 'Nx2', not '{t}'")
     return t, frames

@@ -1,4 +1,4 @@
-"""Gauge-equivariant attention: a convolution whose neighbours are weighed by what they and the point carry."""
+"""Gauge-equivariant attention: a convolution with learnt weights of neighbours."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from meshconv.ops.gauge_conv import Edges
 
 
 class AttentionLogits(nn.Module):
-    r"""Invariants of a point p, a neighbour q and the edge between them, one per head.
+    r"""Attention logits: invariants of a point p, a neighbour q and the edge between them, one per head.
 
     .. math:: l_{pq} = \langle Q f_p, \rho(g_{q \to p}) K f_q \rangle
         + \sum_b R_b(r_{pq}) \big( \langle A_b f_p, e(\theta_{pq}) \rangle
         + \langle B_b f_q, \rho(-g_{q \to p}) e(\theta_{pq}) \rangle \big)
 
-    with Q, K, A, B linear and equivariant, and :math:`e(\theta) = (\cos m\theta, \sin m\theta)_m` the direction in
-    which p sees q. The second term lets a point prefer neighbours in a direction of its own fields (and, through its
-    constant, at a distance), the third those that point towards it or away.
+    with Q, K, A, B linear and equivariant, and :math:`e(\theta) = (\cos m\theta, \sin m\theta)_m` the direction of q at
+    p. The second term depends on the direction of the neighbour relative to the fields of the point (and, through its
+    constant, on the distance), the third on the direction of the point relative to the fields of the neighbour.
 
     Parameters
     ----------
     in_type : FieldType
     heads
     key_channels
-        Fields of each order in a head's keys.
+        Fields of each order (angular frequency) in the keys of a head.
     num_radial
         Radial functions of the terms with a direction.
     """
@@ -49,7 +49,7 @@ class AttentionLogits(nn.Module):
         self.query = Linear(in_type, key_type)
         self.key = Linear(in_type, key_type, bias=False)  # a constant key is the same for all neighbours
         higher = [directions * p for p in present[1:]]
-        # With one ring a point's own scalars say the same of all its neighbours.
+        # With one radial function the scalars of the point contribute equally to all its neighbours.
         toward = [directions * (num_radial > 1), *higher]
         away = [directions * (in_type.scalars > 0), *higher]
         self.toward = Linear(in_type, in_type.like(toward)) if any(toward) else None
@@ -95,28 +95,28 @@ class GaugeAttention(SurfaceModule):
         \; \rho_{out}(\theta_{pq}) W^h_b \rho_{in}(g_{q \to p} - \theta_{pq}) f_q, \qquad
         \alpha^h_{pq} = \mathrm{softmax}_q \, l^h_{pq}
 
-    The logits are invariant (:class:`AttentionLogits`), so any kernel of :class:`~meshconv.nn.GaugeConv` may make the
-    values: each head has its own share of the output's fields and the complete kernel from all of the input. With
-    constant logits this is that convolution. The values are never made edge by edge: attention enters the compiled
-    convolution as the weight of its radial functions.
+    The logits are invariant (:class:`AttentionLogits`), so the values are those of :class:`~meshconv.nn.GaugeConv`:
+    each head has its own part of the output fields and the complete kernel on all input fields, of all orders (angular
+    frequencies) m. With constant logits the layer is that convolution. Values are not computed per edge: attention
+    enters the compiled convolution as weights of the radial functions.
 
     Parameters
     ----------
     in_type, out_type : FieldType or str
     heads
-        Shares into which the channels of each order of ``out_type`` fall, as even as they go: at most as many as the
-        most fields of one order, by default four if there are as many.
+        Number of heads. The channels of each order of ``out_type`` are divided as evenly as possible, so there are at
+        most as many heads as the most fields of one order; by default four or that number.
     key_channels
-        Fields of each order in a head's keys; by default the widest order's channels divided by ``heads``.
+        Fields of each order in the keys of a head; by default the channels of the widest order divided by ``heads``.
     aggregation
-        ``"mean"``, or ``"area"``: neighbours count by their area as well, as quadrature of an integral would have it.
+        ``"mean"``, or ``"area"``: attention weights are multiplied by the areas of the neighbours, as in quadrature.
     conv_options
         The other options of :class:`~meshconv.nn.GaugeConv`.
 
     Notes
     -----
     ``tests/test_attention.py`` checks it against a sum over edges and against the convolution; points without
-    neighbours keep ``K_self`` and ``b``.
+    neighbours have ``K_self f_p + b`` alone.
 
     References
     ----------
@@ -180,7 +180,7 @@ class GaugeAttention(SurfaceModule):
         sources, edges = graph.sources(x, self.in_type)
         copies = math.prod(x.shape[:-2])
         radial, angle, transporter = self._radial(graph), graph.log_angle, graph.transporter
-        if x.dim() > 2:  # every leading index has weights of its own: as many surfaces side by side
+        if x.dim() > 2:  # every leading index has its own weights: copies of the surface side by side
             edges = side_by_side(edges, copies)
             radial, angle, transporter = radial.repeat(copies, 1), angle.repeat(copies), transporter.repeat(copies)
             sources, weights = sources.flatten(0, -2), weights.flatten(0, -2)
@@ -198,7 +198,7 @@ class GaugeAttention(SurfaceModule):
 
 
 def deal_fields(field_type: FieldType, heads: int) -> list[tuple[FieldType, Tensor]]:
-    """Consecutive channels of every order for each head: its type, and the components of ``field_type`` it has."""
+    """Split of consecutive channels of every order over heads: type and component indices of each head."""
     counts = _counts(field_type)
     if not 1 <= heads <= max(counts):
         raise ValueError(f"heads={heads}: {field_type} has fields for 1 to {max(counts)} heads")
@@ -220,7 +220,7 @@ def _counts(field_type: FieldType) -> list[int]:
 
 
 def by_head(x: Tensor, field_type: FieldType, heads: int) -> Tensor:
-    """Bring each head's odd scalars beside its even ones, so that runs of channels of order 0 belong to one head."""
+    """Reordering of odd scalars beside even ones of the same head, so that channels of order 0 are consecutive."""
     odd = field_type.odd_scalars
     if not odd or not field_type.scalars:
         return x
@@ -230,7 +230,7 @@ def by_head(x: Tensor, field_type: FieldType, heads: int) -> Tensor:
 
 
 def ahead_like(x: Tensor, field_type: FieldType) -> Tensor:
-    """In place of ``x`` the fields that point along e1: ones in components that no reflection e2 -> -e2 changes."""
+    """Fields along e1 in the shape of ``x``: ones in components that the reflection e2 -> -e2 leaves unchanged."""
     return ((1 + field_type.parity(x)) / 2).expand_as(x)
 
 

@@ -1,4 +1,4 @@
-"""The residual block that the models are made of, and the choice of the layer that looks at neighbours."""
+"""Residual block of the models, and the choice of its layer over neighbours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldTyp
         ``"conv"``, ``"attention"`` or ``"message"``.
     in_type, out_type : FieldType or str
     options
-        Of the layer's own; ``num_radial``, ``cutoff``, ``radial``, ``self_interaction`` and ``bias`` all three have.
+        Options of the layer; all three have ``num_radial``, ``cutoff``, ``radial``, ``self_interaction`` and ``bias``.
 
     Examples
     --------
@@ -43,10 +43,10 @@ def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldTyp
 
 
 class ResidualBlock(SurfaceModule):
-    """Two convolutions or the like with batch norm and gated nonlinearity, beside an equivariant shortcut.
+    """Residual block: two layers over neighbours with batch norm and gated nonlinearity, and an equivariant shortcut.
 
-    The shortcut is the identity if the types are equal and the complete linear map otherwise; it carries no bias on
-    orders >= 1. Everything is exactly equivariant.
+    The shortcut is the identity if the types are equal and the complete linear map otherwise; it has no bias on
+    orders (angular frequencies) >= 1. The block is exactly equivariant.
 
     Parameters
     ----------

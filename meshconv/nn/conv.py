@@ -1,4 +1,4 @@
-"""The gauge-equivariant convolution as a module."""
+"""Gauge-equivariant convolution."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from meshconv.ops import gauge_conv
 Aggregation = Literal["mean", "sum", "area", "quadrature"]
 
 TYPICAL_VALENCE = 7
-"""Neighbours of a point that the initialisation reckons with: between a mesh's 6 and HEALPix' 8."""
+"""Number of neighbours that the initialisation assumes: between 6 (meshes) and 8 (HEALPix)."""
 
 _QUADRATURE_VALENCE = 20
 
 
 def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
-    """Quadrature weight of every edge ``[E]``: 1 / valence, 1, or the source's share of the neighbours' area."""
+    """Aggregation weight of every edge ``[E]``: 1 / valence, 1, or the source's share of the area of all neighbours."""
     if aggregation == "sum":
         return torch.ones_like(graph.log_radius)
     if aggregation == "mean":
@@ -37,22 +37,22 @@ def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
 
 
 def check_aggregation(aggregation: str) -> None:
-    """Raise ``ValueError`` for a word that is none of :data:`Aggregation`."""
+    """Raise ``ValueError`` unless the value is one of :data:`Aggregation`."""
     if aggregation not in get_args(Aggregation):
         raise ValueError(f"aggregation {aggregation!r} is not one of {', '.join(map(repr, get_args(Aggregation)))}")
 
 
 def default_radial(aggregation: Aggregation) -> Radial:
-    """Bumps that end smoothly for quadrature, where neighbours come and go; else linear hats."""
+    """Default basis: smooth bumps for quadrature, as neighbours enter and leave at the cutoff; else linear hats."""
     return "smooth" if aggregation == "quadrature" else "linear"
 
 
 def edge_functions(
     graph: GaugeGraph, radial: nn.Module, cutoff: float, aggregation: Aggregation, max_frequency: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """Weighted radial functions of every edge ``[E, B]``, and of the point itself, ``[V]`` for each of the first ones.
+    """Weighted radial functions of every edge ``[E, B]``, and of the point itself, ``[V]`` each.
 
-    Only quadrature has shares of the point itself; those that vanish there are left out.
+    Only quadrature has terms of the point itself; radial functions that vanish there are left out.
     """
     if aggregation == "quadrature":
         measure = quadrature(graph, radial, cutoff, max_frequency)
@@ -64,9 +64,9 @@ def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, ag
     r"""Standard deviation of each output component's weights, ``[out_dim]`` or 0-d, that keeps the variance near 1.
 
     With inputs of variance 1 and kernels of variance :math:`g^2`, n neighbours of weight w give :math:`g^2 \sum w^2` if
-    they are independent, and :math:`g^2 f (\sum w)^2` if they are alike, where only the share f of the kernel that does
-    not turn with the direction (``steady``) survives the sum. The geometric mean of the two is made 1, for neighbours
-    spread over the disc, ``TYPICAL_VALENCE`` of them or, for quadrature, 20, and f not below 1 / n.
+    they are independent, and :math:`g^2 f (\sum w)^2` if they are equal, where only the share f of the kernel that is
+    independent of the direction (``steady``) remains in the sum. The scale makes the geometric mean of the two 1, for
+    ``TYPICAL_VALENCE`` neighbours (20 for quadrature) spread over the disc, and f of at least 1 / n.
     ``tests/test_initialisation.py`` measures the variances.
     """
     fan_in = space.fan_in()
@@ -86,10 +86,10 @@ class GaugeConv(SurfaceModule):
     .. math:: f'_p = K_{self} f_p + b + \sum_{q} w_{pq} \sum_b R_b(r_{pq})
         \; \rho_{out}(\theta_{pq}) W_b \rho_{in}(g_{q \to p} - \theta_{pq}) f_q
 
-    In the edge's own frame the kernel is any dense matrix, so every pair of orders up to the types' own meets: the
-    solution of the kernel constraint is complete. For types of O(2) it keeps the half that commutes with the
-    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on non-orientable surfaces a source
-    seen through a reflecting transporter is reflected first.
+    In the frame of the edge the kernel is any dense matrix between all pairs of orders (angular frequencies) m: the
+    complete solution of the kernel constraint. For types of O(2) it is the half that commutes with the
+    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on non-orientable surfaces features
+    behind a reflecting transporter are reflected first.
 
     Parameters
     ----------
@@ -97,23 +97,23 @@ class GaugeConv(SurfaceModule):
     num_radial
         Number of radial functions.
     cutoff
-        Radius where the radial functions end, in units of the graph's ``scale``, a property of each surface (the square
-        root of its area per point), never of the batch. A neighbour beyond it counts as one at it.
+        Radius of the support of the radial functions, in units of the graph's ``scale``, a property of each surface
+        (the square root of the area per point), not of the batch. Larger radii are clamped to it.
     band_limit
-        Highest frequency of the kernel in the neighbour's direction; by default all that the types allow.
+        Highest angular frequency of the kernel in the direction of the neighbour; by default all that the types allow.
     aggregation
         ``"mean"`` over neighbours, ``"sum"``, ``"area"``: weighted by the neighbours' areas, normalised, or
         ``"quadrature"``: by areas with factors that match the moments of the disc
         (:func:`~meshconv.nn.quadrature.quadrature`). Only then is the layer the discretisation of an integral, of
-        second order in the distance of the points. It wants about 16 neighbours for orders 0 and 1, 30 for order 2.
+        second order in the spacing of the points. It needs about 16 neighbours for orders 0 and 1, 30 for order 2.
     self_interaction
-        Add ``K_self``, the complete equivariant linear map of the point's own features.
+        Add ``K_self``, the complete equivariant linear map of the features of the point.
     bias
         Learnt constant at order 0.
     radial
         ``"linear"`` hats, ``"gaussian"`` bumps, ``"zernike"`` polynomials, ``"smooth"`` bumps that end at the cutoff, a
-        ``"network"`` of the radius (:mod:`meshconv.nn.radial`), or a module of one's own, from relative radii ``[E]``
-        in [0, 1] to ``[E, functions]``; ``num_radial`` then is what it returns. By default smooth for quadrature, else
+        ``"network"`` of the radius (:mod:`meshconv.nn.radial`), or any module from relative radii ``[E]``
+        in [0, 1] to ``[E, functions]``, which then sets ``num_radial``. By default smooth for quadrature, else
         linear.
 
     Notes
@@ -167,9 +167,9 @@ class GaugeConv(SurfaceModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Half of the output's variance from the neighbours, half from the point (see :func:`initial_scale`).
+        """Initialise half of the output variance from the neighbours, half from the point (see :func:`initial_scale`).
 
-        An output order that the input lacks gets nothing from the point, so all of it from the neighbours.
+        For an output order that the input lacks, all variance is from the neighbours.
         """
         nn.init.normal_(self.weight)
         with torch.no_grad():
@@ -189,13 +189,13 @@ class GaugeConv(SurfaceModule):
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
-        # At the point itself there is no direction: the part of the kernel that commutes with turns is left.
+        # At the point itself there is no direction: only the part of the kernel that commutes with rotations remains.
         for share, kernel in zip(centre, self.weight, strict=False):
             y = y + share[:, None] * (x @ self.steady(kernel))
         return self.add_point(y, x)
 
     def add_point(self, y: Tensor, x: Tensor) -> Tensor:
-        """To what the neighbours give, add what the point itself does."""
+        """Add self-interaction and bias to the sum over neighbours."""
         if self.self_interaction is not None:
             y = y + self.self_interaction(x)
         if self.bias is not None:

@@ -1,4 +1,4 @@
-"""The gauge convolution in two steps: each channel by itself over the neighbours, then channels at the point."""
+"""Depthwise-separable gauge convolution."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class DepthwiseGaugeConv(SurfaceModule):
     .. math:: h_{p,c} = \sum_q w_{pq} \sum_b R_b(r_{pq})
         \; \rho(\theta_{pq}) W_{bc} \rho(g_{q \to p} - \theta_{pq}) f_{q,c}, \qquad f'_p = L h_p + K_{self} f_p + b
 
-    Every channel, one field of each order, has the complete kernel of the constraint for itself, all pairs of orders
-    included; then the complete linear map L of a point mixes channels. Exactly equivariant, with
-    :math:`C (2N + 1)(2M + 1)` weights a radial function in place of :math:`C^2 (2N + 1)(2M + 1)`, and a fraction of the
-    time (``docs/benchmarks.md``).
+    Each channel, one field per order (angular frequency) m, has its own complete solution of the kernel constraint,
+    with all pairs of orders; then the complete linear map L at the point mixes channels. Exactly equivariant, with
+    :math:`C (2N + 1)(2M + 1)` weights per radial function instead of :math:`C^2 (2N + 1)(2M + 1)`, and a fraction of
+    the time (``docs/benchmarks.md``).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class DepthwiseGaugeConv(SurfaceModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Variances as of :class:`~meshconv.nn.GaugeConv`: half of the output's from the neighbours."""
+        """Initialise as :class:`~meshconv.nn.GaugeConv`: half of the output variance from the neighbours."""
         nn.init.normal_(self.weight)
         self.pointwise.reset_parameters()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Differential operators on the points of a gauge graph: fixed layers, gauge-equivariant, accurate at every point."""
+"""Differential operators at the points of a gauge graph: gauge-equivariant and pointwise consistent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def single_order(module: nn.Module, field_type: FieldType | str, order: int) -> 
 
 
 def at_least_single(x: Tensor) -> Tensor:
-    """``x`` in float32 where it is in half precision: differences of neighbours would drown in rounding."""
+    """``x`` in float32 where it is in half precision, whose rounding exceeds the differences of neighbours."""
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -31,12 +31,12 @@ class Gradient(SurfaceModule):
     r"""Gradient of scalars, a tangent field: :math:`\nabla f(p) = \sum_q a_{pq} (f_q - f_p)`.
 
     The weights are those of a second-order Taylor fit over the log map (:func:`~meshconv.nn.stencil.taylor_stencil`
-    tells why, and what happens at boundaries), so the error falls with the square of the spacing.
+    has the reasons and the boundaries), so the error is of second order in the spacing.
 
     Parameters
     ----------
     in_type : FieldType or str
-        Scalars, ``"Nx0"``; ``out_type`` is ``"Nx1"``.
+        Scalars (order, or angular frequency, 0), ``"Nx0"``; ``out_type`` is ``"Nx1"``.
 
     Notes
     -----
@@ -62,7 +62,7 @@ class Gradient(SurfaceModule):
         """``[..., V, N]`` to ``[..., V, 2 N]``."""
         self.in_type.check(x, "input")
         stencil, dtype = taylor_stencil(graph), x.dtype
-        # The components of the gradient are two runs of scalars, each with weights of its own.
+        # The components of the gradient are two blocks of scalars, each with its own weights.
         twice = FieldType.from_multiplicities([2 * self.in_type.dim])
         x = at_least_single(torch.cat([x, x], dim=-1))
         neighbours = transport_sum(x, stencil.gradient, torch.zeros_like(graph.log_angle), graph.edges, twice)
@@ -85,8 +85,8 @@ class _DivergenceAndCurl(SurfaceModule):
         """``[..., V, 2 N]`` to ``[..., V, N]``."""
         self.in_type.check(x, "input")
         stencil, dtype, x = taylor_stencil(graph), x.dtype, at_least_single(x)
-        # conj(a) v = (a . v) + i (a x v): turned back by the angle of a, a vector has divergence and curl for
-        # components. These no longer depend on the frame.
+        # conj(a) v = (a . v) + i (a x v): a vector rotated back by the angle of a has divergence and curl as
+        # components, which are gauge-invariant.
         length = torch.linalg.vector_norm(stencil.gradient, dim=-1)
         angle = torch.atan2(stencil.gradient[:, 1], stencil.gradient[:, 0])
         sources, edges = graph.sources(x, self.in_type)
@@ -104,9 +104,9 @@ class Divergence(_DivergenceAndCurl):
     r"""Divergence of tangent fields: :math:`\nabla\cdot v\,(p) = \sum_q a_{pq} \cdot (\rho(g_{q\to p}) v_q - v_p)`.
 
     The trace of the covariant derivative, with the weights of :class:`Gradient` and its order of accuracy at every
-    point. It is not minus the adjoint of :class:`Gradient`: on the points of an irregular surface that adjoint is wrong
-    by a multiple of 1 / spacing. Where fluxes have to balance exactly use :class:`~meshconv.nn.FaceDivergence`, which
-    is both adjoint and accurate because its vector fields live on triangles.
+    point. It is not minus the adjoint of :class:`Gradient`: on irregular points that adjoint has an error
+    of a multiple of 1 / spacing. For exact conservation use :class:`~meshconv.nn.FaceDivergence`, which
+    is both adjoint and consistent, as its vector fields are on triangles.
 
     Parameters
     ----------
@@ -124,13 +124,14 @@ class Divergence(_DivergenceAndCurl):
 class Curl(_DivergenceAndCurl):
     r"""Curl of tangent fields, the component along the normal: :math:`-\nabla\cdot J v`, J the quarter turn.
 
-    Counter-clockwise rotation seen from outside is positive. Of a :class:`Gradient` it is zero up to the error of both;
-    exactly zero in :class:`~meshconv.nn.FaceCurl`.
+    Counter-clockwise rotation seen from outside is positive. The curl of a :class:`Gradient` is zero up to the error of
+    both operators; with :class:`~meshconv.nn.FaceCurl` it is exactly zero.
 
     Parameters
     ----------
     in_type : FieldType or str
-        Tangent fields, ``"Nx1"``; ``out_type`` is ``"Nx0"``, for O(2) odd scalars ``"Nx0-"``: a mirror turns the sense.
+        Tangent fields, ``"Nx1"``; ``out_type`` is ``"Nx0"``, for O(2) odd scalars ``"Nx0-"``: reflections change the
+        sign.
     """
 
     _component = 1
@@ -142,11 +143,11 @@ class Curl(_DivergenceAndCurl):
 
 
 class Laplacian(SurfaceModule):
-    r"""Connection Laplacian of fields of any orders: :math:`\Delta f(p) = \sum_q l_{pq} (\rho(g_{q\to p}) f_q - f_p)`.
+    r"""Connection Laplacian of fields of any order m: :math:`\Delta f(p) = \sum_q l_{pq} (\rho(g_{q\to p}) f_q - f_p)`.
 
     Of scalars it is the Laplace-Beltrami operator (negative: a maximum has a negative Laplacian); of tangent fields
     the trace of the second covariant derivative. The weights are the second derivatives of the same fit as in
-    :class:`Gradient`; :class:`~meshconv.nn.CotangentLaplacian` is the choice that is symmetric instead.
+    :class:`Gradient`; :class:`~meshconv.nn.CotangentLaplacian` is symmetric instead.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ class Laplacian(SurfaceModule):
     On the unit sphere :math:`\Delta Y_l = -l(l+1) Y_l` and :math:`\Delta \nabla Y_l = (1 - l(l+1)) \nabla Y_l`; for a
     field of order m and spin-weighted harmonic of degree l the eigenvalue is :math:`m^2 - l(l+1)`.
     ``tests/test_differential.py`` measures the order: first at every point where log maps and transporters are exact,
-    more in the mean. On irregular meshes the error of the transporters sets a floor for orders 1 and above, about 1 %.
+    more in the mean. On irregular meshes the error of the transporters limits orders 1 and above to about 1 %.
     """
 
     def __init__(self, in_type: FieldType | str):

@@ -1,4 +1,4 @@
-"""Dropout that keeps or drops a field as a whole."""
+"""Dropout of whole fields."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from meshconv.fields import FieldType
 class FieldDropout(nn.Module):
     """In training, zero each field of each point with probability ``p`` and divide the others by ``1 - p``.
 
-    Both components of a field share their fate, or the layer would single out directions of the frame; the expectation
-    is the input. In evaluation mode it is the identity.
+    Both components of a field of order (angular frequency) m >= 1 are dropped together, as equivariance requires; the
+    expectation is the input. In evaluation mode the layer is the identity.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ from meshconv.ops.gauge_conv import Edges
 class FaceGradient(SurfaceModule):
     r"""Gradient of scalars at vertices, constant on each triangle: :math:`\nabla f = \sum_i f_i \nabla\varphi_i`.
 
-    Exact for functions that are linear on the triangle, whatever its shape; else the error falls with the spacing (with
-    its square for :class:`~meshconv.nn.Gradient`).
+    Exact for functions that are linear on the triangle, whatever its shape; else the error is of first order in the
+    spacing (second for :class:`~meshconv.nn.Gradient`).
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class FaceDivergence(SurfaceModule):
     .. math:: (\nabla\cdot v)_i = -\frac{1}{A_i}\sum_f A_f \nabla\varphi_i\cdot v_f
 
     Minus the adjoint of :class:`FaceGradient`, :math:`\sum_f A_f \nabla u\cdot v = -\sum_i A_i u_i (\nabla\cdot v)_i`
-    exactly, with triangle areas and a third of them round each vertex. It is exact for fields that are linear round
-    an inner vertex, so the error falls with the spacing at every such point. Nothing flows across a boundary: what
-    arrives there is gathered in the boundary vertices.
+    exactly, with triangle areas and a third of them at each vertex. It is exact for fields that are linear around
+    an inner vertex, so the error is of first order in the spacing there. The flux through the boundary is zero: the
+    divergence of boundary vertices includes the flux that arrives.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ class FaceDivergence(SurfaceModule):
 class FaceCurl(SurfaceModule):
     r"""Curl at vertices of tangent fields on triangles: minus the :class:`FaceDivergence` of :math:`J v`.
 
-    Of a :class:`FaceGradient` it is zero exactly, up to rounding. At boundary vertices, where the circulation round
-    the vertex is not known, it is zero; so it is the adjoint of :math:`-J\nabla` on scalars that vanish on the
+    The curl of a :class:`FaceGradient` is zero up to rounding. It is set to zero at boundary vertices, where the
+    circulation is not determined, and is hence the adjoint of :math:`-J\nabla` on scalars that vanish on the
     boundary.
 
     Parameters
@@ -106,8 +106,8 @@ class CotangentLaplacian(SurfaceModule):
     r"""Symmetric connection Laplacian: :math:`\frac{1}{A_p}\sum_q w_{pq}(\rho(g_{q\to p}) f_q - f_p)`, w cotangents.
 
     On scalars it is :class:`FaceDivergence` after :class:`FaceGradient`. Self-adjoint, and where no pair of angles
-    opposite to an edge exceeds pi (Delaunay) it never raises an extremum. Its eigenvalues and solutions
-    converge; at single points of an irregular mesh it need not, unlike :class:`~meshconv.nn.Laplacian`.
+    opposite to an edge exceeds pi (Delaunay) it satisfies a maximum principle. Its eigenvalues and solutions converge;
+    its values at single points of an irregular mesh need not, unlike those of :class:`~meshconv.nn.Laplacian`.
 
     Parameters
     ----------
@@ -173,11 +173,11 @@ class ToVertices(SurfaceModule):
 class HodgeParts(SurfaceModule):
     r"""Hodge decomposition of tangent fields on triangles: :math:`v = \nabla f + J\nabla g + h`.
 
-    The gradient of a scalar at vertices, the turned gradient of a scalar at edge midpoints that vanishes on the
+    The gradient of a scalar at vertices, the rotated gradient of a scalar at edge midpoints that vanishes on the
     boundary, and the harmonic rest. The three are orthogonal in the inner product :math:`\sum_f A_f u_f\cdot v_f`
     and add up to v, exactly; harmonic fields form a space of dimension 2 genus on a closed surface (first
-    Betti number with a boundary), zero on the sphere. For the fields at vertices put :class:`ToFaces` before and
-    :class:`ToVertices` behind.
+    Betti number with a boundary), zero on the sphere. For fields at vertices, apply :class:`ToFaces` before and
+    :class:`ToVertices` after.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class HodgeParts(SurfaceModule):
 
     Notes
     -----
-    Two sparse systems of the surface are factored at its first use, on the CPU in float64; each call then solves
+    Two sparse systems of the surface are factorised at first use, on the CPU in float64; each call then solves
     them, as does the backward pass. ``tests/test_exterior.py`` checks dimensions, orthogonality and closed forms.
 
     References
@@ -217,7 +217,7 @@ class HodgeParts(SurfaceModule):
 
 
 def _gradient(x: Tensor, gradient: Tensor, rows: Edges) -> Tensor:
-    """``sum_i x_i g_i`` on every triangle: two runs of scalars, each with weights of its own."""
+    """``sum_i x_i g_i`` on every triangle: two blocks of scalars, each with its own weights."""
     both = torch.cat([x, x], dim=-1)
     still = torch.zeros_like(gradient[:, 0])
     return transport_sum(both, gradient, still, rows, FieldType.from_multiplicities([both.shape[-1]]))
@@ -232,6 +232,6 @@ def _adjoint(v: Tensor, gradient: Tensor, areas: Tensor, rows: Edges) -> Tensor:
 
 
 def _positive(areas: Tensor, like: Tensor) -> Tensor:
-    """Areas to divide by, ``[V, 1]``: what belongs to no triangle becomes zero."""
+    """Areas as divisors ``[V, 1]``; vertices without triangles get zero."""
     areas = areas.to(like.dtype)[:, None]
     return torch.where(areas > 0, areas, torch.inf)

@@ -1,4 +1,4 @@
-"""The solutions of the kernel constraint, as a projection of dense kernels in the edge's own frame."""
+"""Solutions of the kernel constraint, as a projection of dense kernels in the frame of the edge."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from meshconv.fields import FieldType
 
 
 class KernelSpace(nn.Module):
-    r"""Linear projection of any dense kernel onto those that belong to the group and the band.
+    r"""Linear projection of dense kernels onto the equivariant kernels of a group within a band limit.
 
-    In the edge's own frame a kernel of SO(2) is any matrix :math:`K_0`. Between order n and order m it is a complex
-    multiple A of the field and one, B, of its conjugate, which turn with the edge's angle as often as m - n and m + n:
+    In the frame of the edge a kernel of SO(2) is any matrix :math:`K_0`. Between orders (angular frequencies) n and m
+    it is a complex multiple A of the field and one, B, of its conjugate, of angular frequencies m - n and m + n in the
+    edge's angle:
 
     .. math:: K_0 f = A f + B \bar f, \qquad K(\theta) = e^{i m\theta} K_0 e^{-i n\theta}
         \;\Rightarrow\; A e^{i(m-n)\theta}, \; B e^{i(m+n)\theta}
@@ -43,9 +44,9 @@ class KernelSpace(nn.Module):
         self.in_dim = in_type.dim
         if band_limit is not None and band_limit < 0:
             raise ValueError(f"band_limit {band_limit} must not be negative")
-        highest = in_type.max_order + out_type.max_order  # of m + n, the most that turns
+        highest = in_type.max_order + out_type.max_order  # m + n is the highest angular frequency
         limit = highest if band_limit is None else band_limit
-        # Of SO(2) without a limit every kernel is one: no table of all pairs of components is needed.
+        # For SO(2) without a band limit every kernel is equivariant: no table of all pairs of components is needed.
         self.trivial = in_type.group == "SO(2)" and limit >= highest
         parts = {} if self.trivial else self._tables(in_type, out_type, limit)
         self.trivial = self.trivial or bool((parts["keep"] == 1).all())

@@ -1,4 +1,4 @@
-"""Linear maps of the fields at one point."""
+"""Equivariant linear maps at a point."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from meshconv.fields import FieldType
 class Linear(nn.Module):
     r"""Complete equivariant linear map at a point: orders do not mix.
 
-    At order 0 any matrix; at order ``m > 0`` one complex number per pair of channels,
+    At order (angular frequency) 0 any matrix; at order ``m > 0`` one complex number per pair of channels,
     :math:`(c + i s) \mapsto (A + i B)(c + i s)`, since only rotations and scalings commute with rotations.
     With O(2) the number is real and odd scalars map to odd ones.
-    A bias exists for invariant scalars alone: a constant vector would single out a direction of the frame.
+    Only invariant scalars have a bias: a constant vector would not be equivariant.
 
     Parameters
     ----------
     in_type, out_type : FieldType or str
-        Orders of ``out_type`` that ``in_type`` lacks come out as zeros.
+        Orders of ``out_type`` that ``in_type`` lacks are zero.
     bias
         Add a learnt constant at order 0.
     """
@@ -39,7 +39,7 @@ class Linear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Variance preserving: each output component sums ``parts * channels`` inputs of unit variance."""
+        """Initialise to preserve the variance: output components sum ``parts * channels`` inputs of unit variance."""
         for weight in self.weights.values():
             nn.init.normal_(weight, std=(weight.shape[0] * weight.shape[1]) ** -0.5)
         if self.bias is not None:

@@ -1,4 +1,4 @@
-"""Nonlinear gauge-equivariant message passing: a small network on every edge, in the edge's own frame."""
+"""Nonlinear gauge-equivariant message passing: a small network per edge, in the frame of the edge."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from meshconv.ops import transport_dot, transport_sum
 
 
 class EdgeUnits(nn.Module):
-    r"""Linear functions of what both ends of an edge carry, seen in the edge's own frame, and their way back.
+    r"""Linear functions of the features at both ends of an edge in the frame of the edge, and their adjoints.
 
     .. math:: z_{pq} = \mathrm{Re} \sum_m \big( \overline{u^m}\,(\rho(g_{q \to p} - \theta_{pq}) S f_q)^m
         + \overline{u^m}\,(\rho(-\theta_{pq}) T f_p)^m \big), \qquad
         F_p^m = \sum_q w_{pq} \, a_{pq} \, u^m e^{i m \theta_{pq}}
 
     with S and T linear, equivariant maps to one field of each order per unit. With u = 1 ("even") the reflection across
-    the edge leaves z alone, with u = i and odd scalars it changes its sign; SO(2) needs the even ones only, since i is
-    in S and T then.
+    the edge leaves z unchanged, with u = i and odd scalars it changes its sign; SO(2) needs even units only, since S
+    and T then include i.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class EdgeUnits(nn.Module):
                 linear.reset_parameters()
 
     def look(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        """z, ``[..., E, units]``, of unit variance where x is; zeros where x has nothing of the kind."""
+        """Units z, ``[..., E, units]``, of unit variance for x of unit variance; zeros where x has no such fields."""
         if self.source is None or self.target is None:
             return x.new_zeros(*x.shape[:-2], graph.num_edges, self.units)
         kind, angle = self.source.out_type, graph.log_angle
@@ -77,25 +77,25 @@ class EdgeUnits(nn.Module):
 
 
 def _per_unit(field_type: FieldType, units: int, odd: bool) -> FieldType | None:
-    """One field a unit of each order of ``field_type``, and one scalar of the parity if it has such; None if none."""
+    """Type with one field per unit for each order of ``field_type``, and one scalar of the parity; None if empty."""
     scalars = units * ((field_type.odd_scalars if odd else field_type.scalars) > 0)
     counts = [scalars, *(units * (c > 0) for c in field_type.multiplicities[1:])]
     return field_type.like(counts, scalars if odd else 0) if any(counts) else None
 
 
 class GaugeMessage(SurfaceModule):
-    r"""Gauge-equivariant message passing with messages that are not linear in either end's fields.
+    r"""Gauge-equivariant message passing with messages that are nonlinear in the features at both ends.
 
     .. math:: f'_p = K_{self} f_p + b + \sum_q w_{pq} \, \rho_{out}(\theta_{pq}) \, V
         \, \sigma\big(S \rho_{in}(g_{q \to p} - \theta_{pq}) f_q + T \rho_{in}(-\theta_{pq}) f_p + c(r_{pq})\big)
 
-    In the edge's own frame nothing is left to be equivariant to, so S, T and V are any matrices, sigma is silu, unit
-    by unit, and the layer is exact; no angles are sampled. With enough units such messages approximate any continuous
-    equivariant function of both ends and the edge. S and T act once per vertex and V on sums: the units are all that
-    has a row per edge.
+    The frame of the edge removes the gauge freedom: S, T and V are any matrices between all orders (angular
+    frequencies) m, sigma is silu on each unit, and the layer is exactly equivariant; no angles are sampled. With enough
+    units such messages approximate any continuous equivariant function of both ends and the edge. S and T act once per
+    vertex and V on sums: only the units have a row per edge.
 
-    For types of O(2) the units come in pairs which the reflection across the edge exchanges, z + z' and z - z', with z'
-    the part of it that changes sign.
+    For types of O(2) the units are pairs that the reflection across the edge exchanges, z + z' and z - z', with z'
+    odd under reflection.
 
     Parameters
     ----------
@@ -147,11 +147,11 @@ class GaugeMessage(SurfaceModule):
             raise ValueError(f"units {units} has to be >= 1")
         self.units, self.cutoff, self.aggregation = units, cutoff, aggregation
         self.radial = radial_functions(radial, num_radial)
-        # Messages that are summed as an integral fade out at the cutoff.
+        # Messages under quadrature vanish smoothly at the cutoff.
         self.window = SmoothBumps(1)
         self.max_frequency = self.in_type.max_order + self.out_type.max_order
         self.even = EdgeUnits(self.in_type, self.out_type, units)
-        # Without an odd part in the input the units of a pair are equal.
+        # Without odd fields in the input the units of a pair are equal.
         in_pairs = self.in_type.group == "O(2)" and self.in_type.num_fields > self.in_type.scalars
         self.odd = EdgeUnits(self.in_type, self.out_type, units, odd=True) if in_pairs else None
         self.radial_weight = nn.Parameter(torch.empty(len(probe_disc(self.radial)), units))
@@ -161,11 +161,11 @@ class GaugeMessage(SurfaceModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """About half of the output's variance from the neighbours, half from the point.
+        """Initialise about half of the output variance from the neighbours, half from the point.
 
-        A unit has the mean square of silu, 0.36 for an input of variance 1. Of that ``TYPICAL_VALENCE`` neighbours
-        leave about half at order 0, where silu's mean stays, and half a seventh in a component of a higher order.
-        ``tests/test_message.py`` measures the variances.
+        A unit has the mean square of silu, 0.36 for an input of variance 1. In the sum over ``TYPICAL_VALENCE``
+        neighbours about half of it remains at order 0, from the mean of silu, and half of a seventh per component of a
+        higher order. ``tests/test_message.py`` measures the variances.
         """
         nn.init.normal_(self.radial_weight, std=0.5)
         if self.self_interaction is not None:

@@ -1,4 +1,4 @@
-"""Nonlinearities of fields: norm and gated are exact, the Fourier one approximates."""
+"""Nonlinearities of fields: norm and gated (exactly equivariant), Fourier (approximately)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from meshconv.ops.fourier import Activation, check_activation
 
 
 class NormNonlinearity(nn.Module):
-    r"""Act on invariant scalars, and scale every other field by a smooth function of its own length.
+    r"""Norm nonlinearity: silu on invariant scalars, every other field times a smooth function of its norm.
 
     .. math:: f^0 \mapsto \mathrm{silu}(f^0), \qquad f^m \mapsto f^m \, \sigma(a |f^m| + b)
 
-    with a and b learnt per field. Exactly equivariant; smooth also where the field vanishes.
+    with m the order (angular frequency), a and b learnt per field. Exactly equivariant; smooth also where the field
+    vanishes.
     """
 
     def __init__(self, in_type: FieldType | str):
@@ -35,12 +36,12 @@ class NormNonlinearity(nn.Module):
 
 
 class GatedNonlinearity(nn.Module):
-    r"""Act on invariant scalars, and scale every other field by a sigmoid of a scalar of its own.
+    r"""Gated nonlinearity: silu on invariant scalars, every other field times the sigmoid of its own gate, a scalar.
 
     .. math:: f^0 \mapsto \mathrm{silu}(f^0), \qquad f^m_c \mapsto f^m_c \, \sigma(s_c)
 
-    The input carries one more scalar per field of order >= 1 (and per odd scalar), behind the scalars that stay.
-    Exactly equivariant.
+    The input has one additional scalar per field of order (angular frequency) m >= 1 and per odd scalar, after the
+    other scalars. Exactly equivariant.
 
     Parameters
     ----------
@@ -84,16 +85,17 @@ def _act_and_gate(x: Tensor, gate: Tensor, field_type: FieldType) -> Tensor:
 
 
 class FourierNonlinearity(nn.Module):
-    r"""Read fields of orders 0 to M as a function on the circle, act point by point, take Fourier coefficients.
+    r"""Fourier nonlinearity: a pointwise function of the fields of orders 0 to M as a function on the circle.
 
     .. math:: f(\phi_k) = f^0 + \sum_m (f^m_c \cos m\phi_k + f^m_s \sin m\phi_k), \qquad
         f \mapsto \mathrm{DFT}[\sigma(f(\phi_k))]_{m \le M}
 
-    Equivariant exactly under turns by ``2 pi / N`` and under reflections, approximately under other turns: sigma
-    creates all frequencies, and those from ``N - M`` on alias back. The relative gauge error of relu for Gaussian
-    features of order 2 is about 31 % with ``N = 2M + 1`` samples and about 1.3 % with the default ``8M + 1``, and falls
-    as ``1 / N^2``; docs/layers.md has a table, ``tests/test_fourier.py`` measures it. A polynomial of degree p makes
-    frequencies up to ``p M`` only: it is exact with ``(p + 1) M + 1`` samples.
+    The order m is the angular frequency. Equivariance is exact under rotations by ``2 pi / N`` and reflections,
+    approximate under other rotations: sigma creates all frequencies, and those from ``N - M`` on are aliased. The
+    relative gauge error of relu for Gaussian features of order 2 is about 31 % with ``N = 2M + 1`` samples and about
+    1.3 % with the default ``8M + 1``, and decays as ``1 / N^2``; docs/layers.md has a table, ``tests/test_fourier.py``
+    measures it. A polynomial of degree p has frequencies up to ``p M`` only: it is exact with ``(p + 1) M + 1``
+    samples.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ class FourierNonlinearity(nn.Module):
     samples
         Number N of points on the circle, at least ``2M + 1``.
     activation
-        ``"relu"``, or ``"silu"``, which is smooth and so leaves less to alias, or any pointwise function of a
+        ``"relu"``, or ``"silu"``, which is smooth and so has less aliasing, or any pointwise function of a
         tensor (not compiled).
     """
 

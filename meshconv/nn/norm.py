@@ -1,4 +1,4 @@
-"""Normalisation that never shifts a field of order >= 1."""
+"""Normalisation layers that subtract no mean from fields of order >= 1."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class FieldBatchNorm(nn.Module):
     .. math:: f^0 \mapsto \gamma \frac{f^0 - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad
         f^m \mapsto \gamma \frac{f^m}{\sqrt{\langle |f^m|^2 \rangle / 2 + \epsilon}}
 
-    Invariant scalars as usual; the others are divided by the root mean square of a component, over batch and points.
-    Their mean is not taken out: it depends on the frames. In evaluation mode the running statistics are used.
+    Invariant scalars as usual; fields of order (angular frequency) m >= 1 are divided by the root mean square of a
+    component, over batch and points. Their mean is not subtracted, as it depends on the gauge. Evaluation uses
+    running statistics.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class FieldBatchNorm(nn.Module):
             mean, var = self._statistics(x)
             with torch.no_grad():
                 rows = x.numel() // x.shape[-1]
-                # As in torch: the batch is divided by its own variance, the population's estimate is unbiased.
+                # As in torch: normalisation uses the biased variance of the batch, the running estimate is unbiased.
                 unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
@@ -77,14 +78,14 @@ class FieldBatchNorm(nn.Module):
 
 
 class FieldLayerNorm(nn.Module):
-    r"""Layer normalisation: each point by itself, over its fields.
+    r"""Layer normalisation of fields, at each point over its fields.
 
     .. math:: f^0_c \mapsto \gamma_c \frac{f^0_c - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c, \qquad
         f^m_c \mapsto \gamma_c \frac{f^m_c}{\sqrt{\langle f^2 \rangle + \epsilon}}
 
-    with mean and variance over the point's invariant scalars, and the mean square over all components of its other
-    fields. Their lengths keep their ratios, also between orders, and nothing is added to them. The same in training
-    and evaluation.
+    with mean and variance over the invariant scalars of the point, and the mean square over all components of its other
+    fields, of orders (angular frequencies) m >= 1. The ratios of their norms are preserved. Training and evaluation are
+    the same.
 
     Parameters
     ----------
@@ -118,11 +119,11 @@ class FieldLayerNorm(nn.Module):
 
 
 class FieldInstanceNorm(SurfaceModule):
-    r"""Instance normalisation: each surface of a batch by itself, field by field, over its points.
+    r"""Instance normalisation of fields, over the points of each surface of a batch.
 
     The formulas are those of :class:`FieldBatchNorm` with statistics of one surface and one leading index, in training
-    and in evaluation: an output does not depend on the batch its surface is in. On a surface of one point invariant
-    scalars become their shift.
+    and in evaluation: the output of a surface is independent of its batch. On a surface with one point invariant
+    scalars are the bias.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pooling: over clusters with transport, and over whole surfaces."""
+"""Pooling over clusters with transport, and over whole surfaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
 
-# Most that a weight may be taken down by: clusters beside their centre keep all their points.
+# Largest reduction of a weight: clusters beside their centre keep all their points.
 _LOWEST = -0.9
 
 
@@ -26,9 +26,9 @@ class ClusterPool(SurfaceModule):
     ----------
     in_type : FieldType or str
     centred
-        Weights are the least change of equal ones with which fields that vary linearly have their value at the
-        centre, :math:`\sum_q w_q \log_c q = 0`: of second order, where equal weights are of first. None falls below a
-        tenth of the others' mean; where that or a cluster on a line is in the way, the centre is met as far as can be.
+        Weights are the least-squares change of equal weights with :math:`\sum_q w_q \log_c q = 0`, for which the mean
+        of a linear field is its value at the centre: second order, where equal weights are of first order. No weight is
+        below a tenth of the mean; under that bound, or for collinear clusters, the condition holds as far as possible.
     """
 
     def __init__(self, in_type: FieldType | str, centred: bool = False):
@@ -37,7 +37,7 @@ class ClusterPool(SurfaceModule):
         self.centred = centred
 
     def forward(self, x: Tensor, pooling: Pooling, areas: Tensor | None = None) -> Tensor:
-        """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``; with ``areas [V_fine]`` the mean is weighed by them."""
+        """``[..., V_fine, dim]`` to ``[..., V_coarse, dim]``; with ``areas [V_fine]`` the mean is weighted by area."""
         _check_vertices(x, pooling.num_fine)
         x = _reflect(x, pooling, self.in_type)
         edges = _from_parents(pooling)
@@ -52,11 +52,11 @@ class ClusterPool(SurfaceModule):
 
 
 class ClusterMaxPool(SurfaceModule):
-    r"""The longest field of each cluster, channel by channel, in the frame of its centre.
+    r"""Field of maximal norm in each cluster, per channel, in the frame of its centre.
 
     .. math:: F_c = \rho(g_{q^* \to c}) f_{q^*}, \qquad q^* = \arg\max_{q \in c} |f_q|
 
-    Invariant scalars are compared by value, as in ordinary max pooling; lengths do not see the frame, so it is
+    Invariant scalars are compared by value, as in ordinary max pooling; norms are gauge-invariant, so the layer is
     equivariant.
     """
 
@@ -91,9 +91,9 @@ class ClusterMaxPool(SurfaceModule):
 
 
 class ClusterUnpool(SurfaceModule):
-    r"""Each point takes its cluster's features, turned into its own frame: :math:`f_q = \rho(-g_{q \to c}) F_c`.
+    r"""Unpooling by transport of the cluster's features to each point: :math:`f_q = \rho(-g_{q \to c}) F_c`.
 
-    The transpose of the sum over clusters, so of :class:`ClusterPool` up to the clusters' sizes.
+    The transpose of the sum over clusters, that is of :class:`ClusterPool` up to the sizes of clusters.
     """
 
     def __init__(self, in_type: FieldType | str):
@@ -112,12 +112,12 @@ class ClusterUnpool(SurfaceModule):
 
 
 class ClusterInterpolation(SurfaceModule):
-    r"""Unpooling that is smooth: the first-order expansion of the coarse field about each cluster's centre.
+    r"""Smooth unpooling: first-order expansion of the coarse field about the centre of each cluster.
 
     .. math:: f_q = \rho(-g_{q \to c}) \big( F_c + \nabla_{u} F_c \big), \qquad u = \log_c q
 
     The covariant derivative is fitted to the neighbours of the centre (:func:`~meshconv.nn.stencil.taylor_stencil`), so
-    fields that vary linearly are met exactly on the plane, and to second order elsewhere;
+    linear fields are exact on the plane, and other fields of second order;
     :class:`ClusterUnpool` is of first order. ``tests/test_pooling.py`` measures both.
     """
 
@@ -126,7 +126,7 @@ class ClusterInterpolation(SurfaceModule):
         self.in_type = self.out_type = FieldType(in_type)
 
     def forward(self, x: Tensor, pooling: Pooling, coarse: GaugeGraph) -> Tensor:
-        """``[..., V_coarse, dim]`` to ``[..., V_fine, dim]``; ``coarse`` is the level that ``x`` lives on."""
+        """``[..., V_coarse, dim]`` to ``[..., V_fine, dim]``; ``coarse`` is the level of ``x``."""
         _check_vertices(x, pooling.num_coarse)
         _check_vertices(x, coarse.num_vertices)
         stencil = taylor_stencil(coarse)
@@ -145,13 +145,13 @@ class ClusterInterpolation(SurfaceModule):
 
 
 def _from_parents(pooling: Pooling) -> Edges:
-    """One edge a fine point, from its parent to it: then the children are the transposed rows, already there."""
+    """One edge per fine point, from its parent: the children are the transposed rows, which exist already."""
     points = torch.arange(pooling.num_fine + 1, device=pooling.parent.device)
     return points, pooling.parent, points[:-1], pooling.child_ptr, pooling.child
 
 
 class GlobalPool(SurfaceModule):
-    """One invariant vector per surface: scalars, and lengths of the fields of higher order, pooled over its points.
+    """Global pooling of invariants: scalars, and norms of fields of order (angular frequency) m >= 1.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class GlobalPool(SurfaceModule):
         _check_vertices(x, graph.num_vertices)
         values = self.in_type.invariants(x)
         edges = _members(graph)
-        # Invariants are scalars: nothing turns.
+        # Invariants are scalars and need no transport.
         still = torch.zeros_like(graph.areas)
         if self.reduction == "max":
             return transport_max(values, still, edges, self.out_type, scalars="value")
@@ -186,12 +186,12 @@ class GlobalPool(SurfaceModule):
 
 
 class AttentionPool(SurfaceModule):
-    r"""Invariants of each surface, averaged with weights that are learnt.
+    r"""Attention pooling: invariants of each surface, averaged with learnt weights.
 
     .. math:: y_{g,h} = \sum_{p \in g} w_{p,h} \, I(f_p), \qquad w_{p,h} = \mathrm{softmax}_p(A_h I(f_p) + \log a_p)
 
-    with :math:`I(f)` the scalars and lengths of the fields at a point. The point's area :math:`a_p` makes it a mean
-    over the surface, whatever its resolution: with A = 0 it is that of :class:`GlobalPool` by area.
+    with :math:`I(f)` the scalars and field norms at a point. The area :math:`a_p` makes it a mean
+    over the surface, independent of the resolution: with A = 0 it is :class:`GlobalPool` with weights by area.
 
     Parameters
     ----------
@@ -223,17 +223,17 @@ class AttentionPool(SurfaceModule):
 
 
 def _members(graph: GaugeGraph) -> Edges:
-    """One edge a point, from it to its surface."""
+    """One edge per point, from the point to its surface."""
     points = torch.arange(graph.num_vertices + 1, device=graph.device)
     return graph.graph_ptr, points[:-1], graph.batch_index, points, points[:-1]
 
 
 def _reflect(x: Tensor, pooling: Pooling, field_type: FieldType) -> Tensor:
-    """Mirror the fine points that their parent sees mirrored."""
+    """Reflect fields of fine points with a reflecting transporter to their parent."""
     if pooling.reflected is None:
         return x
     if field_type.group != "O(2)":
-        raise ValueError(f"the pooling has transporters that reflect, fields of type {field_type} only turn")
+        raise ValueError(f"the pooling has transporters that reflect; fields of type {field_type} need O(2)")
     return field_type.reflect(x, pooling.reflected)
 
 

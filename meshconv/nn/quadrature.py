@@ -1,11 +1,11 @@
-r"""The measure of a convolution's sums: matched moments instead of one weight for all neighbours.
+r"""Quadrature weights of convolutions, by matched moments.
 
 A convolution stands for an integral over the geodesic disc of radius R round each point,
 
 .. math:: \frac{1}{\pi R^2} \int_{disc} R_b(r / R) \; K_b(\theta) \, \rho(g_{q \to p}) f_q \, dA .
 
-With one weight for every neighbour its error depends on where the points lie and does not fall with their distance.
-Factors of the areas by :func:`~meshconv.ops.quadrature.matched_weights` make it fall with the square.
+With equal weights the error depends on the positions of the neighbours and does not decrease with their spacing.
+With factors of the areas by :func:`~meshconv.ops.quadrature.matched_weights` it is of second order.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from meshconv.nn.radial import relative_radius
 from meshconv.ops import matched_weights
 
 MOMENTS = 2
-"""Fields are integrated exactly up to first order in normal coordinates: what is left falls with the square."""
+"""Fields are integrated exactly up to first order in normal coordinates: the error is of second order."""
 
 _NODES = 32
 
 
 class Measure(NamedTuple):
-    """What a graph's sums are taken with.
+    """Quadrature weights of a graph.
 
     Attributes
     ----------
     edges : Tensor [E, B]
         Weight of every neighbour for every radial function, the function included.
     centre : list of Tensor [V]
-        The same of the point itself, for the radial functions up to the last that does not vanish there.
+        Weights of the point itself, for the radial functions up to the last that does not vanish there.
     residual : Tensor [V, B]
-        Largest moment that is missed, over the disc's mass (:func:`~meshconv.ops.quadrature.matched_weights`).
+        Largest error of a moment, relative to the mass of the disc (:func:`~meshconv.ops.quadrature.matched_weights`).
     """
 
     edges: Tensor
@@ -46,7 +46,7 @@ class Measure(NamedTuple):
 
 
 def check_fixed(radial: nn.Module) -> None:
-    """Raise ``ValueError`` for radial functions that learn: their moments would change with every step."""
+    """Raise ``ValueError`` for radial functions with parameters: their moments would change with every step."""
     if any(True for _ in radial.parameters()):
         raise ValueError("quadrature takes radial functions without parameters, such as 'smooth'")
 
@@ -55,13 +55,13 @@ _kept: weakref.WeakKeyDictionary[GaugeGraph, dict[tuple, Measure]] = weakref.Wea
 
 
 def quadrature(graph: GaugeGraph, radial: nn.Module, cutoff: float, max_frequency: int) -> Measure:
-    """Measure of the discs of ``cutoff`` times the graph's ``scale``, computed once for each graph and rule.
+    """Quadrature weights of discs of radius ``cutoff`` times the graph's ``scale``, cached per graph and rule.
 
     Parameters
     ----------
     graph : GaugeGraph
     radial : Module
-        Without parameters; it should vanish at relative radius 1, where neighbours come and go.
+        Without parameters; it should vanish at relative radius 1, where neighbours enter and leave.
     cutoff
         Radius of the disc in units of ``graph.scale``.
     max_frequency

@@ -1,4 +1,4 @@
-"""Radial functions of a convolution: modules from the relative radius of every edge to a few numbers."""
+"""Radial basis functions of a convolution: modules from the relative radius of every edge to ``num_radial`` values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Radial = Literal["linear", "gaussian", "zernike", "smooth", "network"]
 
 
 def relative_radius(graph: GaugeGraph, cutoff: float) -> Tensor:
-    """Radius of every edge ``[E]``, from 0 to 1 at ``cutoff`` times the graph's ``scale``; beyond it stays 1."""
+    """Relative radius of every edge ``[E]``: 1 at ``cutoff`` times the graph's ``scale``, and clamped to 1 beyond."""
     return (graph.log_radius / (cutoff * graph.scale[graph.dst])).clamp(max=1)
 
 
 class LinearHats(nn.Module):
     """Linear hats at ``count`` radii equally spaced from 0 to 1; they sum to one at every radius.
 
-    Each edge meets two of them at most. Continuous, with kinks at those radii.
+    At most two are non-zero at any radius. Continuous, with kinks at those radii.
     """
 
     def __init__(self, count: int):
@@ -39,11 +39,11 @@ class LinearHats(nn.Module):
 
 
 class GaussianBumps(nn.Module):
-    r"""Gaussians at ``count`` radii equally spaced from 0 to 1, half as wide as the distance between two.
+    r"""Gaussians at ``count`` radii equally spaced from 0 to 1, of standard deviation half the spacing.
 
     .. math:: R_b(r) = e^{-(r - r_b)^2 / 2 s^2}, \qquad r_b = \tfrac{b}{count - 1}, \quad s = \tfrac{1}{2 (count - 1)}
 
-    Smooth everywhere. A single one stands at 0 and has s = 1/2.
+    Smooth everywhere. A single one is at 0 with s = 1/2.
     """
 
     def __init__(self, count: int):
@@ -61,7 +61,7 @@ class GaussianBumps(nn.Module):
 
 
 class ZernikePolynomials(nn.Module):
-    r"""Zernike's radially symmetric polynomials, orthonormal over the unit disc with its area as the measure.
+    r"""Radially symmetric Zernike polynomials, orthonormal over the unit disc.
 
     .. math:: R_n(r) = \sqrt{2n + 1} \, P_n(2 r^2 - 1), \qquad \frac{1}{\pi} \int_{disc} R_n R_m \, dA = \delta_{nm}
 
@@ -89,11 +89,11 @@ class ZernikePolynomials(nn.Module):
 
 
 class SmoothBumps(nn.Module):
-    r"""Bumps that end smoothly at radius 1: what quadrature by matched moments integrates.
+    r"""Smooth bumps that vanish at radius 1, for quadrature by matched moments.
 
     .. math:: R_b(r) = (1 - r^2)^2 \, r^b
 
-    A neighbour that comes or goes at the cutoff changes nothing, to first order.
+    A neighbour that enters or leaves at the cutoff has no effect, to first order.
     """
 
     def __init__(self, count: int):
@@ -110,10 +110,10 @@ class SmoothBumps(nn.Module):
 
 
 class RadialNetwork(nn.Module):
-    """A small network of the radius, learnt together with the kernel: one hidden layer, silu.
+    """Learnt radial functions: a network of the radius with one hidden layer and silu.
 
-    At initialisation the hidden units bend at radii spread from 0 to 1. It runs in the precision of its parameters
-    under autocast too, as all geometry does.
+    At initialisation the kinks of the hidden units are spread over radii from 0 to 1. It runs in the precision of its
+    parameters under autocast too, as all geometry does.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ BASES: dict[str, type[nn.Module]] = {
 
 
 def radial_functions(radial: Radial | nn.Module, count: int) -> nn.Module:
-    """The basis of that name with ``count`` functions, or the module given."""
+    """Basis by name with ``count`` functions, or the given module."""
     if isinstance(radial, nn.Module):
         return radial
     if radial not in BASES:
@@ -162,7 +162,7 @@ def radial_functions(radial: Radial | nn.Module, count: int) -> nn.Module:
 
 
 def probe_disc(basis: nn.Module) -> Tensor:
-    """Mean square of each radial function over the unit disc, ``[count]``: how many there are, and how large.
+    """Mean square of each radial function over the unit disc, ``[count]``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layers one after another, with the surface handed to those that take it."""
+"""Sequences of layers, called with the surface."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class Sequential(nn.Sequential):
-    """As :class:`torch.nn.Sequential`, called ``module(x, surface)``: each layer that takes a surface gets it.
+    """:class:`torch.nn.Sequential` with the call ``module(x, surface)``: layers that take a surface get it.
 
-    Those are the layers with a true attribute ``takes_surface``; of your own modules those derived from
+    Those are the layers whose attribute ``takes_surface`` is true, such as modules derived from
     :class:`~meshconv.nn.SurfaceModule`.
 
-    Layers of this package and of torch mix; torch's ought to act on scalars alone, or as dropout in evaluation mode.
+    Layers of torch may be included if they act on scalars alone.
     Indexing, slices, ``append`` and the names in the state dict are those of :class:`torch.nn.Sequential`.
 
     Parameters
@@ -24,7 +24,7 @@ class Sequential(nn.Sequential):
     Raises
     ------
     ValueError
-        If what a layer returns is not what the next one takes; the message names both types.
+        If a layer's output type is not the next layer's input type; the message names both.
 
     Examples
     --------
@@ -61,12 +61,12 @@ class Sequential(nn.Sequential):
 
     @property
     def in_type(self) -> Any:
-        """Of the first layer that has one; None without any."""
+        """Input type of the first layer that has one; None without any."""
         return next((m.in_type for m in self if getattr(m, "in_type", None) is not None), None)
 
     @property
     def out_type(self) -> Any:
-        """Of the last layer that has one; None without any."""
+        """Output type of the last layer that has one; None without any."""
         return next((m.out_type for m in reversed(list(self)) if getattr(m, "out_type", None) is not None), None)
 
     def forward(self, x: Tensor, surface: Any) -> Tensor:  # type: ignore[override]

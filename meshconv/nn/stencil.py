@@ -1,4 +1,4 @@
-"""Derivatives at a point from its neighbours: weights of a second-order Taylor fit over the log map."""
+"""Finite-difference stencils: weights of a second-order Taylor fit over the log map."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.ops import transport_sum
 
-# Smallest over largest eigenvalue of a fit's normal equations for it to be used: below, its error constant outgrows
-# what its order gains. Half a ring of five neighbours lies above for the quadratic fit, four neighbours never do.
+# Minimal ratio of smallest to largest eigenvalue of the normal equations of a fit: below, the error constant outweighs
+# the gain in order. For the quadratic fit, half a ring of five neighbours is above, four neighbours never are.
 _QUADRATIC, _LINEAR = 1e-3, 1e-6
 
 
 @dataclass(frozen=True)
 class Stencil:
-    """Weights of the differences ``rho(g) f_q - f_p``, and the sums of the weights at each point.
+    """Stencil: weights of the differences ``rho(g) f_q - f_p``, and their sums at each point.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ def taylor_stencil(graph: GaugeGraph) -> Stencil:
     :math:`\rho(g) f_q = f_p + \nabla_u f + \tfrac12 \nabla^2_{u,u} f + O(|u|^3)` with :math:`u = \log_p q`. The first
     and second derivatives that fit best, with weights :math:`e^{-r^2/\bar r^2}` where :math:`\bar r` is the root mean
     square radius of the neighbours, are linear in the differences; these are the coefficients. The weights are bounded,
-    so that coincident neighbours and slivers do no harm.
+    so coincident neighbours and slivers are safe.
 
-    Why a fit: its error is small at every point, of second order in the gradient and of at least first order in the
-    Laplacian, on irregular neighbours too. Weights made for integrals (cotangents, areas) are adjoint to each other
-    but at single points of an irregular mesh they may miss by any amount.
+    A fit is consistent at every point, of second order in the gradient and of at least first order in the
+    Laplacian, on irregular neighbours too. Weak-form weights (cotangents, areas) are adjoint to each other
+    but need not converge at single points of an irregular mesh.
 
     Where the neighbours do not determine second derivatives (fewer than five, or all near a conic through the point,
     as at many boundary vertices), the gradient is that of the linear fit and the Laplacian is zero; where they lie on
@@ -62,11 +62,11 @@ def taylor_stencil(graph: GaugeGraph) -> Stencil:
 
     Notes
     -----
-    The basis :math:`r\cos\theta, r\sin\theta, r^2\cos 2\theta, r^2\sin 2\theta, r^2` is turned by orthogonal matrices
-    under a change of gauge, so the weights are equivariant, the choice of the fit included
+    The basis :math:`r\cos\theta, r\sin\theta, r^2\cos 2\theta, r^2\sin 2\theta, r^2` transforms by orthogonal matrices
+    under a change of gauge, so the weights and the choice of the fit are equivariant
     (``tests/test_differential.py``).
     """
-    # A graph does not change, and inverting its matrices takes longer than a layer.
+    # Cached: graphs are immutable, and inverting the matrices takes longer than a layer.
     keep = not (torch.compiler.is_compiling() or graph.log_radius.requires_grad or graph.log_angle.requires_grad)
     if not keep:
         return _fit(graph)
@@ -116,7 +116,7 @@ def _row_sums(values: Tensor, graph: GaugeGraph) -> Tensor:
 
 
 def _inverse(matrix: Tensor, threshold: float, pseudo: bool = False) -> tuple[Tensor, Tensor]:
-    """Inverses of symmetric matrices, and which are well conditioned; the others are zero, or without the bad part."""
+    """Inverses of symmetric matrices, and which are well conditioned; others are zero, or regularised."""
     values, vectors = torch.linalg.eigh(matrix)
     good = (values > threshold * values[:, -1:]) & (values > 0)
     well = good.all(-1)

@@ -1,4 +1,4 @@
-"""What a layer declares so that others call it with the surface."""
+"""Base class of layers that are called with the surface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 class SurfaceModule(nn.Module):
     """A module that is called ``module(x, surface)``; others are called ``module(x)``.
 
-    :class:`~meshconv.nn.Sequential` hands the surface to every module whose attribute ``takes_surface`` is true, of
+    :class:`~meshconv.nn.Sequential` passes the surface to every module whose attribute ``takes_surface`` is true, of
     this class or not.
 
     Examples

@@ -1,4 +1,4 @@
-"""The tensor-product nonlinearity: products of fields, sorted by order."""
+"""Tensor-product nonlinearity."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from meshconv.nn.linear import Linear
 
 
 class TensorProductNonlinearity(nn.Module):
-    r"""Multiply fields with fields, by the Clebsch-Gordan rule of the circle; exactly equivariant.
+    r"""Tensor products of fields, decomposed by the Clebsch-Gordan rule of SO(2) or O(2); exactly equivariant.
 
     .. math:: f \mapsto L f + b + V \big( (P f)^m \otimes (Q f)^n \big)_{m \le n}, \qquad
         f^m \otimes f^n = \big( f^m f^n, \; \overline{f^m} f^n \big) \in \text{orders } (m + n, \; n - m)
 
-    with fields as complex numbers and L, P, Q, V complete linear maps. Products are taken channel by channel; V and the
-    maps before it mix channels, so that enough channels give every quadratic equivariant map. Of two fields of one
-    order the real part of the second product is a scalar, their inner product, and the imaginary part one for SO(2)
-    and an odd scalar for O(2), their cross product. An odd scalar times a field turns it by a right angle.
+    with fields of order (angular frequency) m as complex numbers and L, P, Q, V complete linear maps. Products are per
+    channel; the linear maps mix channels, so that enough channels give every quadratic equivariant map. For two fields
+    of the same order the real part of the second product is their inner product, a scalar, and the imaginary part their
+    cross product, a scalar for SO(2) and an odd scalar for O(2). The product with an odd scalar rotates a field by a
+    right angle.
 
     Parameters
     ----------
@@ -36,8 +37,8 @@ class TensorProductNonlinearity(nn.Module):
 
     Notes
     -----
-    Quadratic: put a norm in front of it. ``tests/test_tensor_product.py`` checks that it spans the quadratic
-    equivariant maps.
+    The map is quadratic: apply a normalisation before it. ``tests/test_tensor_product.py`` checks that it spans the
+    quadratic equivariant maps.
 
     Examples
     --------
@@ -72,7 +73,7 @@ class TensorProductNonlinearity(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Unit variance out for independent fields of unit variance, half of it quadratic."""
+        """Initialise to unit variance for independent fields of unit variance, half of it from the quadratic part."""
         for linear in (self.left, self.right, self.back, self.linear):
             linear.reset_parameters()
         with torch.no_grad():
@@ -92,7 +93,7 @@ class TensorProductNonlinearity(nn.Module):
         return self.linear(x) + self.back(torch.cat(blocks, dim=-1))
 
     def _split(self, x: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        """One or two components of ``channels`` numbers for each kind of field."""
+        """Components of ``channels`` numbers for each kind of field, one or two."""
         parts = iter(x.split(self.channels, dim=-1))
         return {k: tuple(next(parts) for _ in range(1 if k[0] == "0" else 2)) for k in self._factors}
 
@@ -101,7 +102,7 @@ class TensorProductNonlinearity(nn.Module):
 
 
 def _kinds(field_type: FieldType) -> list[str]:
-    """``"0"``, ``"0-"``, ``"1"``, ...: those that occur, in the order of the components."""
+    """Kinds of fields that occur, ``"0"``, ``"0-"``, ``"1"``, ..., in the order of the components."""
     return [str(order) for _, order in field_type]
 
 

@@ -1,1 +1,1 @@
-"""Inputs of networks on meshes: moments, curvature, spectra."""
+"""Input features of meshes: moments, curvature, spectra."""

@@ -1,4 +1,4 @@
-"""Curvature of meshes as fields: Gauss curvature, and the shape operator split into orders 0 and 2."""
+"""Curvature of meshes as fields: Gaussian curvature, and the shape operator split into orders 0 and 2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAUSS_CURVATURE = FieldType("1x0")
 SHAPE_OPERATOR = FieldType("1x0 + 1x2")
 """Type of :func:`shape_operator`."""
 
-# The second ring does not go through vertices of more neighbours, whose pairs of neighbours would fill the memory.
+# The second ring excludes vertices of higher valence, whose pairs of neighbours would exhaust memory.
 _CROWDED = 48
 # Neighbourhoods that do not determine a quadric (three points, all on a line) get the smallest one.
 _RIDGE = 1e-8
@@ -28,12 +28,12 @@ _BLOCK = 1 << 15
 
 
 def gauss_curvature(mesh: TriangleMesh) -> tuple[Tensor, FieldType]:
-    r"""Gauss curvature: the angle defect of each vertex over its area.
+    r"""Gaussian curvature: the angle defect of each vertex over its area.
 
     .. math:: K_i = \frac{1}{A_i} \Bigl(2\pi - \sum_{f \ni i} \alpha_i^f\Bigr)
 
-    It sees lengths inside the surface only, so bending without stretching does not change it. On a closed mesh
-    its integral :math:`\sum_i A_i K_i` is exactly :math:`2\pi\chi` (Gauss-Bonnet).
+    It is intrinsic, hence invariant under isometries. On a closed mesh its integral :math:`\sum_i A_i K_i` is exactly
+    :math:`2\pi\chi` (Gauss-Bonnet).
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def gauss_curvature(mesh: TriangleMesh) -> tuple[Tensor, FieldType]:
     Returns
     -------
     x : float64 Tensor [V, 1]
-        In 1 / unit of length squared; positive on a sphere. A boundary vertex, whose defect is the turn of the rim,
-        has the mean of its neighbours inside. 0 at vertices without area.
+        In 1 / unit of length squared; positive on a sphere. A boundary vertex, whose defect is the turning of the
+        boundary, has the mean of its inner neighbours. 0 at vertices without area.
     type : FieldType
         :data:`GAUSS_CURVATURE`, ``"1x0"``.
 
@@ -67,7 +67,7 @@ def gauss_curvature(mesh: TriangleMesh) -> tuple[Tensor, FieldType]:
     dst = np.concatenate([half_edges.tip[one], half_edges.origin[one]])
     shared = inside[src] & rim[dst]
     src, dst = src[shared], dst[shared]
-    # Weighted by area: needles, whose defect is divided by next to nothing, hardly count.
+    # Weighted by area, against needles, whose area is nearly zero.
     weight = sum_at(dst, areas[src], mesh.num_vertices)
     mean = sum_at(dst, areas[src] * curvature[src], mesh.num_vertices) / np.where(weight > 0, weight, 1.0)
     return torch.from_numpy(np.where(rim, mean, curvature)[:, None]), GAUSS_CURVATURE
@@ -82,8 +82,8 @@ def shape_operator(mesh: TriangleMesh, graph: GaugeGraph) -> tuple[Tensor, Field
 
     nearer ones with more weight; the sign makes S positive on a sphere whose normals point outward. The polar radius
     of (u, v) is the length of the chord, not of its projection: :math:`-2h/|q-p|^2` is then the curvature of the
-    circle through p and q, and spheres are exact however coarse. A second fit starts from the normal that
-    the slopes d of the first one give, so that the frames' normals need not be good.
+    circle through p and q, and spheres are exact however coarse. A second fit starts from the normal with
+    the slopes d of the first one, so that the normals of the frames need not be accurate.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def shape_operator(mesh: TriangleMesh, graph: GaugeGraph) -> tuple[Tensor, Field
 
     Notes
     -----
-    The error falls with the edge length, on average and where neighbours lie evenly with its square.
+    The error is of first order in the edge length, and of second order on average and for regular neighbours.
     ``tests/test_curvature.py`` measures it against closed forms.
 
     References
@@ -135,18 +135,17 @@ def shape_operator(mesh: TriangleMesh, graph: GaugeGraph) -> tuple[Tensor, Field
 
 
 def edge_shape_operator(graph: GaugeGraph, points: FloatArray) -> FloatArray:
-    r"""Shape operator from how the normals turn along the edges of a graph.
+    r"""Shape operator from the variation of normals along the edges of a graph.
 
-    The curvature of an edge, :math:`(n_q-n_p)\cdot(q-p)/|q-p|^2`, is weighted by its squared length:
-    short edges, whose curvature is mostly noise, then hardly count and zero ones not at all. As local as the graph,
-    and biased where neighbours lie unevenly, whatever the resolution: an input for networks, not a measurement like
-    :func:`shape_operator`.
+    The curvature of an edge, :math:`(n_q-n_p)\cdot(q-p)/|q-p|^2`, is weighted by its squared length: short edges, whose
+    curvature is mostly noise, have small weights and zero edges none. It is biased where neighbours are irregular, at
+    any resolution: an input for networks, not an estimate like :func:`shape_operator`.
 
     Parameters
     ----------
     graph : GaugeGraph
     points : float64 [V, 3]
-        The positions in a unit of one's choice.
+        Positions in any unit.
 
     Returns
     -------
@@ -163,7 +162,7 @@ def edge_shape_operator(graph: GaugeGraph, points: FloatArray) -> FloatArray:
     total = sum_at(dst, square, v)
     total = np.where(total > 0, total, 1.0)
     mean = sum_at(dst, turn, v) / total
-    # Less the mean, so that an umbilic point has none however unevenly its neighbours lie.
+    # Minus the mean, so that it vanishes at an umbilic point for any arrangement of neighbours.
     excess = 2 * (turn - mean[dst] * square)
     bend = [sum_at(dst, excess * w, v) / total for w in (np.cos(angle), np.sin(angle))]
     return np.stack([mean, *bend], axis=1)
@@ -182,8 +181,8 @@ def principal_curvatures(shape: Tensor) -> tuple[Tensor, Tensor]:
     curvatures : Tensor [..., 2]
         :math:`H \pm \sqrt{a^2 + b^2}`, the larger first.
     angle : Tensor [...]
-        Direction of the larger, :math:`\tfrac12 \operatorname{atan2}(b, a)`, from e1 in the frame; as good as its
-        opposite.
+        Direction of the larger, :math:`\tfrac12 \operatorname{atan2}(b, a)`, from e1 in the frame, up to
+        pi.
 
     Examples
     --------
@@ -233,7 +232,7 @@ def _fit_quadrics(
         # Bounded, since a neighbour straight above has no direction.
         stretch = np.sqrt(square / np.maximum(flat, square / _STEEPEST**2 + np.finfo(float).tiny))
         u, v = u * stretch, v * stretch
-        # The traceless monomials turn as a field of order 2, so that the ridge treats all directions alike.
+        # The traceless monomials transform as a field of order 2, so that the ridge penalty is isotropic.
         columns = [np.ones_like(u), u, v, 0.5 * (u * u + v * v), 0.5 * (u * u - v * v), u * v]
         matrix, right = np.empty((count, 6, 6)), np.empty((count, 6, 1))
         for a in range(6):
@@ -248,7 +247,7 @@ def _fit_quadrics(
 
 
 def _tilted(frames: FloatArray, du: FloatArray, dv: FloatArray) -> FloatArray:
-    """Frames turned the shortest way to the normal of the plane with slopes ``du``, ``dv`` over them."""
+    """Frames after the smallest rotation to the normal of the plane with slopes ``du``, ``dv``."""
     normal = np.stack([-du, -dv, np.ones_like(du)], axis=1) / np.sqrt(1 + du * du + dv * dv)[:, None]
     a, b, c = normal.T
     d = 1 / (1 + c)

@@ -1,4 +1,4 @@
-"""Averages over a surface at a length of one's choice: one implicit step of heat flow."""
+"""Averages over a surface at a given length scale: one implicit step of heat diffusion."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _SMALLEST_MASS = 1e-9
 
 
 class HeatAverage:
-    r"""Averages :math:`(M + t L)^{-1} M f` with vertex areas M and the cotangent Laplacian L.
+    r"""Averages by heat diffusion, :math:`(M + t L)^{-1} M f` with vertex areas M and the cotangent Laplacian L.
 
-    Of all averages round a vertex this one depends on no ring and no resolution: its root mean square radius is
-    :math:`2\sqrt{t}`, whatever the triangles. Weights are clipped to [0, 10], so an average never leaves the range of
-    what is averaged, on any mesh.
+    The root mean square radius of the average is :math:`2\sqrt{t}`, independent of triangulation and resolution.
+    Cotangent weights are clipped to [0, 10], so the maximum principle holds on any mesh.
 
     Parameters
     ----------
@@ -28,9 +27,9 @@ class HeatAverage:
     corners : float64 [H]
         Corner angle at the origin of each half-edge.
     areas : float64 [V]
-        Any unit; only their share of the total counts.
+        Any unit; only ratios matter.
     points : float64 [V, 3]
-        Where the vertices are; only the order of elimination depends on it.
+        Positions of the vertices; only the order of elimination depends on them.
     """
 
     def __init__(self, half_edges: HalfEdges, corners: FloatArray, areas: FloatArray, points: FloatArray):

@@ -1,4 +1,4 @@
-"""Maps between surfaces, made smooth and consistent through the eigenfunctions of their Laplacians."""
+"""Functional maps: refinement of maps between surfaces by Laplacian eigenfunctions."""
 
 from __future__ import annotations
 
@@ -36,19 +36,18 @@ def refine_map(
     samples: int = 2000,
     seed: int = 0,
 ) -> Tensor:
-    r"""Make a point-to-point map consistent with bending: ZoomOut.
+    r"""ZoomOut refinement of a point-to-point map between nearly isometric surfaces.
 
     With eigenfunctions :math:`\Phi` of source and :math:`\Psi` of target, in ascending order, a map :math:`T` from the
-    source's vertices to the target's is turned, for k = ``first``, ``first + step``, ..., ``last``, into the functional
-    map that fits it best, and that back into a map:
+    source's vertices to the target's is converted, for k = ``first``, ``first + step``, ..., ``last``, to the
+    best-fitting functional map, and back to a point-to-point map:
 
     .. math::
         C = \Phi_k^{+}\, \Psi_k[T], \qquad
         T(v) = \operatorname{argmin}_w \lVert \Psi_k(w)\, C^\top - \Phi_k(v) \rVert
 
-    Few eigenfunctions smooth away scattered errors; more of them bring the detail back. On shapes that differ by
-    bending C is nearly diagonal, and the refined map is far better than the one it started from; where a whole part is
-    swapped (left for right), it stays swapped.
+    Few eigenfunctions remove scattered errors; more of them restore detail. On nearly isometric shapes
+    C is nearly diagonal, and refinement improves the map; a swap of whole parts (left for right) remains.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def refine_map(
     first, last, step
         Numbers of eigenfunctions; ``last`` is lowered to what both spectra have.
     samples
-        Vertices of the source that C is fitted to, drawn at random with ``seed``: its entries are far fewer.
+        Random vertices of the source, drawn with ``seed``, to which C is fitted.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Input features of meshes by name: what a network is to see of a surface."""
+"""Input features of meshes by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 
 class _Surface:
-    """A mesh with its graph, and what several features share."""
+    """A mesh with its graph, and quantities that several features share."""
 
     def __init__(self, mesh: TriangleMesh, graph: GaugeGraph):
         self.mesh, self.graph = mesh, graph
@@ -48,8 +48,8 @@ def _curvature(surface: _Surface) -> Tensor:
     both = concatenate_fields([GAUSS_CURVATURE, SHAPE_OPERATOR], [gauss * length**2, shape * length])
     x = shorten_fields(GAUSS_CURVATURE + SHAPE_OPERATOR, both)
     if surface.graph.reflected is not None:
-        # Seen from the other side the operator changes its sign; turned by 45 degrees its traceless part becomes a
-        # field whose sine component alone does so when the frame is reflected.
+        # From the other side the operator has the opposite sign. Rotated by 45 degrees, its traceless part is a
+    # field whose sine component alone changes sign under reflection of the frame.
         x = torch.stack([x[:, 0], x[:, 1], -x[:, 3], x[:, 2]], dim=1)
     return x
 
@@ -71,7 +71,7 @@ def _normals(surface: _Surface) -> Tensor:
 
 
 class _Feature(NamedTuple):
-    """What is known of a name; ``unoriented`` is None where the values need an outside."""
+    """A named feature; ``unoriented`` is None where the values need an orientation."""
 
     type: FieldType
     unoriented: FieldType | None
@@ -93,7 +93,7 @@ SURFACE_FEATURES = tuple(_FEATURES)
 
 
 def surface_feature_type(names: Sequence[str] = ("default",), group: Group = "SO(2)") -> FieldType:
-    """Type of the features of these names, known before any mesh is.
+    """Field type of the named features, without a mesh.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def surface_feature_type(names: Sequence[str] = ("default",), group: Group = "SO
     Raises
     ------
     InputError
-        A name that is not known, one given twice, none at all, or one that an unoriented surface does not have.
+        An unknown or repeated name, no name, or a feature that non-orientable surfaces do not have.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def _chosen(names: Sequence[str], group: Group) -> list[tuple[FieldType, Callabl
     for name in names:
         if name not in known:
             where = " of a non-orientable surface" if name in _FEATURES else ""
-            raise InputError(f"features: {name!r} is not known{where}; choose some of {', '.join(known)}")
+            raise InputError(f"features: {name!r} is not available{where}; choose from {', '.join(known)}")
         feature = _FEATURES[name]
         field_type = feature.type if group == "SO(2)" else feature.unoriented
         assert field_type is not None  # checked above; for the type checker
@@ -135,7 +135,7 @@ def _chosen(names: Sequence[str], group: Group) -> list[tuple[FieldType, Callabl
 def surface_features(
     mesh: TriangleMesh, graph: GaugeGraph, names: Sequence[str] = ("default",)
 ) -> tuple[Tensor, FieldType]:
-    r"""Features of the given names, side by side.
+    r"""Input features of a mesh by name, concatenated.
 
     ===============  ===============  ===============================================================================
     name             type             fields
@@ -143,7 +143,7 @@ def surface_features(
     ``default``      10x0 + 7x1 +     ``moments.mesh_features``: shape from one ring to half
                      4x2              of the body
     ``areas``        1x0              log of the vertex area over the mean
-    ``curvature``    2x0 + 1x2        Gauss and mean curvature (1 on a sphere) and traceless shape operator, each
+    ``curvature``    2x0 + 1x2        Gaussian and mean curvature (1 on a sphere) and traceless shape operator, each
                                       shortened from length x to arsinh(x)
     ``hks``          16x0             heat kernel signature h as arsinh(h - 1)
     ``wks``          16x0             wave kernel signature, likewise
@@ -151,12 +151,12 @@ def surface_features(
     ``normals``      3x0              x, y, z of the outward normal
     ===============  ===============  ===============================================================================
 
-    None depends on where the mesh lies or on its unit of length. All but the last two are also the same for a turned
-    mesh. **Coordinates and normals are three scalars each, which turn with the mesh**: a network that sees them is
-    gauge equivariant still, but its answers depend on the pose. The signatures also ignore bending.
+    All are invariant under translation and scaling, and all but the last two under rotation of the mesh. **Coordinates
+    and normals are three scalars each, which rotate with the mesh**: a network on them remains gauge-equivariant, but
+    its predictions depend on the pose. The signatures are invariant under isometries.
 
-    On graphs made with ``unoriented=True`` types are of O(2): mean curvature and normals, which change sign from one
-    side to the other, are odd scalars, and ``default`` is not to be had.
+    On graphs made with ``unoriented=True`` types are of O(2): mean curvature and normals, whose signs depend on the
+    side, are odd scalars, and ``default`` is not available.
 
     Parameters
     ----------
@@ -169,8 +169,8 @@ def surface_features(
     Returns
     -------
     x : float64 Tensor [V, type.dim]
-        In the frames of ``graph``; finite for every mesh that has an area. Equal orders stand together, in the order
-        of ``names``.
+        In the frames of ``graph``; finite for every mesh with an area. Fields are sorted by order (angular frequency),
+        within an order as in ``names``.
     type : FieldType
         The sum of the types, what :func:`surface_feature_type` gives.
 

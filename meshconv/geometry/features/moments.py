@@ -1,4 +1,4 @@
-"""Input features of a mesh: fields that do not change when it is moved, turned or scaled."""
+"""Input features of a mesh that are invariant under translation, rotation and scaling."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SPHERE = 2 * np.sqrt(np.pi)
 
 
 def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
-    r"""Shape of the surface round each vertex, from one ring to about half of the body.
+    r"""Shape of the surface around each vertex, at scales from one ring to about half of the body.
 
-    Lengths are measured in the square root of the mesh's area. :math:`\langle f\rangle_t` is the average by heat flow
-    (:class:`~meshconv.geometry.features.diffusion.HeatAverage`) at t = 0.002, 0.01, 0.05 of the area, that is over
-    root mean square radii of 0.09, 0.2 and 0.45; c is the centroid of the surface, n the normal.
+    Lengths are normalised by the square root of the surface area. :math:`\langle f\rangle_t` is the average by heat
+    diffusion (:class:`~meshconv.geometry.features.diffusion.HeatAverage`) at t = 0.002, 0.01, 0.05 of the area, that is
+    over root mean square radii of 0.09, 0.2 and 0.45; c is the centroid of the surface, n the normal.
 
     =====  =====================================================================================
     order  fields
@@ -41,8 +41,8 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
     2      traceless part of the one ring's shape operator; of the covariance of p over t, half (3)
     =====  =====================================================================================
 
-    Every field is then shortened from length x to arsinh(x), which hardly touches what is of order one and tames
-    slivers and noise.
+    The norm x of every field is then compressed to arsinh(x), which leaves values below one nearly unchanged and bounds
+    the effect of slivers and noise.
 
     Parameters
     ----------
@@ -111,10 +111,10 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
 
 
 def centred_points(mesh: TriangleMesh, used: NDArray[np.bool_]) -> FloatArray:
-    """Vertices from the centroid in units of the square root of the area, float64 ``[V, 3]``; 0 where not ``used``."""
+    """Vertices relative to the centroid, in units of the square root of the surface area; 0 where not ``used``."""
     areas = mesh.vertex_areas
     middle = mesh.vertices[used].mean(axis=0)
-    # A mesh nearly without area (needles) would otherwise be astronomically long.
+    # Bounds the coordinates of meshes with nearly no area (needles).
     length = max(np.sqrt(mesh.area), 1e-8 * np.abs(mesh.vertices[used] - middle).max())
     points = (mesh.vertices - middle) / length
     points -= (areas / areas.sum()) @ points
@@ -129,7 +129,7 @@ def log_areas(areas: FloatArray) -> FloatArray:
 
 
 def shorten_fields(field_type: FieldType, x: Tensor) -> Tensor:
-    """Every field shortened from length x to arsinh(x)."""
+    """Fields with their norm x compressed to arsinh(x)."""
     norms = field_type.norms(x)
     shorter = torch.where(norms > 0, torch.asinh(norms) / torch.where(norms > 0, norms, 1.0), 1.0)
     return field_type.scale_fields(x, shorter)

@@ -9,17 +9,17 @@ from scipy.sparse.linalg import splu
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
 
-# Parts that are not cut any further: SuperLU is as fast on them in any order.
+# Size of parts that are not bisected further: SuperLU is as fast on them in any order.
 _LEAF = 64
 
 
 def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntArray:
-    r"""Elimination order of a graph that lies on a surface, by recursive halving in space.
+    r"""Elimination order of a graph on a surface: nested dissection by recursive bisection in space.
 
-    Each part is halved at the median along its longest axis; what touches the other half separates the two and comes
-    after both. On a surface separators have :math:`O(\sqrt n)` points, so that a factor has :math:`O(n \log n)` entries
-    and takes :math:`O(n^{3/2})` operations; column orderings that do not know the geometry come out several times
-    higher. Any order gives a right solution, so nothing is asked of the points.
+    Each part is bisected at the median along its longest axis; points adjacent to the other half are the separator and
+    come after both. On a surface separators have :math:`O(\sqrt n)` points, so that a factor has :math:`O(n \log n)`
+    entries and takes :math:`O(n^{3/2})` operations; column orderings without geometry have several times as many. The
+    solution is independent of the order, so the points may be arbitrary.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntA
     George, "Nested dissection of a regular finite element mesh", 1973.
     """
     count = len(points)
-    # A digit for every halving, 0 and 1 the halves and 2 what separates them: sorted, the digits are the order.
+    # One digit per bisection, 0 and 1 for the halves and 2 for the separator: sorting by digits gives the order.
     digits = np.zeros(count, dtype=np.int64)
     active, part, num_parts = np.arange(count), np.zeros(count, dtype=np.int64), 1
     here = np.empty(count, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Signatures from the spectrum of a mesh's Laplacian: heat and wave kernels, which bending does not change."""
+"""Laplacian spectrum of a mesh, and its heat and wave kernel signatures, which are invariant under isometries."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 # Of a mesh nearly without area (needles), the length unit as a share of its extent.
 _SMALLEST_LENGTH = 1e-6
 _SMALLEST_MASS = 1e-9
-# Below this size, or where a large share of all eigenvectors is wanted, the dense solver is the faster one.
+# Below this size, or for a large share of all eigenvectors, the dense solver is faster.
 _DENSE = 800
 # A closed surface of area 1 has its first eigenvalue at 8 pi if it is a sphere.
 _FIRST = 8 * math.pi
 
 
 class ComponentSpectrum(NamedTuple):
-    """The spectrum of one connected piece of a mesh.
+    """The spectrum of one connected component of a mesh.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class ComponentSpectrum(NamedTuple):
     eigenvalues : float64 [K]
         Ascending, the first is 0.
     eigenfunctions : float64 [N, K]
-        Orthonormal over the piece.
+        Orthonormal over the component.
     """
 
     vertices: IntArray
@@ -53,7 +53,7 @@ class Spectrum(NamedTuple):
     ----------
     components : tuple of ComponentSpectrum
     limit : float
-        All eigenvalues up to here are there; divided by the area they are those of the mesh itself.
+        All eigenvalues up to this value are included; divided by the area they are those of the unscaled mesh.
     num_vertices : int
         Of the mesh; those without faces belong to no component.
     """
@@ -69,12 +69,12 @@ class Spectrum(NamedTuple):
 
 
 def laplacian_spectrum(mesh: TriangleMesh, count: int = 128) -> Spectrum:
-    r"""The lower end of the spectrum, from the intrinsic Delaunay Laplacian of the tufted cover.
+    r"""Lower end of the Laplacian spectrum, from the intrinsic Delaunay Laplacian of the tufted cover.
 
     That Laplacian (``robust_laplacian``) has no negative weights on any triangles, manifold or not. All eigenvalues up
-    to :math:`4\pi\,count` are computed: by Weyl's law about ``count``, whatever the shape. A bound for the
-    eigenvalue, not for the number, never parts eigenfunctions that belong together. Each component is solved on its
-    own, with a sparse factorisation and Lanczos steps from a fixed start, small ones densely.
+    to :math:`4\pi\,count` are computed: by Weyl's law about ``count`` for any shape. A bound of the
+    eigenvalue instead of the number keeps eigenspaces complete. Components are solved separately, by a sparse
+    factorisation and Lanczos steps from a fixed start, small ones densely.
 
     Parameters
     ----------
@@ -153,14 +153,14 @@ def _low_eigenpairs(
         guess = min(3 * guess // 2, most)
     else:
         values, vectors = eigh((diags_array(1 / root) @ stiffness @ diags_array(1 / root)).toarray())
-    # The constant comes first; rounding leaves its eigenvalue anywhere near zero.
+    # The constant function is first; rounding leaves its eigenvalue near zero.
     values[0] = 0.0
     kept = min(int((values <= limit).sum()), most)
     return values[:kept], vectors[:, :kept] / root[:, None]
 
 
 def _inverse(stiffness: csr_array, mass: FloatArray, points: FloatArray) -> LinearOperator:
-    """Inverse of 1 + Laplacian between functions times the root of the mass: its largest eigenvalues are wanted."""
+    """Inverse of 1 + Laplacian between functions times the root of the mass; its largest eigenvalues are computed."""
     pairs = stiffness.tocoo()
     order = dissection_order(points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
     factor = SymmetricFactor(csr_array(stiffness + diags_array(mass)), order)
@@ -169,7 +169,7 @@ def _inverse(stiffness: csr_array, mass: FloatArray, points: FloatArray) -> Line
 
 
 def heat_kernel_signature(spectrum: Spectrum, times: FloatArray | int = 16) -> tuple[Tensor, FieldType]:
-    r"""How much of the heat that starts at a vertex is still there, over the mean of the surface.
+    r"""Heat kernel signature: the heat kernel on the diagonal, normalised by its mean over the surface.
 
     .. math:: h(x, t) = \frac{\sum_k e^{-\lambda_k t} \varphi_k(x)^2}{\sum_k e^{-\lambda_k t}}
 
@@ -177,10 +177,10 @@ def heat_kernel_signature(spectrum: Spectrum, times: FloatArray | int = 16) -> t
     ----------
     spectrum : Spectrum
     times : float64 [T] or int
-        In units of the area, so that the mesh's unit of length does not matter; a number takes so many, spaced evenly
-        in their logarithm from :math:`4 \ln 10 / \lambda`, with the end of the spectrum for :math:`\lambda`, to
-        the same of a sphere's first eigenvalue. These depend on the length of the spectrum alone and are
-        thus the same for all meshes.
+        In units of the surface area, hence independent of the unit of length. A number T gives T logarithmically spaced
+        times from :math:`4 \ln 10 / \lambda`, with :math:`\lambda` the end of the spectrum, to
+        that of the first eigenvalue of a sphere. They depend on the length of the spectrum alone and are
+        the same for all meshes.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def heat_kernel_signature(spectrum: Spectrum, times: FloatArray | int = 16) -> t
 
 
 def wave_kernel_signature(spectrum: Spectrum, energies: int = 16) -> tuple[Tensor, FieldType]:
-    r"""How likely a wave of given energy is found at a vertex, over the mean of the surface.
+    r"""Wave kernel signature: probability density of a wave of given energy, normalised by its mean over the surface.
 
     .. math:: w(x, e) = \frac{\sum_k g_k(e) \varphi_k(x)^2}{\sum_k g_k(e)}, \qquad
         g_k(e) = \exp\Bigl(-\frac{(e - \ln\lambda_k)^2}{2\sigma^2}\Bigr)
@@ -220,7 +220,7 @@ def wave_kernel_signature(spectrum: Spectrum, energies: int = 16) -> tuple[Tenso
     ----------
     spectrum : Spectrum
     energies : int
-        Their number T.
+        Number T of energies.
 
     Returns
     -------
@@ -246,11 +246,11 @@ def wave_kernel_signature(spectrum: Spectrum, energies: int = 16) -> tuple[Tenso
     centres = np.linspace(math.log(_FIRST), math.log(spectrum.limit) - 3 * width, energies)
 
     def exponent(eigenvalues: FloatArray) -> FloatArray:
-        # Constants have no energy; the logarithm of a tiny one puts them out of reach.
+        # Constants have energy 0; the logarithm of a tiny value excludes them.
         logarithm = np.log(np.maximum(eigenvalues, 1e-300))
         return -((centres - logarithm[:, None]) ** 2) / (2 * width**2)
 
-    # Less the largest, so that a gap in the spectrum leaves the nearest eigenvalue instead of 0 / 0.
+    # Minus the largest, so that a gap in the spectrum selects the nearest eigenvalue instead of 0 / 0.
     largest = exponent(spectrum.eigenvalues).max(axis=0)
     return _signature(spectrum, lambda eigenvalues: np.exp(exponent(eigenvalues) - largest))
 

@@ -1,1 +1,1 @@
-"""The gauge graph: what layers see of a surface, its hierarchies, parts and complexes."""
+"""Gauge graphs, the input of layers, with hierarchies, subsets and complexes."""

@@ -1,4 +1,4 @@
-"""Triangles between the points of a gauge graph: what exact identities of vector calculus need."""
+"""Complexes: triangles between the points of a gauge graph, for exact identities of vector calculus."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from meshconv.geometry.mesh.halfedges import IntArray, build_half_edges
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.ops.gauge_conv import Edges
 
-# Twice the area over the square of the longest side: triangles below have no direction that rounding leaves alone.
+# Minimal ratio of twice the area to the square of the longest side: below, directions are rounding errors.
 _THINNEST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceComplex(Record):
-    r"""Vertices, triangles with a frame each, and the edges between two triangles.
+    r"""Surface complex: vertices, triangles with frames, and inner edges.
 
     Three spaces and the maps between them: scalars at vertices, linear on triangles (hat functions :math:`\varphi_i`);
     tangent fields constant on triangles; scalars at the midpoints of inner edges, linear on triangles and continuous
@@ -77,8 +77,8 @@ class SurfaceComplex(Record):
     def from_faces(cls, graph: GaugeGraph, faces: Any) -> SurfaceComplex:
         """The complex of ``faces [F, 3]`` between the points of ``graph``.
 
-        Triangles with a repeated vertex or (almost) without area are left out. Sides that not exactly two triangles
-        share in opposite sense count as boundary. For a batch of surfaces give the union's graph and faces.
+        Triangles with a repeated vertex or (almost) without area are left out. Sides are boundary unless exactly two
+        triangles share them in opposite directions. For a batch of surfaces, give graph and faces of the union.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class SurfaceComplex(Record):
         if triangles.size and not (triangles.min() >= 0 and triangles.max() < v):
             raise ValueError(f"faces name vertices {triangles.min()}..{triangles.max()}, the graph has {v}")
         if graph.reflected is not None:
-            raise ValueError("the graph's transporters reflect; triangles with frames take an oriented surface")
+            raise ValueError("the graph's transporters reflect; triangles with frames need an oriented surface")
         device, given = graph.device, graph
         graph = graph.to("cpu", torch.float64)
         # In units of a power of two near the size, where squares stay in range.
@@ -110,7 +110,7 @@ class SurfaceComplex(Record):
         frames = np.stack([e1, np.cross(normal, e1), normal], axis=1)
         # Sides as complex numbers in the frame of the face; side k runs from corner k to the next one.
         plane = np.einsum("fki,fci->fkc", side, frames[:, :2]) @ np.array([1, 1j])
-        # The hat of a corner rises at right angles to the opposite side.
+        # The gradient of a hat function is orthogonal to the opposite side.
         hat = 1j * plane[:, [1, 2, 0]] / twice[:, None]
         half_edges = build_half_edges(triangles, v)
         inner = np.flatnonzero(half_edges.twin >= 0)
@@ -156,7 +156,7 @@ class SurfaceComplex(Record):
         return self.sides[3].shape[0] - 1
 
     def change_gauge(self, vertices: Tensor, faces: Tensor) -> SurfaceComplex:
-        """The same surface with the frames of vertices and triangles turned by these angles ``[V]`` and ``[F]``."""
+        """The same surface with the frames of vertices and triangles rotated by angles ``[V]`` and ``[F]``."""
         f = faces.double()
         corner, side = f[self.corners[2]], f[self.sides[2]]
         c, s = torch.cos(f)[:, None], torch.sin(f)[:, None]
@@ -185,7 +185,7 @@ def _sides_and_normals(points: FloatArray, faces: IntArray) -> tuple[FloatArray,
 
 
 def _edge_numbers(graph: GaugeGraph, origin: IntArray, tip: IntArray) -> tuple[IntArray, IntArray]:
-    """The graph's edges at ``origin`` that show ``tip``, and at ``tip`` that show ``origin``."""
+    """The graph's edges from ``tip`` to ``origin``, and from ``origin`` to ``tip``."""
     v = graph.num_vertices
     key = (graph.dst * v + graph.src).numpy()
     found = []
@@ -201,7 +201,7 @@ def _edge_numbers(graph: GaugeGraph, origin: IntArray, tip: IntArray) -> tuple[I
 
 
 def _corner_transporters(log_angle: FloatArray, plane: np.ndarray, out: IntArray, back: IntArray) -> FloatArray:
-    """Turn that brings the two sides at a corner, seen from the vertex, as near as it can to the sides in the face."""
+    """Rotation that best aligns the two sides at a corner in the frame of the vertex with those in the face."""
     before = [2, 0, 1]
     after = plane * np.exp(-1j * log_angle[out].reshape(-1, 3))
     other = -plane[:, before] * np.exp(-1j * log_angle[back].reshape(-1, 3)[:, before])

@@ -1,4 +1,4 @@
-"""The one data structure every layer sees: points with frames, log maps and transporters."""
+"""The gauge graph, the input of every layer: points with frames, log maps and transporters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wrap_angle(angle: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class GaugeGraph(Record):
-    r"""Points of a surface with a tangent frame each, and what a neighbour looks like in it.
+    r"""Gauge graph: points of a surface with tangent frames, log maps and parallel transporters.
 
     For each directed pair ``src -> dst``: the log map of ``src`` in the frame at ``dst`` (polar coordinates),
     and the transporter, the angle by which components at ``src`` are rotated to become components at ``dst``.
@@ -52,8 +52,8 @@ class GaugeGraph(Record):
     graph_ptr : int64 [G + 1]
         Points of surface ``g`` of a batch are ``graph_ptr[g]:graph_ptr[g + 1]``.
     reflected : bool [E], optional
-        Edges whose transporter reflects before it turns, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as on a
-        non-orientable surface; None where no edge does. Such a graph carries fields of O(2) alone.
+        Edges whose transporter is a reflection followed by a rotation, :math:`\rho(g_e)\rho(F)` with F: e2 -> -e2, as
+        on a non-orientable surface; None where no edge does. Such a graph carries fields of O(2) alone.
 
     Notes
     -----
@@ -160,10 +160,9 @@ class GaugeGraph(Record):
         scale: Tensor | float,
         reverse: Tensor | None = None,
     ) -> GaugeGraph:
-        """From edges that are sorted by target, then source, with angles in [-pi, pi]; nothing is checked.
+        """Gauge graph from edges sorted by target, then source, with angles in [-pi, pi]; without checks.
 
-        For builders whose edges come out that way: a third of the time of :meth:`from_edges`. Call
-        :meth:`validate` if in doubt.
+        It takes a third of the time of :meth:`from_edges`. :meth:`validate` performs the checks.
 
         Parameters
         ----------
@@ -211,7 +210,7 @@ class GaugeGraph(Record):
 
     @property
     def finest(self) -> GaugeGraph:
-        """Itself, as :attr:`Hierarchy.finest` is the level that features live on."""
+        """The graph itself, as :attr:`Hierarchy.finest` is the level of the features."""
         return self
 
     @property
@@ -223,20 +222,20 @@ class GaugeGraph(Record):
 
     @property
     def edges(self) -> Edges:
-        """What the operators walk along: ``(dst_ptr, src, dst, src_ptr, src_edge)``."""
+        """Arguments of the operators: ``(dst_ptr, src, dst, src_ptr, src_edge)``."""
         return self.dst_ptr, self.src, self.dst, self.src_ptr, self.src_edge
 
     def sources(self, x: Tensor, field_type: FieldType) -> tuple[Tensor, Edges]:
         """Features to send along edges, and the edges to send them along.
 
         Where edges reflect, the sources are ``x`` and its mirror image, ``[..., 2 V, dim]``, and a reflecting edge
-        leaves the image; then operators need to know of rotations only. Otherwise ``x`` and :attr:`edges`.
+        starts at the image, so that operators need rotations only. Otherwise ``x`` and :attr:`edges`.
         """
         if self.reflected is None:
             return x, self.edges
         if field_type.group != "O(2)":
             raise ValueError(
-                f"the graph has transporters that reflect, fields of type {field_type} only turn; "
+                f"the graph has transporters that reflect, fields of type {field_type} are of SO(2); "
                 f"write 'O(2): {field_type}'"
             )
         return torch.cat([x, field_type.reflect(x)], dim=-2), self._mirrored
@@ -257,17 +256,17 @@ class GaugeGraph(Record):
         return self.positions.dtype
 
     def change_gauge(self, alpha: Tensor, flip: Tensor | None = None) -> GaugeGraph:
-        """The same surface with e1, e2 of vertex ``v`` turned by ``alpha[v]`` counter-clockwise.
+        """The same surface with e1, e2 of vertex ``v`` rotated by ``alpha[v]`` counter-clockwise.
 
-        Features have to go along: :meth:`FieldType.change_gauge <meshconv.FieldType.change_gauge>`.
+        Features transform by :meth:`FieldType.change_gauge <meshconv.FieldType.change_gauge>`.
 
         Parameters
         ----------
         alpha : Tensor [V]
             Radians.
         flip : bool Tensor [V], optional
-            Vertices whose turned frame is then reflected: e2 and the normal change sign. The graph comes to have
-            edges that reflect.
+            Vertices whose rotated frame is then reflected: e2 and the normal change sign. The result has reflecting
+            edges.
         """
         if alpha.shape != (self.num_vertices,):
             raise ValueError(f"alpha has shape {tuple(alpha.shape)}, the graph {self.num_vertices} vertices")
@@ -276,7 +275,7 @@ class GaugeGraph(Record):
         e1, e2, n = self.frames.double().unbind(dim=1)
         frames = torch.stack([c * e1 + s * e2, c * e2 - s * e1, n], dim=1)
         angle = self.log_angle.double() - a[self.dst]
-        # A reflection turns the sense of what comes before it.
+        # A reflection inverts the preceding rotation.
         source = a[self.src] if self.reflected is None else torch.where(self.reflected, -1, 1) * a[self.src]
         transporter = self.transporter.double() - a[self.dst] + source
         reflected = self.reflected
@@ -297,7 +296,7 @@ class GaugeGraph(Record):
         )
 
     def random_gauge(self, generator: torch.Generator | None = None) -> Tensor:
-        """Uniform angles ``[V]`` in float64, to be given to :meth:`change_gauge`."""
+        """Uniform random angles ``[V]`` in float64, for :meth:`change_gauge`."""
         u = torch.rand(self.num_vertices, generator=generator, dtype=torch.float64)
         return ((2 * u - 1) * math.pi).to(self.device)
 
@@ -311,7 +310,7 @@ class GaugeGraph(Record):
         """The part of the surface where ``mask`` (bool ``[V]``) is True; neighbours outside of it are dropped.
 
         Point ``k`` is the ``k``-th True of the mask: ``y[..., mask, :] = x`` brings features back to the whole surface.
-        Geometry, areas and ``scale`` stay as they are; a surface of a batch may come to have no points.
+        Geometry, areas and ``scale`` are unchanged; a surface of a batch may have no points left.
         """
         mask = torch.as_tensor(mask, device=self.device)
         if mask.shape != (self.num_vertices,) or mask.dtype != torch.bool:
@@ -319,7 +318,7 @@ class GaugeGraph(Record):
         return self.take({"vertices": mask, "edges": mask[self.src] & mask[self.dst]})
 
     def validate(self) -> None:
-        """Raise ``ValueError`` naming what is wrong: shapes, ranges, order, non-finite numbers, frames."""
+        """Check shapes, ranges, order, finiteness and frames; raise ``ValueError`` with the field."""
         v, e = self.num_vertices, self.num_edges
         bounds = self.graph_ptr
         ends = bounds.dim() == 1 and len(bounds) > 1 and (int(bounds[0]), int(bounds[-1])) == (0, v)

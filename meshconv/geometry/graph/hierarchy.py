@@ -1,4 +1,4 @@
-"""Surfaces at several resolutions, with what pooling between them needs."""
+"""Hierarchies: gauge graphs at several resolutions, and the pooling between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meshconv.geometry.graph.rows import compressed_rows
 
 @dataclass(frozen=True, eq=False)
 class Pooling(Record):
-    """Each fine point's place in a cluster of the next coarser level.
+    """Pooling: the cluster of the next coarser level of each fine point.
 
     Attributes
     ----------
@@ -24,10 +24,10 @@ class Pooling(Record):
     child_ptr, child : int64 [V_coarse + 1], int64 [V_fine]
         Members of cluster ``c`` are ``child[child_ptr[c]:child_ptr[c + 1]]``.
     log_radius, log_angle, transporter : [V_fine]
-        The fine point seen from its parent; components at the fine point, turned by ``transporter``, are
-        components at the parent.
+        Log map of the fine point in the frame of its parent; components at the fine point, rotated by ``transporter``,
+        are components at the parent.
     reflected : bool [V_fine], optional
-        Fine points whose components are reflected before they turn (see :class:`GaugeGraph`).
+        Fine points whose components are reflected before the rotation (see :class:`GaugeGraph`).
     """
 
     parent: Tensor = numbers("points", of="clusters")
@@ -87,11 +87,11 @@ class Pooling(Record):
         )
 
     def unbatch(self, fine_ptr: Tensor, coarse_ptr: Tensor) -> list[Pooling]:
-        """The poolings of a batch whose surfaces' points these are on both sides, the inverse of :meth:`batch`."""
+        """The poolings of a batch by the number of points of each surface, the inverse of :meth:`batch`."""
         return self.split({"points": fine_ptr.tolist(), "clusters": coarse_ptr.tolist()})
 
     def validate(self) -> None:
-        """Raise ``ValueError`` naming what is wrong: shapes, ranges, empty clusters, order, non-finite numbers."""
+        """Check shapes, ranges, empty clusters, order and finiteness; raise ``ValueError`` with the field."""
         self.check_fields()
         if bool((self.child_ptr.diff() <= 0).any()):
             raise ValueError("a cluster has no members")
@@ -105,7 +105,7 @@ class Pooling(Record):
 
 @dataclass(frozen=True, eq=False)
 class Hierarchy(Record):
-    """Levels from fine to coarse, and the pooling between each and the next.
+    """Hierarchy: levels from fine to coarse, and the pooling between them.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class Hierarchy(Record):
 
     @property
     def finest(self) -> GaugeGraph:
-        """The level that features live on."""
+        """The finest level, that of the features."""
         return self.levels[0]
 
     @property
@@ -166,7 +166,8 @@ class Hierarchy(Record):
         """The part where ``mask`` (bool ``[V]`` of the finest level) is True, on every level.
 
         Clusters without a member are removed, neighbours outside are dropped, and the ``areas`` of coarse levels are
-        those of what is left. ``y[..., mask, :] = x`` brings features on the finest level back to the whole surface.
+        sums over the remaining points. ``y[..., mask, :] = x`` brings features on the finest level back to the whole
+        surface.
 
         Examples
         --------
@@ -190,7 +191,7 @@ class Hierarchy(Record):
         return Hierarchy(levels, pools)
 
     def validate(self) -> None:
-        """Raise ``ValueError`` naming the level or step and what is wrong with it."""
+        """Check every level and step; raise ``ValueError`` with its number."""
         for k, graph in enumerate(self.levels):
             try:
                 graph.validate()
@@ -213,7 +214,7 @@ class Hierarchy(Record):
         return [g.random_gauge(generator) for g in self.levels]
 
     def change_gauge(self, alphas: list[Tensor], flips: list[Tensor] | None = None) -> Hierarchy:
-        """Change the gauge of every level; features live on the finest, in the gauge ``alphas[0]``, ``flips[0]``."""
+        """Change the gauge of every level; features, on the finest, transform by ``alphas[0]``, ``flips[0]``."""
         mirror: list[Any] = [None] * len(self.levels) if flips is None else flips
         levels = [g.change_gauge(a, f) for g, a, f in zip(self.levels, alphas, mirror, strict=True)]
         steps = zip(self.pools, alphas[:-1], alphas[1:], mirror[:-1], mirror[1:], strict=True)

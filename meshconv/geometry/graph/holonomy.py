@@ -1,4 +1,4 @@
-"""Holonomy: what transport round a loop turns vectors by. It is the same in every gauge."""
+"""Holonomy: the gauge-invariant rotation angle of transport around a loop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
 
 
 def loop_holonomy(graph: GaugeGraph, loop: Tensor) -> Tensor:
-    r"""Turn of a vector carried along closed ways over edges, :math:`\sum_k g_{v_k \to v_{k+1}}`.
+    r"""Holonomy of closed paths over edges, :math:`\sum_k g_{v_k \to v_{k+1}}`.
 
     Parameters
     ----------
     graph : GaugeGraph
         With any transport, edges sorted by target and source (as every builder's are).
     loop : int64 [..., N]
-        Vertices in the order of the way; from the last it goes back to the first.
+        Vertices in the order of the path, which returns from the last to the first.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def loop_holonomy(graph: GaugeGraph, loop: Tensor) -> Tensor:
     Raises
     ------
     InputError
-        Two vertices that follow each other are not joined by an edge.
+        Two consecutive vertices are not joined by an edge.
     """
     start, stop = loop, loop.roll(-1, dims=-1)
     wanted = stop * graph.num_vertices + start
@@ -42,9 +42,9 @@ def loop_holonomy(graph: GaugeGraph, loop: Tensor) -> Tensor:
 
 
 def face_holonomies(graph: GaugeGraph, faces: Tensor) -> Tensor:
-    """Holonomy of the way round each face, ``[F]``: with Levi-Civita transport the curvature on it.
+    """Holonomy around each face, ``[F]``: with Levi-Civita transport its integrated curvature.
 
-    On a closed surface whose faces all turn by less than pi they sum to 2 pi times the Euler characteristic.
+    On a closed surface with holonomies below pi they sum to 2 pi times the Euler characteristic.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses of tensors that say which of their fields are indices, and into what."""
+"""Records: frozen dataclasses of tensors with declared roles of their fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R", bound="Record")
 
 @dataclass(frozen=True)
 class Role:
-    """What a field is: rows along ``axis``, as values, or as indices into the axis ``of``.
+    """Role of a field: rows along ``axis`` of values, or of indices into the axis ``of``.
 
     ``"pointers"`` are one more than ``axis`` has entries, from 0 to the size of ``of``, whose entries are in the
     order of the field ``by`` if there is one; an ``"order"`` is a permutation of ``of``, its own axis.
@@ -70,15 +70,15 @@ def order(of: str) -> Any:
 
 
 class Record:
-    """Base of frozen dataclasses of tensors, and of records of them.
+    """Base class of frozen dataclasses of tensors or records.
 
-    Every subclass is a pytree of torch: ``torch.export`` and ``torch.func`` see its tensors, ``torch.load`` reads it
+    Every subclass is a pytree of torch: ``torch.export`` and ``torch.func`` flatten it, ``torch.load`` reads it
     with ``weights_only``. Where fields have roles (:func:`values`, :func:`numbers`, :func:`pointers`, :func:`order`)
     and the class defines :attr:`sizes`, records can be batched, split and cut.
 
     Notes
     -----
-    ``tests/test_record.py`` checks it on a record of its own.
+    ``tests/test_record.py`` checks it.
     """
 
     def __init_subclass__(cls) -> None:
@@ -103,16 +103,16 @@ class Record:
 
     @classmethod
     def along(cls, axis: str) -> tuple[str, ...]:
-        """Names of the fields of values along an axis."""
+        """Names of the value fields along an axis."""
         return tuple(name for name, role in _roles(cls) if (role.kind, role.axis) == ("values", axis))
 
     def _parts(self) -> list[tuple[str, Role, Tensor]]:
-        """Name, role and tensor of the fields that are there."""
+        """Name, role and tensor of the fields that are not None."""
         found = ((name, role, getattr(self, name)) for name, role in _roles(type(self)))
         return [part for part in found if part[2] is not None]
 
     def map(self: R, function: Callable[[Tensor], Tensor]) -> R:
-        """The record with ``function`` of every tensor, at any depth; itself where none is another one."""
+        """Apply ``function`` to every tensor, at any depth; the record itself if no tensor changes."""
         leaves, structure = pytree.tree_flatten(self)
         found = [function(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         unchanged = all(new is old for new, old in zip(found, leaves, strict=True))
@@ -121,7 +121,7 @@ class Record:
     def to(self: R, *args: Any, **kwargs: Any) -> R:
         """Move to a device, or cast real tensors, as :meth:`torch.Tensor.to`; indices and masks keep their types.
 
-        Where nothing changes this is the record itself, with what has been computed from it.
+        If nothing changes, the record itself is returned, with its cached properties.
         """
         if any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
             raise TypeError(f"{type(self).__name__}.to takes a device or a dtype, not a tensor")
@@ -138,11 +138,11 @@ class Record:
         return self.map(moved)
 
     def pin_memory(self: R) -> R:
-        """In page-locked memory, from where ``to(device, non_blocking=True)`` does not wait."""
+        """Copy to page-locked memory, for ``to(device, non_blocking=True)``."""
         return self.map(Tensor.pin_memory)
 
     def check_fields(self) -> None:
-        """Raise ``ValueError`` naming the field whose shape, type, range or numbers are wrong."""
+        """Check shape, type, range and finiteness of every field; raise ``ValueError`` with its name."""
         sizes = self.sizes
         for name, role, value in self._parts():
             role.check(name, value, sizes)
@@ -151,7 +151,7 @@ class Record:
     def batch(cls: type[R], records: Sequence[R]) -> R:
         """Disjoint union, in the order given; each keeps its own numbers bit for bit.
 
-        A field that some do not have is zero, or False, there.
+        A field that is None in some records is zero, or False, there.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class Record:
     def split(self: R, bounds: Mapping[str, Sequence[int]]) -> list[R]:
         """The parts between the bounds of every axis, the inverse of :meth:`batch`; part ``k`` ends at bound ``k + 1``.
 
-        Indices that lead out of their part are not looked for.
+        Indices out of their part are not checked.
         """
         count = len(next(iter(bounds.values()))) - 1
         return [replace(self, **self._slice({a: (b[k], b[k + 1]) for a, b in bounds.items()})) for k in range(count)]  # type: ignore[type-var]
@@ -199,7 +199,7 @@ class Record:
     def take(self: R, masks: Mapping[str, Tensor]) -> R:
         """The entries of every axis where its mask is True, renumbered; axes without a mask stay whole.
 
-        What numbers in a kept row lead to has to be kept, and what belongs to a row that goes has to go.
+        Targets of the indices of kept rows have to be kept, and members of removed rows removed.
         """
         number = {axis: _counted(mask) for axis, mask in masks.items()}
         taken: dict[str, Tensor] = {}
@@ -219,7 +219,7 @@ class Record:
 
 
 def _counted(mask: Tensor) -> Tensor:
-    """How many are True before each place, and in all."""
+    """Number of True before each place, and in total."""
     return torch.nn.functional.pad(mask.cumsum(0), (1, 0))
 
 
@@ -228,7 +228,7 @@ def _roles(cls: type[Record]) -> list[tuple[str, Role]]:
 
 
 def _made(cls: type[R], children: Sequence[Any]) -> R:
-    """A record of these fields without its checks: torch puts all kinds of things in the place of tensors."""
+    """Record without checks, as torch replaces tensors by other objects."""
     record = object.__new__(cls)
     for f, child in zip(fields(cls), children, strict=True):  # type: ignore[arg-type]
         object.__setattr__(record, f.name, child)

@@ -15,7 +15,7 @@ def compressed_rows(index: Tensor, num_rows: int) -> Tensor:
 
 
 def transposed_rows(ptr: Tensor, column: Tensor, num_columns: int) -> tuple[Tensor, Tensor]:
-    """Row pointers ``[num_columns + 1]`` and edge numbers ``[E]`` of the transpose, found by counting: linear time."""
+    """Row pointers ``[num_columns + 1]`` and edge numbers ``[E]`` of the transpose, by counting sort in linear time."""
     values = np.arange(column.shape[0])
     rows = csr_array((values, column.cpu().numpy(), ptr.cpu().numpy()), shape=(ptr.shape[0] - 1, num_columns))
     columns = rows.tocsc()
