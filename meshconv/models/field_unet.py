@@ -51,6 +51,7 @@ class FieldUNet(UNet):
         out_type: FieldType | str,
         channels: Sequence[int] = (16, 32, 64),
         max_order: int = 2,
+        *,
         blocks: int | Sequence[int] = 1,
         num_radial: int = 2,
         cutoff: float = 2.0,

@@ -51,6 +51,7 @@ class IsotropicUNet(SurfaceModule):
         in_type: FieldType | str,
         num_classes: int,
         channels: Sequence[int] = (48, 72),
+        *,
         num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,
@@ -62,8 +63,9 @@ class IsotropicUNet(SurfaceModule):
         self.in_type = FieldType(in_type)
         scalars = FieldType.from_multiplicities([self.in_type.dim])
         self.body = SphereUNet(
-            scalars, num_classes, channels, 0, num_radial, cutoff, width, layers, dropout, aggregation=aggregation
-        )
+            scalars, num_classes, channels, 0, num_radial=num_radial, cutoff=cutoff, width=width, layers=layers,
+            dropout=dropout, aggregation=aggregation,
+        )  # fmt: skip
         self.out_type = self.body.out_type
 
     @property

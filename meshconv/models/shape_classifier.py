@@ -49,6 +49,7 @@ class ShapeClassifier(SurfaceModule):
         num_classes: int,
         channels: int = 16,
         max_order: int = 2,
+        *,
         blocks: int = 4,
         num_radial: int = 2,
         cutoff: float = 2.0,

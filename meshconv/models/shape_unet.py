@@ -56,6 +56,7 @@ class ShapeUNet(UNet):
         num_classes: int,
         channels: Sequence[int] = (16, 32, 64, 64),
         max_order: int = 2,
+        *,
         blocks: int | Sequence[int] = 1,
         num_radial: int = 2,
         cutoff: float = 2.0,

@@ -50,6 +50,7 @@ class SphereUNet(UNet):
         num_classes: int,
         channels: Sequence[int] = (16, 24),
         max_order: int = 1,
+        *,
         num_radial: int = 2,
         cutoff: float = 2.0,
         width: int = 128,

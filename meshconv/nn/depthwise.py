@@ -60,6 +60,7 @@ class DepthwiseGaugeConv(SurfaceModule):
         out_type: FieldType | str,
         num_radial: int = 2,
         cutoff: float = 2.0,
+        *,
         band_limit: int | None = None,
         aggregation: Aggregation = "mean",
         self_interaction: bool = True,

@@ -129,6 +129,7 @@ class GaugeMessage(SurfaceModule):
         out_type: FieldType | str,
         units: int | None = None,
         num_radial: int = 2,
+        *,
         cutoff: float = 2.0,
         radial: Radial | nn.Module = "linear",
         aggregation: Aggregation = "mean",

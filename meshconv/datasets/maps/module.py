@@ -110,6 +110,7 @@ class SphereMaps(lightning.LightningDataModule):
         vectors: Sequence[Sequence[str] | Mapping[str, Any]] = (),
         classes: Mapping[int, str] | Sequence[str] | None = None,
         ignore: Sequence[int] = (),
+        *,
         nside: int | Literal["native"] | None = None,
         dimension: str | None = "time",
         splits: Mapping[str, Any] | Literal["test"] | None = None,

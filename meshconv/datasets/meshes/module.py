@@ -111,6 +111,7 @@ class MeshData(lightning.LightningDataModule):
 
     def __init__(
         self,
+        *,
         batch_size: int = 16,
         batch_vertices: int | None = None,
         transport: Transport = "levi_civita",

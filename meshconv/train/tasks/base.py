@@ -67,6 +67,7 @@ class Task(lightning.LightningModule):
         spec: dict[str, Any],
         out: int | str,
         options: dict[str, Any] | None = None,
+        *,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
         optimizer: OptimizerCallable | None = None,

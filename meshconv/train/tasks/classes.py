@@ -45,6 +45,7 @@ class ClassTask(Task):
         class_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
+        *,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
         loss: str = "cross_entropy",

@@ -72,6 +72,7 @@ class CorrespondenceTask(Task):
         in_type: str,
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
+        *,
         embedding: int = 64,
         temperature: float = 0.05,
         softness: float = 0.02,
