@@ -35,6 +35,8 @@ def first_line(error: BaseException) -> str:
     """What another program's error says, cut to one short line for a message of ours; its kind if it says nothing."""
     if isinstance(error, KeyError):
         return f"{error} is missing or unknown"
+    if isinstance(error, OverflowError):
+        return "a number is too large"
     return next((line.strip()[:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

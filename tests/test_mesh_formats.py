@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import zipfile
 from collections.abc import Callable
@@ -436,3 +437,20 @@ def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = list(find_formats())
     assert [form.name for form in found if form not in MESH_FORMATS] == ["a format of this test"]
     assert set(MESH_FORMATS) < set(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("m.obj", gzip.compress(b"v 0 0 0"), "this is packed with gzip, no Wavefront OBJ file; unpack it with gunzip"),
+        ("m.stl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "fetch it with git lfs pull"),
+        ("m.off", b"PK\x03\x04" + bytes(99), "this is a ZIP archive, no OFF file"),
+        ("m.ply", b"\n<!DOCTYPE html>\n<html></html>", "this is a web page"),
+        ("m.3mf", b"PK\x03\x04" + bytes(99), "no readable zip archive"),
+        ("m.obj", b"f 1 2 99999999999999999999", "a number is too large"),
+    ],
+)
+def test_other_files_are_called_what_they_are(name: str, content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_mesh(tmp_path / name)

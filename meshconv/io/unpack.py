@@ -1,4 +1,4 @@
-"""Bounds on what is unpacked: a file of a few megabytes must not become gigabytes in memory."""
+"""Bounds on what is unpacked: a file of a few megabytes must not become gigabytes in memory; and packed files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ from meshconv.errors import InputError
 # Numbers and XML of real meshes shrink to a twentieth at most; deflate reaches a thousandth.
 _MOST_EXPANSION = 64
 _ALLOWANCE = 16 * 2**20  # small files may repeat themselves
+
+UNPACK = "unpack it and give what is inside"
+#: First bytes of packed files and of what stands for a file, what begins so, and what helps.
+PACKED: tuple[tuple[bytes, str, str], ...] = (
+    (b"PK\x03\x04", "a ZIP archive", UNPACK),
+    (b"PK\x05\x06", "an empty ZIP archive", "get the file again"),
+    (b"\x1f\x8b", "packed with gzip", "unpack it with gunzip"),
+    (b"\x1f\x9d", "packed with compress", "unpack it with gunzip"),
+    (b"BZh", "packed with bzip2", "unpack it with bunzip2"),
+    (b"\xfd7zXZ\x00", "packed with xz", "unpack it with unxz"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it with unzstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (b"Rar!", "a RAR archive", UNPACK),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file", "fetch it with git lfs pull"),
+)
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {"zlib": zlib.decompressobj, "lzma": lzma.LZMADecompressor}
 

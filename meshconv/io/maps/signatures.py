@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from meshconv.errors import InputError
+from meshconv.io.unpack import PACKED, UNPACK
 
-_HDF5, _UNPACK = b"\x89HDF\r\n\x1a\n", "unpack it and give what is inside"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAVE = "save it as NetCDF"
 # First bytes (at 0), what begins so, and what helps.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
+    *PACKED,
     (b"GRIB", "GRIB", "convert it: cdo -f nc4 copy IN.grib OUT.nc, or xarray.open_dataset with engine='cfgrib'"),
     (b"BUFR", "BUFR", "convert it with ecCodes' bufr_to_... tools; a map is needed, not reports"),
     (b"SIMPLE  =", "FITS", f"read it with healpy.read_map or astropy and {_SAVE} with xarray"),
-    (b"PK\x03\x04", "a ZIP archive", _UNPACK),
-    (b"PK\x05\x06", "an empty ZIP archive", "get the file again"),
-    (b"\x1f\x8b", "packed with gzip", "unpack it with gunzip"),
-    (b"\x1f\x9d", "packed with compress", "unpack it with gunzip"),
-    (b"BZh", "packed with bzip2", "unpack it with bunzip2"),
-    (b"\xfd7zXZ\x00", "packed with xz", "unpack it with unxz"),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it with unzstd"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!", "a RAR archive", _UNPACK),
     (b"\x0e\x03\x13\x01", "HDF4", f"convert it with h4tonccf_nc4, or read it with pyhdf and {_SAVE}"),
     (b"\xcd\xf3\x00\x01", "NASA's CDF", f"read it with cdflib and {_SAVE} with xarray"),
     (b"\xcd\xf2\x60\x02", "NASA's CDF", f"read it with cdflib and {_SAVE} with xarray"),
@@ -34,7 +27,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x93NUMPY", "a NumPy array", f"give it coordinates with xarray and {_SAVE}"),
     (b"PAR1", "Parquet", f"read it with pandas and {_SAVE} with xarray"),
     (b"MATLAB 5.0", "a MATLAB file", f"read it with scipy.io.loadmat and {_SAVE} with xarray"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file", "fetch it with git lfs pull"),
     (b"netcdf ", "CDL, the text of a NetCDF file", "make the file with ncgen -o OUT.nc"),
     (b"Dataset {", "an answer of OPeNDAP", f"open its address with xarray and {_SAVE}"),
 )
@@ -71,7 +63,7 @@ def _of_text(start: bytes) -> tuple[str, str] | None:
             return "JSON with references of kerchunk", remedy
         return "JSON", f"give NetCDF or Zarr; references of kerchunk: {remedy}"
     if start[257:262] == b"ustar":
-        return "a TAR archive", _UNPACK
+        return "a TAR archive", UNPACK
     if b"/annex/objects/" in start[:300]:
         return "a pointer of git-annex, not the file", "fetch it with git annex get"
     return None

@@ -15,13 +15,16 @@ from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Changes
 from meshconv.geometry.repair.repair import Isolated, OnDefect
 from meshconv.io.meshes.formats import BY_SUFFIX, mesh_suffixes
-from meshconv.io.meshes.polygons import MeshFormat
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
+from meshconv.io.unpack import PACKED
 
 log = logging.getLogger(__name__)
 
 # Files of curves and points, which people take for meshes.
 _WITHOUT_FACES = {".xyz": "points", ".pts": "points", ".pcd": "points", ".las": "points", ".laz": "points",
                   ".dxf": "drawings", ".svg": "drawings", ".vti": "volumes", ".nrrd": "volumes"}  # fmt: skip
+# What may be a zip archive.
+_ZIPPED = (".3mf", ".zae", ".3dxml", ".amf")
 
 
 def mesh_formats() -> list[str]:
@@ -96,14 +99,32 @@ def read_mesh(path: str | os.PathLike[str]) -> TriangleMesh:
     form = _check_file(path)
     try:
         with np.errstate(all="ignore"):
-            content = form.read(path)
-            if len(content.vertices) == 0:
-                raise InputError(f"{path}: no vertices found; the file is damaged or no '{path.suffix[1:]}' mesh")
+            content = _content(form, path)
             return content.triangles(str(path), form.splits_vertices)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
     except MemoryError as error:
         raise InputError(f"{path}: needs more memory than there is; simplify the mesh or cut it in parts") from error
+
+
+def _content(form: MeshFormat, path: Path) -> PolygonFile:
+    """What the reader finds; where it finds nothing, what the file is instead if that is known."""
+    try:
+        content = form.read(path)
+        if len(content.vertices):
+            return content
+        problem = InputError(f"{path}: no vertices found; the file is damaged or no '{path.suffix[1:]}' mesh")
+    except InputError as error:
+        problem = error
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    for begins, kind, remedy in PACKED:
+        # Archives that are what they are called have been looked into.
+        if start.startswith(begins) and not (begins.startswith(b"PK") and path.suffix.lower() in _ZIPPED):
+            raise InputError(f"{path}: this is {kind}, no {form.name} file; {remedy}") from problem
+    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")) and b"html" in start.lower():
+        raise InputError(f"{path}: this is a web page, perhaps of a failed download; get the file again") from problem
+    raise problem
 
 
 def _check_file(path: Path) -> MeshFormat:

@@ -53,7 +53,10 @@ def read_with_assimp(path: Path) -> PolygonFile:
         raise ValueError("it defines entities, which no mesh needs")
     how = assimp_py.Process_Triangulate | assimp_py.Process_PreTransformVertices
     with _copy(path, content) as copy:
-        scene = assimp_py.import_file(str(copy), how)
+        try:
+            scene = assimp_py.import_file(str(copy), how)
+        except RuntimeError as error:
+            raise ValueError(str(error).replace(str(copy), path.name)) from error
     pieces = []
     for number, mesh in enumerate(scene.meshes):
         vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
@@ -94,7 +97,7 @@ def read_gifti(path: Path) -> PolygonFile:
     import nibabel
 
     _check_gifti(path)
-    image = nibabel.load(path, mmap=False)
+    image = nibabel.gifti.GiftiImage.from_filename(path, mmap=False)
     points = image.agg_data("NIFTI_INTENT_POINTSET")
     faces = image.agg_data("NIFTI_INTENT_TRIANGLE")
     if not isinstance(points, np.ndarray) or not isinstance(faces, np.ndarray):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.text import read_text
 
@@ -73,7 +73,8 @@ def read_obj(path: Path) -> PolygonFile:
             colors["color"] = np.array([row[3:6] for row in coordinates], dtype=np.float64)
         corners = np.array([corner for p in polygons for corner in p], dtype=np.int64)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a number in a 'v' or 'f' line ({error}); export the mesh again") from error
+        reason = first_line(error)
+        raise InputError(f"{path}: not a number in a 'v' or 'f' line ({reason}); export the mesh again") from error
     zero = np.flatnonzero(corners == 0)
     if len(zero):
         where = face_lines[owner[zero[0]]]

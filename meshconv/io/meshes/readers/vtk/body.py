@@ -71,10 +71,7 @@ class VtkBody:
             self.at += count * dtype.itemsize
             return block.astype(dtype)
         words = self._words(count)
-        try:
-            return as_type(np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64), dtype)
-        except OverflowError as error:
-            raise ValueError(f"a number is no {dtype.name}") from error
+        return as_type(np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64), dtype)
 
     def _words(self, count: int) -> list[bytes]:
         """The next words, from a window that grows: what follows is looked at once, however many blocks there are."""
