@@ -86,7 +86,7 @@ def test_without_orientation_what_changes_sign_is_odd() -> None:
     alpha, flip = graph.random_gauge(generator), torch.rand(mesh.num_vertices, generator=generator) < 0.5
     other = surface_features(mesh, graph.change_gauge(alpha, flip), names)[0]
     torch.testing.assert_close(other, field_type.change_gauge(x, alpha, flip), rtol=0, atol=1e-6)
-    with pytest.raises(InputError, match="'default' is not known of a non-orientable surface; choose some of"):
+    with pytest.raises(InputError, match="'default' is not available on non-orientable surfaces; choose from"):
         surface_features(mesh, graph)
 
 
@@ -95,7 +95,7 @@ def test_without_orientation_what_changes_sign_is_odd() -> None:
     [
         ([], "has to name some of default, areas"),
         (["hks", "hks"], "each once"),
-        (["hks", "shape"], "'shape' is not known; choose some of default, areas, curvature, hks"),
+        (["hks", "shape"], "'shape' is not available; choose from default, areas, curvature, hks"),
     ],
 )
 def test_wrong_names(names: list[str], message: str) -> None:

@@ -139,7 +139,7 @@ def test_strict_names_the_bad_file(shapes: Path, tmp_path: Path) -> None:
         ({"num_levels": 0}, "at least 1"),
         ({"max_faces": 3}, "max_faces 3 has to be at least 32"),
         ({"workers": -1}, "at least 0"),
-        ({"features": ["colour"]}, "'colour' is not known; choose some of default"),
+        ({"features": ["colour"]}, "'colour' is not available; choose from default"),
     ],
 )
 def test_bad_choices(shapes: Path, choice: dict[str, object], says: str) -> None:

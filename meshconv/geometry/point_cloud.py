@@ -1,4 +1,4 @@
-"""Points with normals in space, from wherever they come: neighbours, projected log maps, normal-aligning transport."""
+"""Point clouds with normals: neighbours, projected log maps, normal-aligning transport."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
 
 @dataclass(frozen=True, eq=False)
 class PointCloud:
-    r"""Points of a surface that is known by their normals alone.
+    r"""Point cloud: points of a surface with normals.
 
-    The log map of a neighbour is its chord, turned into the tangent plane without loss of length; the transporter turns
-    one normal onto the other by the smallest rotation. On a sphere both are exact up to the length of the chord.
+    The log map of a neighbour is its chord, rotated into the tangent plane; the transporter is the smallest rotation of
+    one normal onto the other. On a sphere both are exact up to the length of the chord.
 
     Parameters
     ----------
     points : float [V, 3]
         Any unit of length.
     normals : float [V, 3]
-        Any length but zero. Those of an oriented surface point to one side of it.
+        Any length but zero. Normals of an oriented surface point to one side of it.
 
     Raises
     ------
@@ -76,21 +76,21 @@ class PointCloud:
         areas: ArrayLike | None = None,
         unoriented: bool = False,
     ) -> GaugeGraph:
-        r"""The points as a gauge graph.
+        r"""Gauge graph of the points.
 
         Parameters
         ----------
         neighbours : sequence of int arrays, optional
-            Row p lists the neighbours of point p, as many as it has: what a search of one's own found, for example an
+            Row p lists the neighbours of point p, any number of them, for example rows of an
             array ``[V, k]``. By default the ``nearest`` ones in space.
         nearest
-            How many neighbours to look for, if none are given.
+            Number k of nearest neighbours, if none are given.
         areas : float [V], optional
             Quadrature weight of each point. By default :math:`2\pi \sum_j r_j^2 / k (k + 1)` from the distances of its
-            k neighbours: unbiased for the nearest of points without order, up to 15 % too much on regular grids.
+            k neighbours: unbiased for random points, up to 15 % too large on regular grids.
         unoriented
-            The signs of the normals mean nothing: a neighbour whose normal points to the other side is seen through a
-            transporter that reflects. Such a graph takes fields of O(2).
+            The signs of normals are arbitrary: the transporter of a neighbour with a normal to the other side
+            reflects. Such a graph needs fields of O(2).
 
         Returns
         -------
@@ -100,8 +100,8 @@ class PointCloud:
         Raises
         ------
         InputError
-            A neighbour without a point, a point that neighbours itself, rows or areas that are not one per point, or
-            fewer points than it takes.
+            A neighbour out of range, a point that is its own neighbour, rows or areas that are not one per point, or
+            too few points.
         """
         count = len(self.points)
         given = self._nearest(nearest) if neighbours is None else neighbours
@@ -147,7 +147,7 @@ class PointCloud:
         if count < 2:
             return np.zeros((count, 0), dtype=np.int64)
         found = cKDTree(self.points).query(self.points, k=nearest + 1)[1]
-        # The point itself comes first, unless others lie in the same place.
+        # The point itself is first, unless others coincide with it.
         own = found == np.arange(count)[:, None]
         own[~own.any(axis=1), -1] = True
         return found[~own].reshape(count, nearest)

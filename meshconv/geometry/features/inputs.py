@@ -123,7 +123,7 @@ def _chosen(names: Sequence[str], group: Group) -> list[tuple[FieldType, Callabl
     chosen = []
     for name in names:
         if name not in known:
-            where = " of a non-orientable surface" if name in _FEATURES else ""
+            where = " on non-orientable surfaces" if name in _FEATURES else ""
             raise InputError(f"features: {name!r} is not available{where}; choose from {', '.join(known)}")
         feature = _FEATURES[name]
         field_type = feature.type if group == "SO(2)" else feature.unoriented

@@ -1,4 +1,4 @@
-"""Hierarchies of triangle meshes: farthest points, their geodesic cells, and the graph of cells that touch."""
+"""Hierarchies of triangle meshes: farthest point sampling, geodesic Voronoi cells, and their adjacency."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def coarsen(
     neighbourhood: Neighbourhood = EDGES,
     transport: Transport = "levi_civita",
 ) -> Hierarchy:
-    r"""Coarser and coarser gauge graphs of a surface.
+    r"""Hierarchy of gauge graphs of a surface, from fine to coarse.
 
-    The points of a coarse level are vertices sampled to be as far apart as can be: every vertex is nearer to one than
-    they are to each other. Each point of the level before belongs to its nearest one, by geodesic distance, and is seen
-    from it along the shortest path on the mesh. Neighbours are the points whose cells (vertices nearest to them) touch,
-    about six of them, seen along shortest paths as well: the levels grow coarser, the geometry does not.
+    The points of a coarse level are vertices from farthest point sampling: every vertex is nearer to one than they are
+    to each other. The cluster of each point of the finer level is that of the nearest one by geodesic distance, with
+    log map and transport along the shortest path on the mesh. Neighbours are points with adjacent Voronoi cells, about
+    six, also along shortest paths: the geometry is that of the mesh on every level.
 
     Parameters
     ----------
     surface : Surface
         With an area.
     num_levels, ratio
-        How many levels, and how many times fewer points each has than the one before: greater than 1.
+        Number of levels, and ratio of the numbers of points of successive levels: greater than 1.
     neighbourhood : Neighbourhood
         On the finest level.
     transport : "levi_civita" | "normal_aligning"
@@ -60,9 +60,9 @@ def coarsen(
     Returns
     -------
     Hierarchy
-        float64, in the mesh's gauge at every level; points in the order of the vertices they are. ``areas`` are sums
+        float64, in the mesh's gauge at every level; points in the order of vertices. ``areas`` are sums
         over the clusters, ``scale`` is sqrt(area / number of points). Every component of the mesh keeps at least one
-        point, and a vertex without faces stays a point of its own; where nothing is left to merge, levels repeat.
+        point, and a vertex without faces is its own cluster; if nothing is left to merge, levels repeat.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def coarsen(
 
     Notes
     -----
-    Of two directions of an edge the transporters are exactly inverse. Which points are chosen does not depend on the
-    numbering, unless vertices coincide; on symmetric meshes it depends on how the mesh lies in space. Checked by
+    The transporters of both directions of an edge are exactly inverse. The selected points are independent of the
+    numbering, unless vertices coincide; on symmetric meshes they depend on the pose. Checked by
     ``tests/test_coarsening.py``.
 
     References
@@ -108,7 +108,7 @@ def coarsen(
     for n, distance, cell in zip(counts[1:], sampling.distance.numpy(), sampling.cell.numpy(), strict=True):
         centres = chosen[: n + isolated]
         parent, to_parent, src, dst, edges = _cells(walked, centres, level.vertices, distance, cell)
-        # In the order of their vertices, neighbours lie closer in memory than in the order of their choice.
+        # In the order of vertices, neighbours are closer in memory than in the order of sampling.
         order = np.argsort(centres)
         number = np.argsort(order)
         areas = np.bincount(number[parent], level.areas).astype(np.float64)
@@ -188,7 +188,7 @@ def _cells(
     logs = np.empty((3, len(order)))
     logs[:, order] = torch.stack(found[:3]).numpy()
     nearest, polar = found.nearest.numpy().copy(), found.polar.numpy().copy()
-    # A centre is its own even if another one coincides with it.
+    # A centre is its own nearest centre even if another one coincides with it.
     nearest[centres] = np.arange(n)
     polar[:, centres] = 0.0
     edges = logs[:, : len(dst)]

@@ -111,7 +111,7 @@ def surface_graph(
 
 
 def _scale(surface: Surface, neighbourhood: Neighbourhood, spacing: float) -> float:
-    """Half of the neighbourhood's radius, where ``spacing`` is that of its vertices."""
+    """Half of the neighbourhood's radius, for vertices at distances of ``spacing``."""
     if neighbourhood.rings is not None:
         return neighbourhood.rings * spacing
     if neighbourhood.nearest is not None:

@@ -21,15 +21,15 @@ class HalfEdges:
     Attributes
     ----------
     faces : int64 [F, 3]
-        What they are the half-edges of; ``H = 3 F``.
+        Faces of the half-edges; ``H = 3 F``.
     num_vertices : int
     twin : int64 [H]
-        The opposite half-edge; -1 on the boundary and where no single face lies opposite in the same sense
-        (three faces or more on an edge, or two that run along it in the same direction).
+        The opposite half-edge; -1 on the boundary and where there is no unique consistently oriented one
+        (three faces or more on an edge, or two that traverse it in the same direction).
     edge_halfedge : int64 [E]
         One half-edge of each undirected edge; edges by their lower, then their higher end.
     irregular : bool [V]
-        Vertices on an edge without a clear opposite side (see ``twin``).
+        Vertices on an edge without a unique twin.
     vertex_ptr, outgoing : int64 [V + 1], int64 [H]
         Half-edges that leave vertex ``v``, by number: ``outgoing[vertex_ptr[v]:vertex_ptr[v + 1]]``.
     proper : bool
@@ -67,7 +67,7 @@ class HalfEdges:
 
 
 def build_half_edges(faces: IntArray, num_vertices: int) -> HalfEdges:
-    """Find twins in linear time, among the half-edges round the lower end of each edge.
+    """Build the connectivity in linear time; twins are searched around the lower end of each edge.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ def build_half_edges(faces: IntArray, num_vertices: int) -> HalfEdges:
 
 
 def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:
-    """Turn faces so that neighbours agree wherever exactly two faces share an edge.
+    """Orient faces consistently wherever exactly two faces share an edge.
 
-    A spanning forest of the faces is walked from one face per component; in each component the side that more faces
-    were on already is kept. On a surface that cannot be oriented (Moebius strip) a seam remains, never longer than
+    A spanning forest of the faces is traversed from one face per component; each component keeps the orientation of the
+    majority of its faces. A non-orientable surface (Moebius strip) keeps a seam, never longer than
     before.
 
     Parameters
@@ -126,7 +126,7 @@ def orient_consistently(faces: IntArray, num_vertices: int) -> IntArray:
         pointer = pointer[pointer]
     size = np.bincount(component)
     flip ^= (np.bincount(component, weights=flip) > size / 2)[component]
-    # What cannot be oriented is left alone where turning gains nothing, so that a second call changes nothing.
+    # Non-orientable parts are unchanged unless flipping shortens the seam, so that a second call changes nothing.
     before = np.bincount(component[left], weights=~agree, minlength=len(size))
     after = np.bincount(component[left], weights=agree == (flip[left] ^ flip[right]), minlength=len(size))
     flip &= (after < before)[component]

@@ -1,4 +1,4 @@
-"""The angles round every vertex: corners, fans unfolded to a full turn, the direction of each edge in them."""
+"""Angles around every vertex: corner angles, and fans scaled to a full turn."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def corner_angles(points: FloatArray, faces: IntArray) -> FloatArray:
     .. math:: \alpha = \operatorname{atan2}(|u \times v|,\; u \cdot v)
 
     which is as accurate for slivers as for equilateral triangles (an arc cosine loses half of the digits).
-    A zero-length edge counts as the limit of an isosceles needle: pi/2 at its ends, 0 opposite; a point as
-    the limit of an equilateral triangle: pi/3. So the angles of every face add up to pi.
+    A zero-length edge is the limit of an isosceles needle: pi/2 at its ends, 0 opposite; a point is
+    the limit of an equilateral triangle: pi/3. So the angles of every face sum to pi.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class VertexFans:
     reference : int64 [V]
         Half-edge at angle 0: the first of an open fan, else the one of lowest number; -1 without faces.
     angle : float64 [H]
-        Corner angles summed from the reference half-edge to this one, unscaled; without meaning at vertices that are
+        Corner angles summed from the reference half-edge to this one, unscaled; undefined at vertices that are
         not regular.
     total : float64 [V]
         Sum of all corner angles.
@@ -82,7 +82,7 @@ class SurfaceMeasures(NamedTuple):
 
 
 def measure_surface(points: FloatArray, half_edges: HalfEdges) -> SurfaceMeasures:
-    """Measure every face, and sum up round every vertex, from one half-edge to the next across their faces.
+    """Angles, areas and normals of faces, accumulated around every vertex.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which vertices of a mesh are neighbours."""
+"""Neighbourhoods of vertices: edges, k-rings, geodesic balls, k nearest neighbours."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from meshconv.errors import InputError
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Neighbours along geodesics, within some rings or a radius, or the k nearest; without any of the three: edges.
+    """Geodesic neighbourhood: k-ring, ball, or k nearest neighbours; by default the edges of the mesh.
 
     Parameters
     ----------
     rings : int, optional
-        Within so many edges.
+        The k-ring: vertices within k edges.
     radius : float, optional
-        Within this geodesic distance, in units of the square root of the surface area.
+        Geodesic distance, in units of the square root of the surface area.
     nearest : int, optional
-        The k nearest by geodesic distance.
+        The k nearest neighbours by geodesic distance.
 
     Raises
     ------
     InputError
-        More than one of them, one that is not positive and finite, or a share of a ring or of a neighbour.
+        More than one of them, a value that is not positive and finite, or a fractional number of rings or neighbours.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Non-orientable surfaces: the gauge graph of their two-sheeted cover, folded up again."""
+"""Non-orientable surfaces: gauge graphs with reflecting transporters, by the orientation double cover."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from meshconv.geometry.repair.defects import edge_faces
 
 
 class OrientationCover(NamedTuple):
-    """Every face of a non-orientable component once from either side, faces of the others once.
+    """Orientation double cover: both sides of every face of non-orientable components, other faces once.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class OrientationCover(NamedTuple):
 
 
 def orientation_cover(faces: IntArray, num_vertices: int, name: str = "") -> OrientationCover:
-    """Glue two copies of every face, one turned round, along the edges so that neighbours agree.
+    """Orientation double cover: two copies of every face, one flipped, glued consistently along edges.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def orientation_cover(faces: IntArray, num_vertices: int, name: str = "") -> Ori
         No repeated corners and no duplicates; of any orientation.
     num_vertices : int
     name : str
-        Begins error messages.
+        Prefix of error messages.
 
     Raises
     ------
     InputError
-        An edge of three faces or more, or a vertex where two fans meet: there the cover is not a surface.
+        An edge of three faces or more, or a vertex where two fans meet: the cover is not a surface.
     """
     where = f"{name}: " if name else ""
     edges = edge_faces(faces, num_vertices)
@@ -63,7 +63,7 @@ def orientation_cover(faces: IntArray, num_vertices: int, name: str = "") -> Ori
         raise InputError(f"{where}{int((edges.size > 2).sum())} edges have three faces or more; repair the mesh first")
     num_faces, origin = len(faces), faces.ravel()
     left, right = edges.pairs
-    # Neighbours that run along their edge in one sense disagree: there a copy continues in the other copy.
+    # Faces that traverse their edge in the same direction are inconsistent: the sheets cross there.
     crossed = origin[left] == origin[right]
     copy = _components(*_doubled(left // 3, right // 3, crossed, num_faces))
     component = _components(left // 3, right // 3, num_faces)
@@ -98,12 +98,12 @@ def orientation_cover(faces: IntArray, num_vertices: int, name: str = "") -> Ori
 def unoriented_graph(
     surface: Surface, neighbourhood: Neighbourhood, transport: Transport, name: str = ""
 ) -> GaugeGraph:
-    """Gauge graph with transporters that reflect, see
+    """Gauge graph of a non-orientable surface, with reflecting transporters, see
     :meth:`~meshconv.geometry.mesh.triangle_mesh.TriangleMesh.gauge_graph`.
 
-    On the cover everything is as on any oriented mesh. The frames of a vertex's two lifts are made mirror images of
-    each other; then features at the second lift are those at the first, reflected, and the edges into first lifts
-    are the graph.
+    The cover is an oriented mesh. The frames of the two lifts of a vertex are mirror images of
+    each other, so features at the second lift are those at the first, reflected, and the edges into first lifts
+    form the graph.
     """
     cover = orientation_cover(surface.faces, surface.num_vertices, name)
     double = Surface.from_faces(surface.vertices[cover.base], cover.faces)
@@ -135,7 +135,7 @@ def unoriented_graph(
 
 
 def _mirroring_gauge(ring: GaugeGraph, sheets: IntArray) -> Tensor:
-    """Turns of the second lifts after which a direction and its mirror image have opposite angles."""
+    """Rotations of the second lifts after which a direction and its mirror image have opposite angles."""
     alpha = torch.zeros(ring.num_vertices, dtype=torch.float64)
     lifts = torch.from_numpy(sheets[sheets[:, 0] != sheets[:, 1]])
     first, second = lifts.unbind(dim=1)

@@ -1,4 +1,4 @@
-"""Triangles that can be computed on, and what follows from them: angles, areas, normals, directions, frames."""
+"""Surfaces: valid triangles, and their angles, areas, normals and frames."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from meshconv.geometry.repair.repair import clean_surface
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """What is computed on a triangle mesh goes by this; each property is computed when it is first asked for.
+    """Valid triangles of a mesh, the basis of all computations; properties are computed on first use.
 
     Attributes
     ----------
     points : float64 [V, 3]
-        In a unit in which the surface is of a size near 1, so that squares stay in range.
+        Scaled to a size near 1, so that squares stay in range.
     half_edges : HalfEdges
         Of the faces, which have no repeated corner and of which no two are on the same three vertices.
     unit : float
-        What 1 in ``points`` is in the unit of length of all other quantities: a power of two, so that to divide by it
+        Length of 1 in ``points``, in the unit of length of all other quantities: a power of two, so that division by it
         is exact.
     """
 
@@ -35,11 +35,11 @@ class Surface:
 
     @classmethod
     def from_faces(cls, vertices: FloatArray, faces: IntArray) -> Surface:
-        """The faces that can be computed on.
+        """Surface of the valid faces.
 
-        Faces with a repeated vertex and all but the first on the same three vertices are left out. Neighbours that
-        disagree in orientation are turned to agree, and closed parts that are inside out
-        (:func:`~meshconv.geometry.repair.inside_out.inside_out`) are turned: normals point outward.
+        Faces with a repeated vertex and all but the first on the same three vertices are left out. Faces are oriented
+        consistently, and closed parts that are inside out
+        (:func:`~meshconv.geometry.repair.inside_out.inside_out`) are flipped: normals point outward.
         """
         size = extent(vertices)
         unit = 2.0 ** np.frexp(size)[1] if size > 0 else 1.0
@@ -77,7 +77,7 @@ class Surface:
 
     @property
     def has_face(self) -> NDArray[np.bool_]:
-        """Whether each vertex is on the surface at all, bool ``[V]``."""
+        """Whether each vertex has a face, bool ``[V]``."""
         return self.fans.reference >= 0
 
     @property
@@ -99,14 +99,14 @@ class Surface:
     def vertex_normals(self) -> FloatArray:
         """Outward unit normals, float64 ``[V, 3]``: face normals weighted by their angle at the vertex.
 
-        The weights make the normal independent of how flat parts are cut into triangles. Where the sum vanishes,
-        the normal of one face stands in; a vertex without area has the z axis.
+        The weights make the normal independent of the triangulation of flat parts. Where the sum vanishes,
+        it is the normal of one face; a vertex without area has the z axis.
         """
         return self.measures.vertex_normals
 
     @cached_property
     def angle_defects(self) -> FloatArray:
-        """Curvature gathered in each vertex, float64 ``[V]``: 2 pi minus the corner angles, pi on a boundary.
+        """Angle defects, float64 ``[V]``: 2 pi minus the corner angles, pi on a boundary.
 
         0 for a vertex without faces. On a manifold mesh they sum to 2 pi times the Euler characteristic.
         """
@@ -115,14 +115,14 @@ class Surface:
 
     @cached_property
     def ring(self) -> OneRing:
-        """Both directions of every edge, and where each leads."""
+        """Both directions of every edge, sorted by target."""
         return one_ring(self.half_edges, self.corner_angles.reshape(-1), self.fans)
 
     @cached_property
     def frames(self) -> FloatArray:
         """Tangent frames, float64 ``[V, 3, 3]``: rows e1, e2, normal.
 
-        e1 is where the intrinsic angle 0 is found in space: the direction of the reference half-edge, corrected by
+        e1 is the direction of intrinsic angle 0 in space: the direction of the reference half-edge, corrected by
         the mean over all edges (:func:`~meshconv.geometry.mesh.transport.align_frames`).
         """
         return align_frames(self.points, self.vertex_normals, self.half_edges, self.ring, self.fans)

@@ -11,17 +11,17 @@ from meshconv.ops import surface
 from meshconv.ops.surface_reference import FloatArray, IntArray, tangent_frames as tangent_frames
 
 Transport = Literal["levi_civita", "normal_aligning"]
-"""How components are carried from point to point, see :func:`levi_civita` and :func:`normal_aligning`."""
+"""Parallel transport, see :func:`levi_civita` and :func:`normal_aligning`."""
 
 
 def check_transport(transport: str) -> None:
-    """Raise ``InputError`` for a name that is no :data:`Transport`."""
+    """Raise ``InputError`` unless the name is one of :data:`Transport`."""
     if transport not in get_args(Transport):
         raise InputError(f"transport {transport!r} is not known; use one of {', '.join(get_args(Transport))}")
 
 
 class OneRing(NamedTuple):
-    """Both directions of every edge, sorted by target and then source, and where each leads seen from its target.
+    """One-ring: both directions of every edge, sorted by target and then source, with directions at the target.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class OneRing(NamedTuple):
     reverse : int64 [E]
         The other direction of each edge. So the edges that leave ``v`` are ``reverse[ptr[v]:ptr[v + 1]]``.
     direction : float64 [E]
-        Scaled angle of the source from the target's reference half-edge, in [0, 2 pi]; without meaning at vertices
+        Scaled angle of the source from the target's reference half-edge, in [0, 2 pi]; undefined at vertices
         that are not regular.
     """
 
@@ -42,7 +42,7 @@ class OneRing(NamedTuple):
 
 
 class LogMaps(NamedTuple):
-    """What :class:`~meshconv.geometry.graph.gauge_graph.GaugeGraph` wants to know of each edge; angles in [-pi, pi]."""
+    """Log maps and transporters of edges, as in :class:`~meshconv.geometry.graph.gauge_graph.GaugeGraph`."""
 
     log_radius: FloatArray
     log_angle: FloatArray
@@ -50,7 +50,7 @@ class LogMaps(NamedTuple):
 
 
 def one_ring(half_edges: HalfEdges, corners: FloatArray, fans: VertexFans) -> OneRing:
-    """The edges as seen from their ends.
+    """Edges and their scaled directions at their targets.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def one_ring(half_edges: HalfEdges, corners: FloatArray, fans: VertexFans) -> On
 def align_frames(
     points: FloatArray, normals: FloatArray, half_edges: HalfEdges, ring: OneRing, fans: VertexFans
 ) -> FloatArray:
-    r"""Frames round the normals, turned so that intrinsic angles and projected edges agree as well as they can.
+    r"""Tangent frames, rotated so that intrinsic angles and projected edges agree in the mean.
 
-    They begin with e1 along the reference half-edge (where it is zero or parallel to the normal, along the coordinate
-    axis farthest from it). The turn is the mean of the difference, :math:`\arg \sum_j z_{ij} e^{-i\varphi_{ij}}`
-    with the projected edges :math:`z_{ij}` as complex numbers. So no edge is singled out, and what is computed
-    from frames and what is computed from angles fit together the same way whichever half-edge is the reference.
+    Initially e1 is along the reference half-edge (where that is zero or parallel to the normal, along the coordinate
+    axis farthest from it). The rotation is the mean of the difference, :math:`\arg \sum_j z_{ij} e^{-i\varphi_{ij}}`
+    with the projected edges :math:`z_{ij}` as complex numbers. So the relation of frames and intrinsic angles is
+    independent of the reference half-edge.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def align_frames(
     half_edges : HalfEdges
     ring : OneRing
     fans : VertexFans
-        Frames of vertices that are not regular are not turned.
+        Frames of vertices that are not regular are not rotated.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def levi_civita(points: FloatArray, frames: FloatArray, ring: OneRing, fans: Ver
 
     A vertex whose corners are not one disc or half disc (bow-tie, three faces on an edge, the seam of a
     Moebius strip) has no such angles: there :math:`\varphi` is the direction of the edge projected on
-    the tangent plane, which needs no order of the faces. The transporter is the same formula, so that the edge
-    vector is always carried to minus its twin's.
+    the tangent plane. The transporter has the same formula, so that the edge
+    vector is always transported to minus that of its twin.
 
     Parameters
     ----------
@@ -130,8 +130,8 @@ def levi_civita(points: FloatArray, frames: FloatArray, ring: OneRing, fans: Ver
 def normal_aligning(points: FloatArray, frames: FloatArray, src: IntArray, dst: IntArray) -> LogMaps:
     r"""Log map by projecting the chord, transport by the smallest rotation of one normal onto the other.
 
-    The choice of GEM-CNN's code; it needs no faces, only points with frames. Of that rotation only the turn in the
-    plane matters, and with :math:`P_{ab} = e_a^{dst} \cdot e_b^{src}` it has the closed form
+    As in GEM-CNN's code; it needs no faces, only points with frames. Only the in-plane angle of that rotation
+    matters, and with :math:`P_{ab} = e_a^{dst} \cdot e_b^{src}` it has the closed form
 
     .. math:: g = \operatorname{atan2}(P_{21} - P_{12},\; P_{11} + P_{22}),
 

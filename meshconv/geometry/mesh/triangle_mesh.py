@@ -1,4 +1,4 @@
-"""Triangle meshes: areas, angles, normals, and the way to a gauge graph."""
+"""Triangle meshes: areas, angles, normals, gauge graphs and hierarchies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SMALLEST, _LARGEST = 1e-100, 1e100
 
 @dataclass(frozen=True, eq=False)
 class TriangleMesh:
-    """Vertices and triangles, as given; everything else is derived from :attr:`surface`.
+    """Triangle mesh: vertices and faces as given; everything else is derived from :attr:`surface`.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class TriangleMesh:
     faces : int64 [F, 3]
         Counter-clockwise seen from outside.
     name : str
-        Where the mesh comes from; error messages begin with it.
+        Name or path of the mesh, the prefix of error messages.
     vertex_data, face_data : dict of arrays [V, ...] and [F, ...]
-        Labels, colours and whatever else belongs to each vertex or face; :meth:`repair` carries them along.
+        Labels, colours and other attributes of vertices and faces; :meth:`repair` maps them.
     origin : Origin, optional
-        Where each vertex and face was before a repair or in the file; None if nothing moved.
+        Map to the vertices and faces before a repair or in the file; None if they are the same.
 
     Raises
     ------
@@ -54,8 +54,8 @@ class TriangleMesh:
 
     Notes
     -----
-    Faces need not be clean: :meth:`repair` makes them so, and without it :attr:`surface` tells what is left out or
-    turned, and :func:`~meshconv.geometry.mesh.transport.levi_civita` for vertices that are not manifold.
+    Faces may have defects. :meth:`repair` removes them; without it :attr:`surface` describes which faces are left out
+    or flipped, and :func:`~meshconv.geometry.mesh.transport.levi_civita` the case of non-manifold vertices.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class TriangleMesh:
 
     @cached_property
     def surface(self) -> Surface:
-        """The faces that everything is computed from, see :meth:`Surface.from_faces`."""
+        """The valid faces, the basis of all computations, see :meth:`Surface.from_faces`."""
         return Surface.from_faces(self.vertices, self.faces)
 
     @property
@@ -132,16 +132,16 @@ class TriangleMesh:
 
     @cached_property
     def defects(self) -> Defects:
-        """Everything that is wrong with :attr:`faces`, counted."""
+        """Numbers of all defects of :attr:`faces`."""
         return find_defects(self.surface.points, self.faces)
 
     def repair(self, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
-        """A mesh without defects, with the way back.
+        """A mesh without defects, with a map back to this one.
 
         Parameters
         ----------
         on_defect : "repair" | "drop" | "error"
-            Mend as :func:`~meshconv.geometry.repair.repair.repair_surface` tells, drop the faces that are bad, or
+            Repair as in :func:`~meshconv.geometry.repair.repair.repair_surface`, drop defective faces, or
             raise.
         isolated : "keep" | "drop"
             Vertices without faces.
@@ -149,13 +149,13 @@ class TriangleMesh:
         Returns
         -------
         TriangleMesh
-            Its ``origin.changes`` tells what was done; :meth:`to_original_vertices` and :meth:`to_original_faces`
-            bring values back. Data are carried along.
+            Its ``origin.changes`` counts the changes; :meth:`to_original_vertices` and :meth:`to_original_faces`
+            map values back. Data are mapped too.
 
         Raises
         ------
         InputError
-            With ``"error"``, if anything would have to be changed, or the surface cannot be oriented.
+            With ``"error"``, if the mesh has defects or is not orientable.
 
         Examples
         --------
@@ -239,7 +239,7 @@ class TriangleMesh:
 
     @property
     def angle_defects(self) -> FloatArray:
-        """Curvature gathered in each vertex, float64 ``[V]``, see :attr:`Surface.angle_defects`."""
+        """Angle defects, float64 ``[V]``, see :attr:`Surface.angle_defects`."""
         return self.surface.angle_defects
 
     @property
@@ -259,19 +259,19 @@ class TriangleMesh:
         Parameters
         ----------
         neighbourhood : Neighbourhood
-            Both directions of every edge, or ``Neighbourhood(radius=0.1)`` along geodesics.
+            Edges by default; ``Neighbourhood(radius=0.1)`` and others are geodesic.
         transport : "levi_civita" | "normal_aligning"
             See :mod:`meshconv.geometry.mesh.transport`; the second always takes chords for log maps.
         unoriented : bool
-            For surfaces that cannot be oriented, like a Moebius strip: frames are consistent up to reflections, the
-            graph's ``reflected`` says where, and features are of O(2). Without it such a surface gets a seam.
+            For non-orientable surfaces, such as a Moebius strip: frames are consistent up to reflections, marked in the
+            graph's ``reflected``, and features are of O(2). Otherwise such a surface has a seam.
 
         Returns
         -------
         GaugeGraph
             Lengths in the mesh's unit. With N vertices that have a face, ``scale`` is sqrt(area / N) for edges,
             ``rings`` times that, half of the radius, or half of the radius of a flat disc of ``nearest`` + 1
-            vertices: the cutoff of 2 that kernels have by default is about the neighbourhood's rim.
+            vertices: the default cutoff of kernels, 2, is about the radius of the neighbourhood.
 
         Raises
         ------
@@ -307,7 +307,7 @@ class TriangleMesh:
         return coarsen(self.surface, num_levels, ratio, neighbourhood, transport)
 
     def check_area(self) -> None:
-        """Raise ``InputError`` if there is nothing to compute on: no faces, or no area."""
+        """Raise ``InputError`` without faces or area."""
         where = f"{self.name}: " if self.name else ""
         if self.num_faces == 0:
             raise InputError(
