@@ -1,1 +1,1 @@
-"""Defects of meshes, their repair with the way back, simplification and augmentation."""
+"""Defects of meshes, repair with a map to the original, simplification and augmentation."""

@@ -1,4 +1,4 @@
-"""Variations of a mesh that its labels survive: pose, size, noise, other triangles, missing parts."""
+"""Augmentation of meshes: pose, size, noise, triangulation, missing parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from meshconv.geometry.repair.simplification import follow, simplify, subdivide_
 
 Range = tuple[float, float]
 
-# Vertices that move by more than this share of the mean edge length fold their triangles over.
+# Larger displacements, in mean edge lengths, flip triangles.
 _MOST_NOISE = 0.4
 # A cut-out leaves at least this share of the area.
 _LEAST_AREA = 0.5
@@ -31,34 +31,34 @@ _LIMITS = {
     "remesh": (0.0, 1.0),
     "cutout": (0.0, 10.0),
 }
-# Fewer faces than this say nothing about a shape.
+# Least number of faces of a shape.
 _FEWEST_FACES = 32
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be done to a mesh before it is prepared; plain values, nothing by default.
+    """Random augmentation of meshes before preparation; none by default.
 
-    Ranges are pairs; of each one number is drawn uniformly for every variant. One number x stands for the range between
-    "nothing" and x.
+    Ranges are pairs, from which a number is drawn uniformly for every variant. One number x is the range from the
+    identity to x.
 
     Parameters
     ----------
     rotation : bool
-        Turn by a rotation drawn uniformly from all.
+        Uniformly random rotation.
     scale : range
-        Factor of all lengths, drawn uniformly in its logarithm; x is the range 1/x to x.
+        Scaling, log-uniform; x is the range 1/x to x.
     noise : range
-        Standard deviation of Gaussian displacements of every vertex, in square roots of the area; at most 0.4 mean
-        edge lengths are applied. They come before or after the change of triangles, by chance.
+        Standard deviation of Gaussian displacements of every vertex, in units of the square root of the surface area;
+        at most 0.4 mean edge lengths. They are applied before or after the change of triangulation, at random.
     decimate : range
-        Share of the faces that is kept, by quadric edge collapse; x is the range x to 1.
+        Share of the faces kept by quadric edge collapse; x is the range x to 1.
     remesh : float
-        Probability of other triangles on the same surface: each is cut in four at random points of its edges, then
-        edges collapse until the wanted number of faces is left.
+        Probability of another triangulation of the same surface: each triangle is subdivided into four at random points
+        of its edges, then simplified to the required number of faces.
     cutout : range
-        Radius of a disc round a random vertex that is removed, along edges, in square roots of the area. Discs that
-        would take more than half of the area are left in.
+        Radius of a removed disc around a random vertex, along edges, in units of the square root of the surface area.
+        Discs of more than half of the area are not removed.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Augmentation:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any] | Augmentation | None) -> Augmentation | None:
-        """From plain values, as configurations and checkpoints hold them; None for none."""
+        """Augmentation from the plain values of configurations and checkpoints; None for none."""
         if spec is None or isinstance(spec, cls):
             return spec
         known = [f.name for f in fields(cls)]
@@ -108,7 +108,7 @@ class Augmentation:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """All choices by name, in plain values."""
+        """All options by name, in plain values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @property
@@ -136,10 +136,10 @@ class Augmentation:
         -------
         TriangleMesh
             Repaired, with an area. Its ``origin`` and data are those of the nearest vertices and faces of ``mesh``.
-            What would leave no surface is not done.
+            A change that would leave no surface is omitted.
         """
         mesh.check_area()
-        # Always the same draws, so that one choice does not change what another does.
+        # Always the same draws, so that one option does not change the others.
         drawn = {name: rng.uniform(*bounds) for name, bounds in self.ranges.items() if name != "scale"}
         least, most = self.ranges["scale"]
         factor = math.exp(rng.uniform(math.log(least), math.log(most)))
@@ -171,7 +171,7 @@ def _moved(mesh: TriangleMesh, vertices: FloatArray) -> TriangleMesh:
 
 
 def _shake(mesh: TriangleMesh, noise: float, rng: np.random.Generator) -> TriangleMesh:
-    """Move every vertex, by a Gaussian of this many square roots of the area."""
+    """Gaussian displacement of every vertex, in units of the square root of the surface area."""
     edge = math.sqrt(4 / math.sqrt(3) * mesh.area / mesh.num_faces)  # of equilateral triangles
     deviation = min(noise * math.sqrt(mesh.area), _MOST_NOISE * edge)
     if not deviation > 0:
@@ -180,7 +180,7 @@ def _shake(mesh: TriangleMesh, noise: float, rng: np.random.Generator) -> Triang
 
 
 def _cut_out(mesh: TriangleMesh, radius: float, where: float) -> TriangleMesh:
-    """Without the faces that touch a disc round the vertex at this share of all."""
+    """The mesh without the faces that meet a disc around a vertex, given by its share of all."""
     half_edges, v = mesh.half_edges, mesh.num_vertices
     i, j = half_edges.origin, half_edges.tip
     length = np.linalg.norm(mesh.vertices[j] - mesh.vertices[i], axis=1)

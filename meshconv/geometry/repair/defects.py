@@ -1,4 +1,4 @@
-"""What is wrong with a mesh: each defect as a mask, and all of them counted."""
+"""Defects of meshes: a mask of each kind, and all counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDE = 1e-6
 
 
 def repeated_corners(faces: IntArray) -> BoolArray:
-    """Faces that name a vertex twice, bool ``[F]``."""
+    """Faces with a repeated vertex, bool ``[F]``."""
     a, b, c = faces.T
     return (a == b) | (b == c) | (c == a)
 
@@ -110,10 +110,10 @@ def edge_faces(faces: IntArray, num_vertices: int) -> EdgeFaces:
 
 
 def flaps(faces: IntArray, num_vertices: int) -> BoolArray:
-    """Pairs of faces on the same vertices that hang on a surface by one edge, bool ``[F]``.
+    """Pairs of faces on the same vertices that are attached to a surface by one edge, bool ``[F]``.
 
-    Mesh simplification leaves them. Without both the surface goes on across that edge; without one of them the other
-    would be a third face there.
+    Mesh simplification creates them. Without both the surface continues across that edge; with one of them it would be
+    a third face there.
     """
     copies = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
     is_pair = copies[2][copies[1].reshape(-1)] == 2
@@ -168,7 +168,7 @@ def linked(a: IntArray, b: IntArray, size: int) -> IntArray:
 
 @dataclass(frozen=True)
 class Defects:
-    """Counts over a whole mesh; what ``meshconv check`` prints.
+    """Numbers of defects of a mesh, as ``meshconv check`` prints them.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class Defects:
     seam_edges : int
         Pairs of open edges in the same place.
     coincident_vertices : int
-        In the same place as a vertex of lower number. No defect by itself.
+        At the position of a vertex of lower index. Not a defect.
     inside_out_parts : int
         Closed parts whose normals point inward and should not, see
         :func:`~meshconv.geometry.repair.inside_out.inside_out`.
@@ -211,7 +211,7 @@ class Defects:
     edge_spread: float
 
     def problems(self, isolated: bool = True) -> list[str]:
-        """What needs repair, in words; vertices without faces only if ``isolated``."""
+        """Descriptions of defects; vertices without faces only if ``isolated``."""
         counted = {
             "degenerate_faces": "degenerate faces",
             "duplicate_faces": "duplicate faces",
@@ -231,7 +231,7 @@ class Defects:
         return found
 
     def as_dict(self) -> dict[str, int | float | bool | None]:
-        """Counts by name, numbers JSON can hold (an infinite spread is None)."""
+        """Counts by name, in JSON types (an infinite spread is None)."""
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
 
 
@@ -243,7 +243,7 @@ def find_defects(points: FloatArray, faces: IntArray) -> Defects:
     points : float64 [V, 3]
         Of a size near 1, so that squares stay in range.
     faces : int64 [F, 3]
-        Valid indices; anything else may be wrong with them.
+        Valid indices, any defects.
     """
     num_vertices = len(points)
     flat = repeated_corners(faces)

@@ -1,4 +1,4 @@
-"""Which closed parts of a surface are inside out: each by itself, unless it lies inside another."""
+"""Closed parts of a surface that are inside out, with parts inside others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BoolArray = NDArray[np.bool_]
 
 # A volume below this share of its bounding box's diagonal cubed has no sign: the part is flat, or balanced.
 _FLAT = 1e-9
-# Above so many parts, boxes are not compared with each other first.
+# Number of parts above which boxes are not compared first.
 _MOST_BOXES = 20_000
 # Pairs of a point and a face looked at together, and at most: beyond that no part is taken to lie inside another.
 _BLOCK, _MOST_PAIRS = 2**20, 2**28
-# Turns the ray away from every axis, along which edges and corners of real meshes lie in a row.
+# The ray is along no axis, since edges and corners of real meshes are aligned with axes.
 _TILT = np.linalg.qr(np.array([[3.0, 1.0, -2.0], [0.7, 2.9, 1.3], [1.9, -0.6, 2.3]]))[0]
 
 
@@ -35,7 +35,7 @@ class InsideOut(NamedTuple):
 def inside_out(points: FloatArray, half_edges: HalfEdges) -> InsideOut:
     """Find the closed parts whose normals point inward and should not.
 
-    A part is what hangs together across edges; one with an open or unclear edge has no inside and is left alone.
+    A part is a component connected across edges; one with an open or non-manifold edge has no inside and is skipped.
 
     - Outside of all others, and in a cavity of another, its normals should point outward (its signed volume is
       positive).

@@ -1,4 +1,4 @@
-"""The way back: where each vertex and face of a mesh lies in the file it came from, and what was changed."""
+"""Maps between the vertices and faces of a mesh and those of its file, and the changes made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshconv.geometry.mesh.halfedges import IntArray
 
 @dataclass(frozen=True)
 class Changes:
-    """How often each kind of change was made to a mesh; zero everywhere if nothing was."""
+    """Number of changes of each kind made to a mesh."""
 
     small_polygons: int = field(default=0, metadata={"says": "{} faces of fewer than three corners left out"})
     placed_vertices: int = field(default=0, metadata={"says": "{} unused vertices without a place put in the middle"})
@@ -38,15 +38,15 @@ class Changes:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Maps between a mesh and the original it was made from.
+    """Maps between a mesh and its original.
 
     Attributes
     ----------
     vertex_from : int64 [V]
-        Original vertex of each vertex; a vertex cut in several is named several times.
+        Original vertex of each vertex; repeated for a vertex that was cut apart.
     vertex_to : int64 [V0]
-        Vertex that stands for each original one, -1 if it was removed. Welded vertices share one; of the
-        parts of a vertex cut apart it is the one with the most faces.
+        Vertex of each original one, -1 if it was removed. Welded vertices share one; for a vertex cut apart it is the
+        one with the most faces.
     face_from : int64 [F]
         Original face (or polygon) of each face.
     face_to : int64 [F0]
@@ -62,12 +62,12 @@ class Origin:
 
     @classmethod
     def identity(cls, num_vertices: int, num_faces: int) -> Origin:
-        """Nothing moved."""
+        """The identity map."""
         v, f = np.arange(num_vertices), np.arange(num_faces)
         return cls(v, v, f, f)
 
     def then(self, later: Origin) -> Origin:
-        """Two steps as one: ``self`` leads to the mesh that ``later`` starts from."""
+        """Composition with ``later``, which starts from the mesh of ``self``."""
         return Origin(
             self.vertex_from[later.vertex_from],
             _follow(self.vertex_to, later.vertex_to),
@@ -79,7 +79,7 @@ class Origin:
     def to_original_vertices(self, values: NDArray, fill: float | None = None) -> NDArray:
         """Values per vertex, ``[V, ...]``, as values per original vertex, ``[V0, ...]``.
 
-        Where an original vertex was removed stands ``fill``: NaN, or -1 for integers.
+        Removed vertices have the value ``fill``: NaN, or -1 for integers.
         """
         return _gather(values, self.vertex_to, len(self.vertex_from), fill, "vertices")
 

@@ -1,4 +1,4 @@
-"""Making a mesh clean: weld, remove, flip, cut, turn; with the way back to the original."""
+"""Repair of meshes: weld, remove, flip, cut, orient; with a map to the original."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from meshconv.geometry.repair.origin import Changes, Origin, first_of
 OnDefect = Literal["repair", "drop", "error"]
 Isolated = Literal["keep", "drop"]
 
-# Welding or flipping one thing can lay bare another; chains longer than this end in removal.
+# Welding or flipping can expose another defect; after this many rounds faces are removed.
 _ROUNDS = 32
 
 
 def clean_surface(points: FloatArray, faces: IntArray) -> HalfEdges:
-    """The faces that can be computed on, turned to agree and, in parts that are inside out, outward.
+    """Valid faces, oriented consistently, and outward in parts that are inside out.
 
     Faces with a repeated vertex and all but the first on the same three vertices are left out.
     """
@@ -56,9 +56,9 @@ def _orient(points: FloatArray, half_edges: HalfEdges) -> HalfEdges:
 
 
 def is_clean(points: FloatArray, half_edges: HalfEdges, measures: SurfaceMeasures) -> bool:
-    """Whether a surface certainly has nothing to repair; a fraction of the work of repairing it.
+    """Fast sufficient test that a surface has no defects.
 
-    False does not mean that something is wrong.
+    A clean surface may give False.
     """
     if not half_edges.proper or half_edges.irregular.any():
         return False
@@ -74,7 +74,7 @@ def is_clean(points: FloatArray, half_edges: HalfEdges, measures: SurfaceMeasure
 
 @dataclass
 class _Surface:
-    """A mesh on its way: the number each face had, whether it was turned, and what each vertex was welded to."""
+    """State of a repair: index of each original face, whether it was flipped, and welded vertices."""
 
     points: FloatArray
     faces: IntArray
@@ -95,7 +95,7 @@ class _Surface:
         self.changes = self.changes + Changes(**{kind: number})
 
     def turn(self, faces: IntArray) -> None:
-        """Take over the same faces, some of them turned."""
+        """Replace the faces by the same ones, some of them flipped."""
         self.turned = self.turned ^ (faces != self.faces).any(axis=1)
         self.faces = faces
 
@@ -110,15 +110,15 @@ class _Surface:
 def repair_surface(
     points: FloatArray, faces: IntArray, on_defect: OnDefect = "repair", isolated: Isolated = "keep"
 ) -> tuple[IntArray, Origin]:
-    """Repair a triangle mesh, or drop what is wrong with it.
+    """Repair a triangle mesh, or drop its defective faces.
 
     ``"repair"``, in this order: remove faces with a repeated vertex and duplicates (both of a pair that only hangs on
     an edge of the surface); weld the ends of edges without length and open edges that lie on each other; flip the
     longest edge of faces without area, so that no crack opens (on a boundary such a face is removed); cut the surface
-    apart at edges with three faces or more and where several fans meet in a vertex; turn faces to agree, and closed
-    parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`).
+    apart at edges with three faces or more and where several fans meet in a vertex; orient faces consistently, and
+    flip closed parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`).
 
-    ``"drop"``: nothing is welded, flipped, cut or turned. Faces that are degenerate or duplicate, all on edges with
+    ``"drop"``: nothing is welded, flipped, cut or reoriented. Faces that are degenerate or duplicate, all on edges with
     three faces or more, all but the largest fan of a vertex, and those whose orientation is in the minority in their
     component are removed until none is left. Open seams stay, and so do parts that are inside out.
 
@@ -130,19 +130,19 @@ def repair_surface(
         Valid indices.
     on_defect : "repair" | "drop"
     isolated : "keep" | "drop"
-        What to do with vertices that have no face, before or after.
+        Vertices without faces, before or after the repair.
 
     Returns
     -------
     faces : int64 [F, 3]
     origin : Origin
-        Vertex ``v`` is where original vertex ``origin.vertex_from[v]`` is. Vertices keep their order; those that were
-        added are last.
+        Vertex ``v`` is at the position of original vertex ``origin.vertex_from[v]``. Vertices keep their order; added
+        ones are last.
 
     Notes
     -----
-    A surface that cannot be oriented (Moebius strip) keeps a seam. ``tests/test_repair.py`` checks that otherwise
-    nothing is left to repair.
+    A non-orientable surface (Moebius strip) keeps a seam. ``tests/test_repair.py`` checks that otherwise
+    no defect remains.
     """
     everything = np.arange(len(points))
     work = _Surface(points, faces, np.arange(len(faces)), np.zeros(len(faces), bool), everything, everything)
@@ -236,7 +236,7 @@ def _key(a: IntArray, b: IntArray, num_vertices: int) -> IntArray:
 
 
 def _cut_apart(work: _Surface) -> None:
-    """Give every fan a vertex of its own; the largest keeps the number, the others follow at the end."""
+    """Give every fan its own vertex; the largest keeps the index, the others are appended."""
     fans = corner_fans(work.faces, edge_faces(work.faces, len(work.points)))
     corner_vertex = work.faces.ravel()
     keeps = _largest_fans(fans, corner_vertex)
@@ -279,7 +279,7 @@ def _drop(work: _Surface) -> None:
 
 
 def _finish(work: _Surface, isolated: Isolated, num_faces: int) -> tuple[IntArray, Origin]:
-    """Number the vertices that stay, and write the maps down."""
+    """Renumber the remaining vertices, and build the maps."""
     original = len(work.welded_to)
     used = np.zeros(len(work.points), dtype=bool)
     used[work.faces] = True

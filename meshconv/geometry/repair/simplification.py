@@ -1,4 +1,4 @@
-"""Other triangles on the same surface: fewer of them, or cut anew; with the way back to the given ones."""
+"""Simplification and random subdivision of meshes, with maps to the given vertices and faces."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ _FEWEST = 4
 
 
 def simplify(mesh: TriangleMesh, num_faces: int) -> TriangleMesh:
-    """About the same surface with fewer triangles, by quadric edge collapse (Garland and Heckbert 1997).
+    """Simplification by quadric edge collapse (Garland and Heckbert 1997).
 
     Parameters
     ----------
     mesh : TriangleMesh
         Repaired.
     num_faces : int
-        Wanted number of faces, at least 4. A mesh with no more of them comes back as it is.
+        Target number of faces, at least 4. A mesh with no more faces is returned unchanged.
 
     Returns
     -------
     TriangleMesh
-        Repaired; :func:`follow` tells what its origin and data are. If nothing is left of so coarse a mesh, the
-        given one.
+        Repaired; origin and data are those of :func:`follow`. If no surface remains, the given mesh.
 
     Notes
     -----
@@ -54,7 +53,7 @@ def simplify(mesh: TriangleMesh, num_faces: int) -> TriangleMesh:
         raise ValueError(f"num_faces {num_faces} has to be at least {_FEWEST}")
     if mesh.num_faces <= num_faces:
         return mesh
-    # The library counts in bounding boxes of about 1 and knows no other size.
+    # The library assumes a bounding box of about 1.
     low, size = mesh.vertices.min(axis=0), _size(mesh.vertices)
     points, faces = fast_simplification.simplify(
         (mesh.vertices - low) / size, mesh.surface.faces, target_count=num_faces, agg=_EAGERNESS
@@ -63,7 +62,7 @@ def simplify(mesh: TriangleMesh, num_faces: int) -> TriangleMesh:
 
 
 def subdivide_at_random(mesh: TriangleMesh, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
-    """Vertices and faces of exactly the same surface: each triangle cut in four at random points of its edges."""
+    """Random subdivision of the same surface: each triangle is split into four at random points of its edges."""
     half_edges = mesh.half_edges
     one, two = half_edges.origin[half_edges.edge_halfedge], half_edges.tip[half_edges.edge_halfedge]
     share = rng.uniform(0.25, 0.75, (len(one), 1))
@@ -77,10 +76,10 @@ def subdivide_at_random(mesh: TriangleMesh, rng: np.random.Generator) -> tuple[F
 
 
 def follow(mesh: TriangleMesh, points: FloatArray, faces: IntArray) -> TriangleMesh:
-    """New triangles in the place of a mesh's own, repaired, with its data and the way back to its file.
+    """Another triangulation of a mesh, repaired, with its data and a map to its file.
 
-    Each new vertex and face is taken for the nearest old one, each old one for the nearest new one; faces are compared
-    by centre and normal, so that the two sides of a thin part are told apart. If no surface is left, the given mesh.
+    Each new vertex and face corresponds to the nearest old one, each old one to the nearest new one; faces are compared
+    by centre and normal, which distinguishes the two sides of a thin part. If no surface remains, the given mesh.
     """
     if len(faces) < _FEWEST:
         return mesh
@@ -91,7 +90,7 @@ def follow(mesh: TriangleMesh, points: FloatArray, faces: IntArray) -> TriangleM
     if not (new.area > 0 and old.area > 0):
         return mesh
     size = _size(mesh.vertices)
-    # A normal turned round counts as far as two edges.
+    # An opposite normal has the weight of a distance of two edges.
     length = math.sqrt(old.area / old.num_faces) / size
     old_vertex, new_vertex = (np.hstack([m.vertices / size, length * m.vertex_normals]) for m in (old, new))
     old_face, new_face = (_centres(m.vertices / size, m.faces, length) for m in (old, new))

@@ -1,4 +1,4 @@
-"""Neighbours, triangles and levels of any points on the sphere, by Delaunay."""
+"""Delaunay triangulation of points on the sphere: neighbours, triangles and levels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
 from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
 from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest_chosen
 
-# Fewer points than those of an octahedron go round no sphere.
+# Number of points of an octahedron, the fewest that enclose the centre of the sphere.
 _FEWEST = 6
-# Neighbours lie at most this many times the usual spacing apart; what is longer spans a gap in the data.
+# Largest distance of neighbours, in typical spacings; longer edges span a gap in the data.
 _GAP = 4.0
 # Closer points have no triangulation in float64.
 SAME_PLACE = 1e-8
@@ -28,7 +28,7 @@ _FLAT = 1e-6
 
 
 class DelaunayPoints:
-    """Unit vectors, in any arrangement, with their triangulation.
+    """Points on the sphere with their Delaunay triangulation.
 
     Parameters
     ----------
@@ -58,14 +58,15 @@ class DelaunayPoints:
 
     @property
     def reach(self) -> float:
-        """Longest distance of neighbours, radians; nothing is a gap where points are few."""
+        """Largest distance of neighbours, radians; unbounded for few points."""
         return np.pi if self.num_points < 64 else min(_GAP * self.spacing, np.pi)
 
     @functools.cached_property
     def triangles(self) -> Index:
         """Spherical Delaunay triangles ``[T, 3]``: faces of the convex hull, counter-clockwise from outside.
 
-        Those whose empty circle has a radius over twice the usual spacing lie in a gap of the data and are left out.
+        Triangles whose circumcircle has a radius of more than twice the typical spacing span a gap in the data and are
+        left out.
         """
         flat = InputError(
             f"all {self.num_points} points lie on one circle, they have no cells; give points that cover an area"
@@ -145,14 +146,14 @@ class DelaunayPoints:
 
 
 class IcosahedralPoints(DelaunayPoints):
-    """The points of the spheres it was subdivided from come first."""
+    """Points of an icosahedral sphere: those of coarser spheres are first."""
 
     def coarse_points(self) -> Index:
         return np.arange((self.num_points - 2) // 4 + 2) if self.num_points > 12 else np.arange(0)
 
 
 def subset(hierarchy: Hierarchy, points: Index) -> Hierarchy:
-    """The part of a hierarchy with some points of its finest level."""
+    """Subset of a hierarchy by points of its finest level."""
     mask = torch.zeros(hierarchy.num_vertices, dtype=torch.bool)
     mask[torch.from_numpy(points)] = True
     return hierarchy.subset(mask)

@@ -1,4 +1,4 @@
-"""Gauge graphs of points on the unit sphere: who is near, log maps and transporters in closed form."""
+"""Gauge graphs of points on the unit sphere: neighbours, log maps and transporters in closed form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
 
 _BLOCK = 1 << 15
-"""Points at a time: what a search finds on the way takes memory for their neighbours alone."""
+"""Number of points per block of the neighbour search, which bounds its memory."""
 
 
 def sphere_graph(points: Array, frames: Array, areas: Array, dst_ptr: Index, src: Index, scale: float) -> GaugeGraph:
@@ -23,7 +23,7 @@ def sphere_graph(points: Array, frames: Array, areas: Array, dst_ptr: Index, src
     dst_ptr, src : int64 [V + 1], int64 [E]
         Neighbours of point ``v`` are ``src[dst_ptr[v]:dst_ptr[v + 1]]``, ascending.
     scale
-        Length in which kernels measure radii, radians.
+        Unit of radii in kernels, radians.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def sphere_graph(points: Array, frames: Array, areas: Array, dst_ptr: Index, src
 def radius_graph(points: Array, frames: Array, areas: Array, radius: float) -> GaugeGraph:
     """Each point with all others within a geodesic ``radius`` (radians); ``scale`` is half of it.
 
-    A k-d tree finds them: time and memory grow with the number of edges. As kernels end at twice ``scale``, they cover
-    the neighbourhood.
+    They are found by a k-d tree: time and memory are linear in the number of edges. Kernels with the default cutoff of
+    twice ``scale`` cover the neighbourhood.
 
     Raises
     ------

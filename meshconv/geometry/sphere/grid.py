@@ -1,4 +1,4 @@
-"""What a grid on the sphere is: points with cells; neighbours, levels and parts follow from them."""
+"""Grids on the sphere: base class and parts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from meshconv.geometry.sphere.frames import Array, Index, polar_frames
 
 
 class SphereGrid(ABC):
-    """Points on the unit sphere, each with a cell and the frame (south, east, outward).
+    """Base class of grids: points on the unit sphere, each with a cell and the frame (south, east, outward).
 
     A new grid is a subclass that defines :attr:`xyz`, :attr:`areas`, :attr:`content`, :meth:`locate` and
-    :meth:`interpolation`; regridding, graphs, hierarchies and data modules take it then. The rest is what it may know
-    better: neighbours and levels are by Delaunay.
+    :meth:`interpolation`; regridding, graphs, hierarchies and data modules then accept it. Other methods may be
+    overridden: by default neighbours and levels are by Delaunay triangulation.
 
     Notes
     -----
-    ``tests/test_new_grid.py`` defines one and uses it everywhere.
+    ``tests/test_new_grid.py`` defines and uses a new grid.
     """
 
-    #: Whether cells shrink towards a pole, so that a network on the points would see them at very different sizes.
+    #: Whether cells shrink towards a pole, which makes the points unsuitable for a network.
     crowds: bool = False
 
     @property
@@ -42,7 +42,7 @@ class SphereGrid(ABC):
     @property
     @abstractmethod
     def content(self) -> tuple[str | Array | Index, ...]:
-        """Kind and numbers of the grid: the same for grids with the same cells in the same order."""
+        """Identity of the grid: equal for grids with the same cells in the same order."""
 
     @abstractmethod
     def locate(self, xyz: Array) -> Index:
@@ -94,7 +94,7 @@ class SphereGrid(ABC):
 
     @property
     def reach(self) -> float:
-        """Radians that no cell extends farther from its point; what lies beyond all of them is outside."""
+        """Bound of the radius of cells around their points, radians; points beyond are outside of the grid."""
         return np.pi
 
     @functools.cached_property
@@ -117,17 +117,17 @@ class SphereGrid(ABC):
         return self._delaunay.graph(self.areas, radius)
 
     def hierarchy(self, num_levels: int, radius: float | None = None, points: Index | None = None) -> Hierarchy:
-        """Levels of about a quarter of the points each, which are points of the level before.
+        """Hierarchy of levels, each with about a quarter of the points of the finer one.
 
-        A coarse point stands for the points nearest to it, itself and some of its neighbours, seen along great circles.
+        The cluster of a coarse point is the points nearest to it, with log maps along great circles.
         On every level neighbours are as in :meth:`gauge_graph`, and ``areas`` are sums over the clusters. The levels of
-        :func:`~meshconv.geometry.sphere.points.icosahedral_sphere` are the icosahedral spheres it came from.
+        :func:`~meshconv.geometry.sphere.points.icosahedral_sphere` are the coarser icosahedral spheres.
 
         Parameters
         ----------
         num_levels
         radius : float, optional
-            Of the neighbourhoods on the finest level, radians; twice as far on each coarser one.
+            Radius of neighbourhoods on the finest level, radians; doubled on each coarser level.
         points : int64 [n], optional
             A part of the points, ascending: the result is ``.subset`` of the whole.
 
@@ -149,9 +149,9 @@ class SphereGrid(ABC):
 
 
 class GridPart(SphereGrid):
-    """Some points of a grid, with their cells; interpolation takes those of its points that there are.
+    """Part of a grid: some points with their cells; interpolation uses only these.
 
-    Levels are those of the whole grid, as far as they have a point here.
+    Levels are those of the whole grid, restricted to the part.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class GridPart(SphereGrid):
         return self.whole.reach
 
     def _places(self, whole: Index) -> Index:
-        """Where points of the whole grid stand here, -1 for the others."""
+        """Indices in the part of points of the whole grid, -1 for others."""
         place = np.minimum(np.searchsorted(self.index, whole), len(self.index) - 1)
         return np.where(self.index[place] == whole, place, -1)
 
@@ -213,7 +213,7 @@ class GridPart(SphereGrid):
         return place, np.where(place >= 0, weight, 0.0)
 
     def gauge_graph(self, radius: float | None = None) -> GaugeGraph:
-        """Neighbours as on the whole grid, where both are here."""
+        """Gauge graph of the whole grid, restricted to the part."""
         return self.hierarchy(1, radius).levels[0]
 
     def hierarchy(self, num_levels: int, radius: float | None = None, points: Index | None = None) -> Hierarchy:

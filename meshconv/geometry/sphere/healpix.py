@@ -133,8 +133,8 @@ class HealpixSphere(SphereGrid):
         Parameters
         ----------
         radius : float, optional
-            Geodesic distance in radians, between centres: ``2.5 * sphere.spacing`` has about 19 neighbours a pixel,
-            on every side as many, where eight neighbours lie at distances that differ by up to a factor of two.
+            Geodesic distance in radians, between centres: ``2.5 * sphere.spacing`` has about 19 neighbours per pixel,
+            evenly in all directions, whereas the distances of the eight neighbours differ by up to a factor of two.
 
         Returns
         -------
@@ -191,13 +191,13 @@ class HealpixSphere(SphereGrid):
         return hp.nest2ring(self.nside // 2, hp.ring2nest(self.nside, pixels) // 4)
 
     def hierarchy(self, num_levels: int, radius: float | None = None, points: Index | None = None) -> Hierarchy:
-        """Nested spheres of nside, nside / 2, ...; four children a pixel.
+        """Hierarchy of nested spheres of nside, nside / 2, ...; four children per pixel.
 
         Parameters
         ----------
         num_levels
         radius : float, optional
-            Of the neighbourhoods on the finest level, as in :meth:`gauge_graph`; twice as far on each coarser one.
+            Radius of neighbourhoods on the finest level, as in :meth:`gauge_graph`; doubled on each coarser level.
         points : int64 [n], optional
             Pixels of a part of the sphere, ascending: ``.subset`` of the whole, without building that.
 
@@ -208,7 +208,7 @@ class HealpixSphere(SphereGrid):
         """
         if self.nside & (self.nside - 1) or num_levels < 1 or self.nside >> (num_levels - 1) < 1:
             raise InputError(
-                f"nside {self.nside} has no {num_levels} nested levels; it takes a power of two of at least "
+                f"nside {self.nside} has no {num_levels} nested levels; they need a power of two of at least "
                 f"{2 ** max(num_levels - 1, 0)}"
             )
         sphere, pixels = self, np.arange(self.npix) if points is None else points

@@ -13,8 +13,9 @@ from meshconv.geometry.sphere.grid import SphereGrid
 class LatLonGrid(SphereGrid):
     """Cells between parallels and meridians; point ``i * len(lon) + j`` is row ``i``, column ``j``.
 
-    Rows may run north or south, longitudes from any meridian; columns repeated after 360 degrees, missing poles and
-    regions are fine. Where the outermost rows lie within two rows' distance of a pole, interpolation goes across it.
+    Rows may run north or south, longitudes start at any meridian; columns may repeat after 360 degrees, poles may be
+    missing, and the grid may be regional. If the outermost rows are within two row spacings of a pole, interpolation
+    crosses it.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class LatLonGrid(SphereGrid):
         twice = np.flatnonzero(~first & (np.abs(np.diff(self.lon_deg[order], prepend=np.inf)) < 180))
         if len(twice):
             raise InputError(f"longitude {self.lon_deg[order[twice[0]]]:g} degrees occurs twice; drop the copies")
-        # Columns that go on after the circle is closed are copies of the first ones.
+        # Columns beyond a full circle are copies of the first ones.
         self._columns = np.minimum.reduceat(order, np.flatnonzero(first))
         self._east = turned[self._columns]
         width = np.diff(self._east, append=self._east[0] + 360)
@@ -92,7 +93,7 @@ class LatLonGrid(SphereGrid):
 
     @property
     def crowds(self) -> bool:  # type: ignore[override]
-        """Whether there are rows beyond 80 degrees, whose cells are a sixth as wide as at the equator, or less."""
+        """Whether there are rows beyond 80 degrees, whose cells have at most a sixth of the width at the equator."""
         return bool(np.abs(self.lat_deg).max() > 80)
 
     @property
@@ -151,7 +152,7 @@ class LatLonGrid(SphereGrid):
     def interpolation(self, xyz: Array) -> tuple[Index, Array]:
         """Bilinear in latitude and longitude: four points and their weights, ``[N, 4]`` each; -1 and 0 outside.
 
-        Between the last row and its pole the row's continuation on the other side, 180 degrees further, takes part.
+        Between the last row and its pole, the second row is its continuation on the opposite meridians.
         """
         lat, lon = self._coordinates(xyz)
         bounds = self._lat_bounds

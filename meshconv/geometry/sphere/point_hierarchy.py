@@ -1,4 +1,4 @@
-"""Coarser and coarser points on the sphere: which stay, and which of them each other one belongs to."""
+"""Coarsening of points on the sphere: selection of coarse points, and clusters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _KEY = (61037.1352, 97561.7713, 83047.5919)
 
 
 def independent_points(xyz: Array, ptr: Index, neighbour: Index) -> Index:
-    """A largest set of points of which no two are neighbours and every other point has one: about a quarter.
+    """Maximal independent set of points, about a quarter of them.
 
-    Spacing follows that of the points, so that refined regions stay refined. The choice is by a number made of each
-    point's coordinates, and does not depend on the numbering.
+    The spacing follows that of the points, so that refined regions stay refined. The selection is by a hash of the
+    coordinates and independent of the numbering.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ def independent_points(xyz: Array, ptr: Index, neighbour: Index) -> Index:
 
 
 def nearest_chosen(xyz: Array, ptr: Index, neighbour: Index, chosen: Index) -> Index:
-    """Place in ``chosen`` of the chosen point nearest to each point, itself or a neighbour, int64 ``[V]``.
+    """Index in ``chosen`` of the chosen point nearest to each point, itself or a neighbour, int64 ``[V]``.
 
-    A point that is not chosen needs a chosen neighbour. Of two as near, as in the middle of an edge cut in two,
-    it takes the one further along a fixed direction: so on regular grids clusters get equal shares.
+    A point that is not chosen needs a chosen neighbour. Of two at the same distance, as at the midpoint of a subdivided
+    edge, the one further along a fixed direction counts: so clusters of regular grids have equal sizes.
     """
     place = np.full(len(xyz), -1, dtype=np.int64)
     place[chosen] = np.arange(len(chosen))
@@ -62,7 +62,7 @@ def nearest_chosen(xyz: Array, ptr: Index, neighbour: Index, chosen: Index) -> I
     use = (place[neighbour] >= 0) & (place[point] < 0)
     point, candidate = point[use], place[neighbour[use]]
     distance = np.linalg.norm(xyz[point] - xyz[chosen[candidate]], axis=1)
-    # In units of a distance that all points share, so that rounding alone decides no tie.
+    # In units of a common distance, so that ties are not decided by rounding.
     step = 1e-9 * float(np.median(distance)) if len(distance) else 1.0
     height = -(xyz[chosen[candidate]] @ _DIRECTION)
     order = np.lexsort((candidate, height, np.round(distance / step), point))

@@ -1,4 +1,4 @@
-"""Any points on the sphere: neighbours by Delaunay or by distance, areas by Voronoi."""
+"""Point sets on the sphere: neighbours by Delaunay triangulation or distance, Voronoi areas."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _COPIES = 2e-6
 
 
 def distinct_points(xyz: Array) -> tuple[Index, Index]:
-    """The points of a grid that are no copies of earlier ones, and for every point the one that stands for it.
+    """Distinct points of a grid, and the map of every point to its representative.
 
-    Ocean models repeat columns where the grid closes and a row where it folds, up to rounding: what lies within 2e-6
-    radians of another point, and within a hundredth of the usual spacing, is a copy. The first counts.
+    Ocean models repeat columns where the grid closes and a row where it folds, up to rounding: points within 2e-6
+    radians, and within a hundredth of the typical spacing, are duplicates. The first one is the representative.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def distinct_points(xyz: Array) -> tuple[Index, Index]:
 
 
 class PointSphere(SphereGrid):
-    """Points on the unit sphere in any arrangement: model grids, stations, a region; frames (south, east, outward).
+    """Points on the unit sphere, such as model grids or stations; frames (south, east, outward).
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class PointSphere(SphereGrid):
 
     @property
     def spacing(self) -> float:
-        """Usual distance of neighbours, radians."""
+        """Typical distance of neighbours, radians."""
         return self._delaunay.spacing
 
     @property
@@ -126,7 +126,7 @@ class PointSphere(SphereGrid):
         return np.where(rim, np.minimum(cells, limit), cells)
 
     def locate(self, xyz: Array) -> Index:
-        """Nearest point, whose Voronoi cell contains the unit vector, ``[N]``; -1 farther off than a gap."""
+        """Nearest point, whose Voronoi cell contains the unit vector, ``[N]``; -1 in gaps."""
         bound = 2 * np.sin(min(self._delaunay.reach / 2, np.pi / 2))
         # A k-d tree has no good order for far points: a bound is a thousand times faster.
         distance, index = self._delaunay.tree.query(xyz, distance_upper_bound=bound * (1 + 1e-9))
@@ -135,7 +135,7 @@ class PointSphere(SphereGrid):
     def interpolation(self, xyz: Array) -> tuple[Index, Array]:
         """Linear in the Delaunay triangle: three points and their weights, ``[N, 3]`` each.
 
-        Outside of all triangles the nearest point alone counts; -1 and 0 farther off than a gap.
+        Outside of all triangles it is the nearest point; -1 and 0 in gaps.
         """
         nearest = self.locate(xyz)
         index = np.stack([nearest] * 3, axis=1)
@@ -166,7 +166,7 @@ class _Icosahedral(PointSphere):
 
 
 def icosahedral_sphere(level: int) -> PointSphere:
-    """The icosahedron, every triangle cut in four ``level`` times: ``10 * 4**level + 2`` points."""
+    """Icosahedral sphere: ``level`` subdivisions of the icosahedron, ``10 * 4**level + 2`` points."""
     if level < 0 or level > 9:
         raise InputError(f"level {level} is not between 0 and 9")
     g = (1 + 5**0.5) / 2

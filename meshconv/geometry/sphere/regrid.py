@@ -1,4 +1,4 @@
-"""Fields from one grid on the sphere to another: scalars, tangent vectors, labels."""
+"""Regridding on the sphere: scalars, tangent vectors, labels."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _BLOCK = 16
 
 
 class Regridder:
-    r"""A sparse matrix that takes fields on ``source`` to fields on ``target``.
+    r"""Regridding from ``source`` to ``target`` by a sparse matrix.
 
-    ``"bilinear"`` interpolates between cell centres, ``"nearest"`` takes the cell that a target point lies in, and
-    ``"conservative"`` averages over the target's cell,
+    ``"bilinear"`` interpolates between cell centres, ``"nearest"`` takes the cell that contains the target point, and
+    ``"conservative"`` averages over the target cell,
 
     .. math:: y_i = \frac{1}{\sum_j A_{ij}} \sum_j A_{ij} x_j
 
-    where the overlaps :math:`A_{ij}` are counted on a HEALPix grid fine enough for ``samples`` of its equal-area points
-    in an average cell; integrals are kept to that resolution.
+    where the overlaps :math:`A_{ij}` are counted on a HEALPix grid with about ``samples`` equal-area points
+    per average cell; integrals are conserved to that resolution.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class Regridder:
     samples
         Points per cell of the finer grid, for ``"conservative"``: at least half as many, less than twice.
     weights : csr_array [V_target, V_source], optional
-        Of an earlier regridder between the same grids, instead of ``method``; see
+        Weights of an earlier regridder between the same grids, instead of ``method``; see
         :func:`~meshconv.io.maps.weights.cached_regridder`.
 
     Attributes
     ----------
     weights : scipy.sparse.csr_array [V_target, V_source]
-        Rows sum to 1, or less where the source does not reach.
+        Rows sum to 1, or less outside of the source.
 
     Examples
     --------
@@ -93,8 +93,8 @@ class Regridder:
     def __call__(self, values: NDArray, least: float = 0.5) -> NDArray:
         """Regrid ``[..., V_source]`` to float64 ``[..., V_target]``.
 
-        NaN marks what is missing; a target point has a value where at least the share ``least`` (above 0) of its weight
-        has one.
+        NaN is missing; a target point has a value where at least the share ``least`` (above 0) of its weight
+        is on values.
         """
         flat = self._flat(values).astype(np.float64)
         present = np.isfinite(flat)
@@ -113,8 +113,8 @@ class Regridder:
     def vectors(self, values: NDArray) -> NDArray:
         """Regrid tangent vectors, components along e1 and e2: ``[..., V_source, 2]`` to ``[..., V_target, 2]``.
 
-        They are interpolated in space and projected on the target's tangent plane: east and north have no meaning at
-        a pole, and components of neighbours there do not belong together.
+        They are interpolated in space and projected on the target's tangent plane: components towards east and north
+        are singular at the poles.
         """
         ambient = np.einsum("...vk,vki->...iv", values, self._tangents[0])
         return np.einsum("...iv,vki->...vk", self(ambient), self._tangents[1])
@@ -125,9 +125,9 @@ class Regridder:
         return self.source.frames[:, :2], self.target.frames[:, :2]
 
     def majority(self, labels: NDArray, missing: int = -1) -> NDArray:
-        """The label with most weight, int64 ``[..., V_target]``; the smaller of equals.
+        """Majority label by weight, int64 ``[..., V_target]``; the smaller one of equals.
 
-        ``missing`` votes for nothing, and stands where no vote is cast.
+        ``missing`` has no vote, and is the result where there is no other label.
         """
         flat = self._flat(labels)
         classes = np.unique(flat[flat != missing])
@@ -172,7 +172,7 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     pair = np.concatenate(pairs)
     entries = np.concatenate(counts).astype(np.float64), (pair // shape[1], pair % shape[1])
     overlap = csr_array(coo_array(entries, shape=shape))
-    # Cells too small to be hit, as next to the poles of a latitude-longitude grid, take the cell they lie in.
+    # Cells without a sample, as next to the poles of a latitude-longitude grid, take the cell that contains them.
     total = np.asarray(overlap.sum(axis=1)).ravel()
     empty = np.flatnonzero(total == 0)
     inside = source.locate(target.points(empty))
@@ -184,9 +184,9 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
 
 
 def pixels_near(grid: SphereGrid, nside: int) -> Index:
-    """Nested HEALPix pixels that may meet a cell of the grid, ascending: no other one does.
+    """Nested HEALPix pixels that may intersect a cell of the grid, ascending.
 
-    Pixels are divided where they are near a point, so that of a region nothing else is looked at.
+    Pixels are subdivided only near points, so that the cost is that of the region.
     """
     if grid.reach >= np.pi / 2 or cells_of_a_sphere(grid) < 2 * grid.num_points:
         return np.arange(12 * nside**2)
@@ -204,6 +204,6 @@ def pixels_near(grid: SphereGrid, nside: int) -> Index:
 
 
 def cells_of_a_sphere(grid: SphereGrid) -> float:
-    """Number of cells the whole sphere would have at the grid's mean cell size."""
+    """Number of cells of the whole sphere at the mean cell size of the grid."""
     areas = grid.areas
     return 4 * np.pi * len(areas) / float(areas.sum())
