@@ -62,7 +62,7 @@ def test_loss_forgives_neighbours_in_both_poses_alone():
     """Points 0 and 1 are near in both poses; 2 touches 0 in the first alone."""
     first = torch.tensor([[0.0, 0, 0], [0.01, 0, 0], [0, 0.01, 0]])
     second = torch.tensor([[0.0, 0, 0], [0.01, 0, 0], [0, 1.0, 0]])
-    target = PointContrast(softness=0.02)._target(first, second)
+    target = PointContrast(softness=0.02).soft_target(first, second)
     assert target.sum(1).numpy() == pytest.approx(1.0)
     assert float(target[0, 1]) == pytest.approx(np.exp(-1 / 8) / (1 + np.exp(-1 / 8)), rel=1e-4)
     assert float(target[0, 2]) < 1e-6 and float(target[2, 2]) > 0.999

@@ -51,8 +51,8 @@ def test_same_seed_same_shape_and_more_shapes_only_append(shapes):
 
 def test_every_family_has_the_same_marks_at_the_promised_distance():
     for family in FAMILIES:
-        motifs = generated._MOTIFS[family]
-        frames, ridge = generated._place(motifs, np.random.default_rng(1))
+        motifs = generated.MOTIFS[family]
+        frames, ridge = generated.place_motifs(motifs, np.random.default_rng(1))
         assert (ridge.sum(), (~ridge).sum()) == (4, 4)
         np.testing.assert_allclose(np.linalg.det(frames), 1)
         outward = frames[:, 2]
@@ -66,7 +66,7 @@ def test_left_and_right_are_mirror_images(family, side):
     # x y of the dent in the frame of its ridge does not change when the ridge is turned by half a
     # turn, but changes its sign in a mirror.
     for seed in range(5):
-        frames, ridge = generated._place(generated._MOTIFS[family], np.random.default_rng(seed))
+        frames, ridge = generated.place_motifs(generated.MOTIFS[family], np.random.default_rng(seed))
         dents = frames[~ridge, 2]
         for frame in frames[ridge]:
             x, y, _ = frame @ dents[np.argmax(dents @ frame[2])]
@@ -74,14 +74,14 @@ def test_left_and_right_are_mirror_images(family, side):
 
 
 def test_relief_rises_on_ridges_and_falls_in_dents():
-    frames, ridge = generated._place(generated._MOTIFS["apart"], np.random.default_rng(3))
-    height = generated._relief(frames[:, 2], "apart", np.random.default_rng(3))
+    frames, ridge = generated.place_motifs(generated.MOTIFS["apart"], np.random.default_rng(3))
+    height = generated.relief(frames[:, 2], "apart", np.random.default_rng(3))
     assert (height[ridge] > 0.2).all()
     assert (height[~ridge] < -0.2).all()
     ends = frames[ridge, 2] + 0.3 * frames[ridge, 0]
     sides = frames[ridge, 2] + 0.3 * frames[ridge, 1]
     along, across = (
-        generated._relief(
+        generated.relief(
             p / np.linalg.norm(p, axis=1, keepdims=True), "apart", np.random.default_rng(3)
         )
         for p in (ends, sides)
@@ -94,9 +94,9 @@ def test_deformation_is_one_to_one_and_keeps_orientation():
     points = rng.uniform(-1.5, 1.5, (300, 3))
     step = 1e-5
     for seed in range(10):
-        there = generated._deform(points, np.random.default_rng(seed))
+        there = generated.deform(points, np.random.default_rng(seed))
         columns = [
-            (generated._deform(points + step * e, np.random.default_rng(seed)) - there) / step
+            (generated.deform(points + step * e, np.random.default_rng(seed)) - there) / step
             for e in np.eye(3)
         ]
         assert np.linalg.det(np.stack(columns, axis=-1)).min() > 0.2

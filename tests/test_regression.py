@@ -212,7 +212,7 @@ def test_the_loss_leaves_out_what_is_unknown(tubes):
     target[::2, 0], target[::3, 1:] = torch.nan, torch.nan
 
     def loss(target):
-        return task._compared(SurfaceBatch(sample.x, sample.surface, target, None, [""]))[-1]
+        return task.compared(SurfaceBatch(sample.x, sample.surface, target, None, [""]))[-1]
 
     loss(target).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())

@@ -84,12 +84,12 @@ def test_points_count_by_area_on_maps_and_alike_on_meshes():
     a = batch.surface.areas
     each = cross_entropy(logits, batch.target, torch.tensor([1.0, 4.0]), reduction="none")
     expected = (a * each).sum() / (a * torch.tensor([1.0, 4.0])[batch.target]).sum()
-    counted, target, weights = model._counted(batch)
+    counted, target, weights = model.counted(batch)
     torch.testing.assert_close(model.loss(counted, target, weights), expected)
     assert float(weights.mean()) == pytest.approx(1)
-    assert task()._counted(batch)[2] is None
-    assert task(area_weights=True)._counted(batch)[2] is not None
-    assert task(spec={"area_weights": True}, area_weights=False)._counted(batch)[2] is None
+    assert task().counted(batch)[2] is None
+    assert task(area_weights=True).counted(batch)[2] is not None
+    assert task(spec={"area_weights": True}, area_weights=False).counted(batch)[2] is None
 
 
 def test_whole_surfaces_have_no_area_weights():
@@ -109,12 +109,12 @@ def test_masked_and_unknown_points_are_ignored():
     mask[1, 100:300] = True
     stacked.target[1, 100:200] = -1
     model = task(spec={"area_weights": True})
-    logits, target, weights = model._counted(SurfaceBatch(stacked.x, batch.surface, stacked.target, mask, ["", ""]))
+    logits, target, weights = model.counted(SurfaceBatch(stacked.x, batch.surface, stacked.target, mask, ["", ""]))
     assert torch.equal(target, batch.target[200:300])
     torch.testing.assert_close(weights, point_weights(batch)[200:300])
     torch.testing.assert_close(logits, model(stacked)[1, 200:300])
     nothing = SurfaceBatch(stacked.x, batch.surface, stacked.target, torch.zeros_like(mask), ["", ""])
-    loss = model.loss(*model._counted(nothing))
+    loss = model.loss(*model.counted(nothing))
     loss.backward()
     assert loss.item() == 0
     assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
@@ -148,7 +148,7 @@ def test_elements_are_handed_to_the_network():
     model = task()
     model.network = Averages()
     batch = collate([sample, sample])
-    logits, found, _ = model._counted(batch)
+    logits, found, _ = model.counted(batch)
     assert found.tolist() == [0, 1, 0, 1]
     torch.testing.assert_close(logits[:2], (sample.x[0:2] + sample.x[1:3]) / 2)
     torch.testing.assert_close(logits[2:], logits[:2])

@@ -35,7 +35,8 @@ def _dent(x: float = 0.0, y: float = 0.0) -> tuple[float, float, str]:
 
 
 _DENTS: list[_Motif] = 4 * [[_dent()]]
-_MOTIFS: dict[str, list[_Motif]] = {
+#: Family -> its bumps.
+MOTIFS: dict[str, list[_Motif]] = {
     "apart": 4 * [[_ridge()]] + _DENTS,
     "dent_beside": 4 * [[_ridge(), _dent(0.0, 0.52)]],
     "dent_ahead": 4 * [[_ridge(), _dent(0.75, 0.0)]],
@@ -47,7 +48,7 @@ _MOTIFS: dict[str, list[_Motif]] = {
 }
 
 #: Names of the families; the index of a name is its class label.
-FAMILIES: tuple[str, ...] = tuple(_MOTIFS)
+FAMILIES: tuple[str, ...] = tuple(MOTIFS)
 
 _GAP = 0.85  # least distance, in radians, between marks of different motifs
 _WIDTH = (
@@ -58,7 +59,7 @@ _HEIGHT = 0.34  # of a ridge, and depth of a dent, in radii
 _FORMATS = (".ply", ".obj", ".off")
 
 
-def _place(motifs: list[_Motif], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def place_motifs(motifs: list[_Motif], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Frames [8, 3, 3] of the marks (rows: along, across, outward) and which of them are ridges.
 
     Motifs go one after the other to a random free place; an arrangement that is too close is drawn
@@ -92,9 +93,9 @@ def _frame(x: float, y: float) -> np.ndarray:
     return Rotation.from_rotvec([-y, x, 0.0]).as_matrix().T
 
 
-def _relief(points: np.ndarray, family: str, rng: np.random.Generator) -> np.ndarray:
+def relief(points: np.ndarray, family: str, rng: np.random.Generator) -> np.ndarray:
     """Height [V] over the unit sphere at ``points``."""
-    frames, ridge = _place(_MOTIFS[family], rng)
+    frames, ridge = place_motifs(MOTIFS[family], rng)
     local = np.einsum("mij,vj->vmi", frames, points)
     width = _WIDTH * rng.uniform(0.93, 1.07)
     along = np.where(ridge, _LENGTH * rng.uniform(0.93, 1.07), width)
@@ -122,7 +123,7 @@ def _triangulated_sphere(count: int, rng: np.random.Generator) -> tuple[np.ndarr
     return points, faces
 
 
-def _deform(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def deform(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A smooth map of space that preserves orientation and is one to one.
 
     A stretch, then two waves x + push sin(wave . x + phase) with |wave| |push| < 1.
@@ -178,13 +179,13 @@ def generate_shape(
     >>> mesh.vertices.shape, mesh.faces.shape
     ((400, 3), (796, 3))
     """
-    if family not in _MOTIFS:
+    if family not in MOTIFS:
         raise InputError(f"family: {family!r} is not known, choose one of {', '.join(FAMILIES)}")
     count = int(rng.integers(420, 581)) if num_vertices is None else int(num_vertices)
     if count < 200:
         raise InputError(f"num_vertices: {count} is too few to show the bumps, use 200 or more")
     points, faces = _triangulated_sphere(count, rng)
-    vertices = _deform(points * (1 + _relief(points, family, rng)[:, None]), rng)
+    vertices = deform(points * (1 + relief(points, family, rng)[:, None]), rng)
     vertices += 0.005 * np.sqrt(4 * np.pi / count) * rng.normal(size=vertices.shape)
     vertices = Rotation.random(None, rng).apply(vertices)
     vertices = vertices * np.exp(rng.uniform(-1, 1)) + rng.normal(0, 2, 3)

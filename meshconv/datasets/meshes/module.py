@@ -137,7 +137,7 @@ class MeshData(lightning.LightningDataModule):
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
         near = Neighbourhood(rings, radius, nearest)
         self.how = Preparation(transport, on_defect, near, tuple(features), num_levels, max_faces)
-        self._hows = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
+        self.preparations = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()
         self.files: dict[str, list[tuple[Path, int | Labelling]]] = {"train": [], "val": [], "test": []}
@@ -181,10 +181,10 @@ class MeshData(lightning.LightningDataModule):
         """Training meshes with their variants."""
         if self._variants is None:
             most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
-            ways = list(enumerate(self._hows))[1 : most + 1]
-            if len(ways) < len(self._hows) - 1:
+            ways = list(enumerate(self.preparations))[1 : most + 1]
+            if len(ways) < len(self.preparations) - 1:
                 log.info("%d training meshes: %d variants of each, not %d", len(self.files["train"]), len(ways),
-                         len(self._hows) - 1)  # fmt: skip
+                         len(self.preparations) - 1)  # fmt: skip
             changed = [self._prepare("train", how, f"variant {k} of {len(ways)}")[0] for k, how in ways]
             self._variants = Variants([self.samples("train"), *changed])
         return self._variants

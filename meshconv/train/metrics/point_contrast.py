@@ -65,11 +65,12 @@ class PointContrast(nn.Module):
         drawn = known[torch.randperm(len(known), device=known.device)[: self.points]]
         first, second = samples[:, drawn]
         logits = (embedding[first] @ embedding[second].T).float() / self.temperature
-        target = self._target(positions[first].float(), positions[second].float())
+        target = self.soft_target(positions[first].float(), positions[second].float())
         cross = sum(-(target * rows.log_softmax(dim=1)).sum(dim=1).mean() for rows in (logits, logits.T)) / 2
         return cross - torch.special.entr(target).sum(dim=1).mean()
 
-    def _target(self, first: Tensor, second: Tensor) -> Tensor:
+    def soft_target(self, first: Tensor, second: Tensor) -> Tensor:
+        """How much each point may be matched to each, ``[K, K]``, rows of sum 1: by the larger of both distances."""
         if self.softness == 0:
             return torch.eye(len(first), device=first.device)
         # Direct distances: the quick way through products of coordinates loses small ones.

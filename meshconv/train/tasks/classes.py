@@ -74,7 +74,7 @@ class ClassTask(Task):
             data = demand(self.data, ClassData, "class_weights: balanced")
             self.loss.balance(self.match.counts(data.class_counts, len(self.class_names)).to(self.device))
 
-    def _counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
         batch = self.match(batch)
         logits = self(batch)
@@ -83,13 +83,13 @@ class ClassTask(Task):
         return logits[counts], batch.target[counts], weights
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        logits, target, weights = self._counted(batch)
+        logits, target, weights = self.counted(batch)
         loss = self.loss(logits, target, weights)
         self.log_loss("train", loss, len(target))
         return loss
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
-        logits, target, weights = self._counted(batch)
+        logits, target, weights = self.counted(batch)
         confusion = self.val_confusion if split == "val" else self.test_confusion
         confusion.update(logits.argmax(-1), target, weights)
         self.log_loss(split, self.loss(logits, target, weights), len(target))

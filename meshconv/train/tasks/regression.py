@@ -93,7 +93,7 @@ class RegressionTask(Task):
         """Fields ``[..., V, out_type.dim]`` in units of the data."""
         return super().forward(batch) * self.size + self.mean
 
-    def _compared(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def compared(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Prediction, target, weights, and the loss."""
         batch = self.match(batch)
         predicted = self(batch)
@@ -110,12 +110,12 @@ class RegressionTask(Task):
         return predicted, batch.target, weights, loss
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        loss = self._compared(batch)[-1]
+        loss = self.compared(batch)[-1]
         self.log_loss("train", loss, len(batch.target))
         return loss
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
-        predicted, target, weights, loss = self._compared(batch)
+        predicted, target, weights, loss = self.compared(batch)
         (self.val_errors if split == "val" else self.test_errors).update(predicted, target, weights)
         self.log_loss(split, loss, len(target))
 
