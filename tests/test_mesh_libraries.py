@@ -143,3 +143,10 @@ def test_a_zipped_amf(tmp_path: Path) -> None:
         else:
             with pytest.raises(InputError, match=r"m\.amf: .*its archive has 0 files that end in \.amf"):
                 read_mesh(tmp_path / "m.amf")
+
+
+def test_a_missing_corner_of_amf_is_no_other_one(tmp_path: Path) -> None:
+    pytest.importorskip("assimp_py")
+    (tmp_path / "m.amf").write_text(amf().replace("<v1>0</v1>", "", 1))
+    with pytest.raises(InputError, match="3 corners of 4 triangles"):
+        read_mesh(tmp_path / "m.amf")

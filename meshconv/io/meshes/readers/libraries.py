@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import re
 import tempfile
 import zipfile
 import zlib
@@ -49,8 +50,13 @@ def read_with_assimp(path: Path) -> PolygonFile:
     import assimp_py
 
     content = _unzipped(path)
-    if "<!ENTITY" in decode_text(content)[:65536]:
+    text = decode_text(content)
+    if "<!ENTITY" in text[:65536]:
         raise ValueError("it defines entities, which no mesh needs")
+    # The library takes whatever is in memory for a corner of AMF that is missing.
+    triangles, *corners = (len(re.findall(rf"<{tag}\b", text)) for tag in ("triangle", "v1", "v2", "v3"))
+    if min(corners) < triangles:
+        raise ValueError(f"{min(corners)} corners of {triangles} triangles")
     how = assimp_py.Process_Triangulate | assimp_py.Process_PreTransformVertices
     with _copy(path, content) as copy:
         try:
