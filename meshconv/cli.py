@@ -96,13 +96,16 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    from meshconv.io.maps.selection import parse_selection
     from meshconv.train import Predictor
 
+    if given.select:  # of maps alone
+        from meshconv.io.maps.selection import parse_selection
+
+        given.select = parse_selection(given.select)
     predictor = Predictor(given.checkpoint, given.device, given.trust or (), given.cache, given.workers)
     for path in predictor.save(
         given.files, given.output, strict=given.strict, template=given.template, pixel_order=given.pixel_order,
-        select=parse_selection(given.select), dimension=given.dimension, join=given.join,
+        select=given.select, dimension=given.dimension, join=given.join,
         pictures=given.maps, steps=given.step, probability=given.probability,
     ):  # fmt: skip
         print(path)

@@ -76,7 +76,7 @@ PIXELS = np.random.default_rng(0).permutation(3072)
 )
 def test_numbers_along_pixels_are_their_indices(tmp_path, data, nside):
     fields = open_fields(save(data, tmp_path / "a.nc"))
-    assert isinstance(fields.grid, HealpixSphere) and fields.grid.nside == nside
+    assert isinstance(fields.grid.whole, HealpixSphere) and fields.grid.nside == fields.grid.whole.nside == nside
     check(fields)
     assert np.isfinite(fields.values("t")).sum() == data["t"].size
     np.testing.assert_array_equal(fields.to_file_grid(fields.values("t")), data["t"])
@@ -150,12 +150,33 @@ def test_poles_in_single_precision(tmp_path, units, beyond):
 
 @pytest.mark.parametrize("fill", [-1.6375e30, 1e20, 9.96921e36, -9999.0])
 @pytest.mark.parametrize("which", ["lat", "lon"])
-def test_undeclared_fill_values_of_coordinates(tmp_path, fill, which):
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("units", [None, "radian"])
+def test_undeclared_fill_values_of_coordinates(tmp_path, caplog, fill, which, kind, units):
+    """Points without a place are left out, as are those whose fill value is declared; said once."""
     la, lo = patch()
-    data = xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, {"lat": (("y", "x"), la), "lon": (("y", "x"), lo)})
+    scale, attributes = (1.0, {}) if units is None else (np.pi / 180, {"units": units})
+    both = {n: (("y", "x"), (v * scale).astype(kind), attributes) for n, v in (("lat", la), ("lon", lo))}
+    data = xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, both)
     data[which][3:5, 7:9] = fill
-    with pytest.raises(InputError, match=r"itude .* is out of .* at 4 of 651 points of .*; if that is a fill value"):
+    path = save(data, tmp_path / f"{which}{fill}{kind}{units}.nc", encoding={n: {"_FillValue": None} for n in both})
+    for _ in range(2):
+        fields = open_fields(path)
+        assert fields.grid.num_points == la.size - 4
+        check(fields, tolerance=1e-5)
+    assert np.isnan(fields.to_file_grid(fields.values("t"))[3:5, 7:9]).all()
+    assert caplog.text.count(f"{which} holds {fill:g}, which counts as missing") == 1
+
+
+def test_places_off_the_sphere(tmp_path):
+    """Angles in another unit are no fill values, nor is what stands along an axis."""
+    la, lo = patch()
+    data = xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, {"lat": (("y", "x"), la * 100), "lon": (("y", "x"), lo)})
+    with pytest.raises(InputError, match="latitude 3.* is out of .* at 651 of 651 points of lat; if that is a fill"):
         open_fields(save(data, tmp_path / "a.nc"))
+    axes = xr.Dataset({"t": (("lat", "lon"), t_at(la, lo))}, {"lat": la[:, 0], "lon": np.r_[lo[0, :-1], 1e20]})
+    with pytest.raises(InputError, match=r"longitude 1e\+20 is out of .* at 1 of 31 points of lon"):
+        open_fields(save(axes, tmp_path / "b.nc"))
 
 
 # Rotated and projected grids.

@@ -13,7 +13,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
 from meshconv.geometry.sphere.frames import Array, Index, polar_frames, sphere_edges, unit_vectors
 from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
-from meshconv.geometry.sphere.grid import SphereGrid
+from meshconv.geometry.sphere.grid import GridPart, SphereGrid
 from meshconv.geometry.sphere.points import PointSphere
 
 if TYPE_CHECKING:
@@ -228,3 +228,14 @@ class HealpixSphere(SphereGrid):
             areas = coarse.areas if whole else np.bincount(parent, areas)
             sphere, pixels = coarse, coarse_pixels
         return Hierarchy(levels, pools)
+
+    def part(self, points: Index) -> HealpixPart:
+        return HealpixPart(self, points)
+
+
+class HealpixPart(GridPart):
+    """Some pixels of a HEALPix sphere, ascending; ``index`` has their numbers in its order."""
+
+    def __init__(self, whole: HealpixSphere, index: Index):
+        super().__init__(whole, index)
+        self.nside, self.pixel_order = whole.nside, whole.pixel_order

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.io.maps.missing import say_once, without_missing
 
 _MPAS = {f"{kind}{place}" for kind in ("lat", "lon") for place in ("cell", "edge", "vertex")}  # radians by definition
 _NONE = {"", "1", "none", "unknown", "unitless"}
 # Single precision puts a pole up to 8e-6 degrees beyond it.
 _BEYOND_POLE_DEG = 1e-4
-_MOST_LON_DEG = 1080.0
+_MOST_LON_DEG = 900.0
+# Numbers that no angle has in any unit, if they are all the same: -999, 9999, 1e20.
+_LEAST_FILL = 999.0
 
 
 def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -34,14 +39,28 @@ def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], 
         with np.errstate(invalid="ignore"):
             wrong = np.abs(value) > most
         if wrong.any():
-            fill = bool((np.abs(value[wrong]) > 999).all())
+            fill = bool((np.abs(value[wrong]) >= _LEAST_FILL).all())
             remedy = "if that is a fill value, give it the attribute _FillValue" if fill else "correct the coordinate"
             kind = "latitude" if variable is lat else "longitude"
             raise InputError(
-                f"{kind} {value[wrong][0]:g} is out of {'-90..90' if variable is lat else '-1080..1080'} degrees, at "
+                f"{kind} {value[wrong][0]:g} is out of {'-90..90' if variable is lat else '-900..900'} degrees, at "
                 f"{int(wrong.sum())} of {value.size} points of {variable.name}; {remedy}"
             )
     return np.clip(both[0], -90, 90), both[1]
+
+
+def without_fills(coordinate: xr.DataArray, path: Path) -> xr.DataArray:
+    """A coordinate of points, NaN where it holds a fill value, declared or not; said once.
+
+    Raises no error: numbers that are neither angles nor all the same stay, for :func:`degrees`.
+    """
+    values = np.asarray(without_missing(coordinate, coordinate, path).values)
+    with np.errstate(invalid="ignore"):
+        large = np.abs(values) >= _LEAST_FILL
+    if large.any() and len(np.unique(values[large])) == 1:
+        say_once(f"{path}: {coordinate.name} holds {values[large][0]:g}, which counts as missing; declare it as _FillValue")
+        values = np.where(large, np.nan, values)
+    return coordinate.copy(data=values)
 
 
 def _unit(variable: xr.DataArray) -> str | None:

@@ -17,7 +17,7 @@ from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
 from meshconv.io.maps.coordinates import find_coordinates
-from meshconv.io.maps.degrees import degrees
+from meshconv.io.maps.degrees import degrees, without_fills
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.healpix_netcdf import healpix_dimension, is_healpix
 from meshconv.io.maps.healpix_pixels import healpix_grid
@@ -255,7 +255,8 @@ def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked:
         if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
             dims = (str(lat.dims[0]), str(lon.dims[0]))
             return SphereFields(dataset, LatLonGrid(*degrees(lat, lon)), dims, path, None, pair)
-        lat_deg, lon_deg = (v.ravel() for v in degrees(lat, lon.transpose(*lat.dims)))
+        points = (without_fills(v, path) for v in (lat, lon.transpose(*lat.dims)))
+        lat_deg, lon_deg = (v.ravel() for v in degrees(*points))
         known, copies = _distinct(lat_deg, lon_deg, path)
         grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
         kept = None if len(known) == lat.size else known

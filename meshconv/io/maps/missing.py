@@ -79,9 +79,9 @@ def without_missing(array: xr.DataArray, variable: xr.DataArray, path: Path) -> 
             flagged = np.isin(values, flags)
             known, fill, out = known | flagged, fill & ~flagged, out & ~flagged
         if fill.any():
-            _say_once(f"{where} holds {values[fill][0]:g}, which counts as missing; declare it as _FillValue")
+            say_once(f"{where} holds {values[fill][0]:g}, which counts as missing; declare it as _FillValue")
         if out.any():
-            _say_once(
+            say_once(
                 f"{where} holds {values[out][0]:g}, out of its valid range {low:g}..{high:g}; it counts as missing"
             )
         return np.where(known & ~fill & ~out, numbers, np.nan)
@@ -139,5 +139,6 @@ def _numbers(value: Any) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _say_once(message: str) -> None:
+def say_once(message: str) -> None:
+    """Log a warning unless it has been logged."""
     log.warning("%s", message)
