@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0
+
+_T = TypeVar("_T")
 
 
 class Pace:
@@ -63,3 +67,11 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def track(things: Sequence[_T], what: str, unit: str = "it") -> Iterator[_T]:
+    """The things one by one, with :class:`Progress`."""
+    with Progress(len(things), what, unit) as bar:
+        for thing in things:
+            yield thing
+            bar.update()

@@ -183,6 +183,28 @@ except ImportError as error:
     assert done.stdout.strip().endswith("pip install 'meshconv[climate]'")
 
 
+def test_prediction_of_meshes_needs_no_climate(tmp_path: Path) -> None:
+    code = f"""
+import torch
+from meshconv import Predictor, cli
+from meshconv.datasets import MeshFolder, write_shapes
+from meshconv.train import ClassificationTask
+file = write_shapes({str(tmp_path / "shapes")!r}, train=2, test=1, seed=1)[0]
+data = MeshFolder(str(file.parents[2]), cache=False, workers=0)
+options = dict(channels=4, blocks=1, width=8)
+task = ClassificationTask("ShapeClassifier", str(data.in_type), data.class_names, data.spec, options)
+content = dict(state_dict=task.state_dict(), hyper_parameters=dict(task.hparams))
+task.on_save_checkpoint(content)
+torch.save(content, {str(tmp_path / "last.ckpt")!r})
+found = Predictor(task, cache=False, workers=0)(str(file))
+words = [str(file), "--output", {str(tmp_path / "out")!r}, "--cache", "false", "--workers", "0"]
+assert cli.main(["predict", {str(tmp_path / "last.ckpt")!r}, *words]) == 0
+assert found.label in open({str(tmp_path / "out.csv")!r}).read()
+"""
+    done = alone(code, "train")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_error_is_an_import_error_and_names_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("lightning", "xarray", "dask"):
         monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]

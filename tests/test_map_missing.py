@@ -38,6 +38,32 @@ def test_fill_values_that_are_not_declared(tmp_path, caplog, fill, kind):
     assert found.class_names == ["0", "1"] and found.class_counts.equal(wanted.class_counts)
 
 
+@pytest.mark.parametrize("fill", [-9999.0, -999.0, -999.9, 99999.0, -32768.0])
+def test_small_numbers_far_from_all_others(tmp_path, caplog, fill):
+    clean, data = weather(), weather()
+    data = data.assign(t=data["t"].astype("float32"), event=data["event"].astype("int32"))
+    data["t"][:, 3:6, 4:9] = fill
+    data["event"][:, 3:6, 4:9] = int(fill)
+    clean["t"][:, 3:6, 4:9] = np.nan
+    found = maps(save(data, tmp_path / "a.nc", encoding={"t": {"_FillValue": None}}))
+    wanted = maps(save(clean, tmp_path / "b.nc"))
+    assert found.inputs.statistics[0]["std"] == pytest.approx(wanted.inputs.statistics[0]["std"], rel=1e-5)
+    assert f"a.nc: t holds {fill:g}, which counts as missing; declare it as _FillValue" in caplog.text
+    if fill == int(fill):  # labels are whole numbers
+        assert found.class_names == ["0", "1"] and f"a.nc: {fill:.0f} of label event does not count" in caplog.text
+        named = maps(tmp_path / "a.nc", classes={0: "no", 1: "yes", int(fill): "far"})
+        assert named.class_names == ["no", "yes", "far"]
+
+
+def test_small_numbers_among_others(tmp_path):
+    """The sea floor at 999 and 9999 metres below the surface."""
+    data = weather()
+    data["t"] = -11000 * np.abs(np.sin(data["t"]))
+    data["t"][0, 0, :4] = [-999, -9999, -999.9, 0]
+    found = open_fields(save(data, tmp_path / "a.nc")).values("t", at={"time": 0})
+    assert found[:4].tolist() == [-999, -9999, -999.9, 0]
+
+
 def test_large_values_are_no_fill_values(tmp_path):
     """Column densities of hydrogen are about 1e20 to 1e22."""
     data = weather()
@@ -140,6 +166,29 @@ def test_steps_that_two_files_share(tmp_path, shared, backwards):
             open_fields(files)
 
 
+def test_a_file_given_by_two_names(tmp_path):
+    paths = [save(weather(), tmp_path / f"{k}.nc") for k in range(2)]
+    with pytest.raises(InputError, match=r"time 2020-01-01 00:00:00 is also in .*0.nc; files of one series share no"):
+        open_fields(paths)
+
+
+def test_steps_that_a_file_has_twice(tmp_path, caplog):
+    path = save(weather().isel(time=[0, 1, 1, 2, 3, 3]), tmp_path / "a.nc")
+    assert open_fields(path).dataset.sizes["time"] == 6
+    assert "2 of 6 steps of time are there twice, the first is 2020-02-01 00:00:00; each counts" in caplog.text
+
+
+def test_places_in_which_files_differ(tmp_path):
+    one, two = weather().isel(time=slice(3)), weather().isel(time=slice(3, 6))
+    first = save(one, tmp_path / "a.nc")
+    for name, lat, apart in (("b", two["lat"] + 1e-3, "0.001"), ("c", -two["lat"], "160")):
+        paths = [first, save(two.assign_coords(lat=lat), tmp_path / f"{name}.nc")]
+        message = rf"lat in .*{name}\.nc differs by up to {apart} from that in .*a\.nc"
+        with pytest.raises(InputError, match=message) as error:
+            open_fields(paths)
+        one_line(error)
+
+
 def test_steps_of_different_variables_may_be_the_same(tmp_path):
     parts = [weather()[["t", "u", "v"]], weather()[["event"]]]
     north, south = weather().isel(lat=slice(0, 8)), weather().isel(lat=slice(8, None))
@@ -158,6 +207,7 @@ def _zip() -> bytes:
 
 BYTES = {
     "GRIB": (b"GRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; convert it: cdo"),
+    "GRIB of a bulletin": (b"\n\x00HTXX85 ECMF\r\r\nGRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; convert it: cdo"),
     "FITS": (b"SIMPLE  =                    T", "FITS, .* healpy.read_map"),
     "ZIP": (_zip(), "a ZIP archive, .* unpack it"),
     "gzip": (gzip.compress(b"CDF\x01"), "packed with gzip, .* gunzip"),

@@ -72,6 +72,9 @@ PIXELS = np.random.default_rng(0).permutation(3072)
         (icon(16, PIXELS, dim="values", name="values"), 16),
         (icon(16, PIXELS[:99], dim="ncells", name="cell", healpix_order="ring", healpix_nside=16), 16),
         (icon(24, np.arange(100, 900), healpix_order="ring", healpix_nside=24), 24),
+        (icon(16, PIXELS, name="global_index", healpix_nside=16), 16),
+        (icon(16, PIXELS[:99], name="number", healpix_nside=16), 16),
+        (icon(16, np.arange(3072), name="basin", healpix_nside=16).assign(basin=("cell", PIXELS // 3)), 16),
     ],
 )
 def test_numbers_along_pixels_are_their_indices(tmp_path, data, nside):
@@ -123,6 +126,22 @@ def test_a_region_of_mpas_is_in_radians(tmp_path, names):
     check(open_fields(save(points(names, la.ravel(), lo.ravel(), None), tmp_path / "a.nc")))
 
 
+@pytest.mark.parametrize("names", [("latCell", "lonCell"), ("lat", "lon")])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_unit_of_one_is_that_of_the_other(tmp_path, names, which):
+    la, lo = (v.ravel() for v in patch())
+    data = points(names, la, lo, ("radian", "radian"))
+    del data[names[which]].attrs["units"]
+    check(open_fields(save(data, tmp_path / "a.nc")))
+    for name, value in zip(names, (la, lo), strict=True):
+        data[name] = ("n", value, {} if name == names[which] else {"units": "degrees"})
+    check(open_fields(save(data, tmp_path / "b.nc")))
+    data[names[which]] = ("n", np.radians((la, lo)[which]))
+    if names[0] == "latCell":
+        with pytest.raises(InputError, match=rf"{names[which]} up to .* degrees or radians, the other is in degrees"):
+            open_fields(save(data, tmp_path / "c.nc"))
+
+
 def test_radians_or_degrees_is_asked(tmp_path):
     la, lo = (v.ravel() for v in patch())
     data = points(("lat", "lon"), la, lo, None)
@@ -172,7 +191,7 @@ def test_places_off_the_sphere(tmp_path):
     """Angles in another unit are no fill values, nor is what stands along an axis."""
     la, lo = patch()
     data = xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, {"lat": (("y", "x"), la * 100), "lon": (("y", "x"), lo)})
-    with pytest.raises(InputError, match="latitude 3.* is out of .* at 651 of 651 points of lat; if that is a fill"):
+    with pytest.raises(InputError, match=r"latitude 3.* is out of .* at 651 of 651 points of lat; if that is a fill"):
         open_fields(save(data, tmp_path / "a.nc"))
     axes = xr.Dataset({"t": (("lat", "lon"), t_at(la, lo))}, {"lat": la[:, 0], "lon": np.r_[lo[0, :-1], 1e20]})
     with pytest.raises(InputError, match=r"longitude 1e\+20 is out of .* at 1 of 31 points of lon"):

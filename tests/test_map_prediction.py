@@ -56,7 +56,9 @@ def test_units_of_training_and_prediction(task, tmp_path, caplog):
     [
         ("kelvin", "K", (1, 0)), ("m s**-1", "m/s", (1, 0)), ("kg m-2", "kg/m^2", (1, 0)), ("(0 - 1)", "1", (1, 0)),
         ("gpm", "m", (1, 0)), ("mbar", "Pa", (100, 0)), ("%", "1", (0.01, 0)), ("g/kg", "kg kg**-1", (1e-3, 0)),
-        ("degF", "K", (5 / 9, 255.372222222)), ("mm/day", "m s-1", (1e-3 / 86400, 0)), ("m", "K", None),
+        ("degF", "K", (5 / 9, 255.372222222)), ("mm/day", "m s-1", (1e-3 / 86400, 0)),
+        ("mm/day", "kg m-2 s-1", (1 / 86400, 0)), ("kg m**-2 s**-1", "mm/d", (86400, 0)), ("kg m-2", "m", (1e-3, 0)),
+        ("kg m-3", "m", None), ("m", "K", None),
         ("C", "A s", None), ("days since 2000-01-01", "s", None), ("xyz", "K", None),
     ],
 )  # fmt: skip
@@ -219,6 +221,8 @@ def test_what_training_selected_is_selected_otherwise(tmp_path):
         (np.array([1000, 850, 500]), 850.0, 1),
         (np.array(["r1i1p1f1", "r2i1p1f1", "r10i1p1f1"]), "r10i1p1f1", 2),
         (np.array(["1", "5", "10"]), 5, 1),
+        (np.array(["0001", "0005", "0010"]), 5, 1),
+        (np.array([1, 5, 10]), "5", 1),
         (np.array(["2000-01-01", "2001-01-01", "2002-01-01"], "datetime64[ns]"), "2001-01-01", 1),
         (None, 2, 2),
     ],

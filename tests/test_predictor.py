@@ -145,6 +145,34 @@ def test_maps_are_those_of_the_command_to_the_bit_and_a_damaged_one_stops_nothin
         predict(files, strict=True)
     with xr.open_dataset(files[0]) as opened:
         np.testing.assert_array_equal(predict(opened)["label"], found[0]["label"])
+    assert [len(predict(str(tmp_path / "[ac].nc"), **more)) for more in ({}, {"dimension": "time"})] == [2, 2]
+
+
+@pytest.mark.filterwarnings("ignore")  # zarr warns of consolidated metadata
+def test_maps_from_wherever_they_are(tmp_path):
+    """An open data set, a Zarr store, an address and joined files are the same input."""
+    path = save(weather(), tmp_path / "a.nc")
+    data = maps(path)
+    task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
+    predict = Predictor(task, device="cpu", cache=False)
+    wanted = predict(path)
+    weather().to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    weather().to_zarr("memory://meshconv/predictor.zarr", zarr_format=2)
+    parts = [save(weather()[names], tmp_path / f"{k}.nc") for k, names in enumerate((["t"], ["u", "v"]))]
+    years = [save(weather().isel(time=some), tmp_path / f"{some.start}.nc") for some in (slice(3, 6), slice(2, 3))]
+    for given, more in (
+        (weather().chunk(time=4), {}),
+        (tmp_path / "a.zarr", {}),
+        ("memory://meshconv/predictor.zarr", {}),
+        (parts, {"join": True}),
+        ([path], {"join": True}),
+    ):
+        np.testing.assert_array_equal(predict(given, **more)["probability"], wanted["probability"])
+    some = predict(years, join=True)
+    np.testing.assert_array_equal(some["probability"], wanted["probability"][2:])
+    for given, name in (([weather()[["t"]], weather()[["u"]]], "dataset"), (["memory://a.zarr", path], "memory://a")):
+        with pytest.raises(InputError, match=f"join: {name}.* is no file; open all with xarray"):
+            predict(given, join=True)
 
 
 def test_several_steps_go_through_at_once(tmp_path, monkeypatch):
@@ -158,7 +186,22 @@ def test_several_steps_go_through_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("meshconv.train.predict.maps._POINTS", 4 * points)
     parts = Predictor(task, cache=False)(tmp_path / "a.nc")
     assert seen == [4, 2]
-    np.testing.assert_allclose(parts["probability"], whole["probability"], atol=1e-5)
+    monkeypatch.setattr("meshconv.train.predict.maps._POINTS", points)
+    single = Predictor(task, cache=False)(tmp_path / "a.nc")
+    assert seen[2:] == [1] * 6
+    for other in (parts, single):
+        np.testing.assert_array_equal(other["probability"], whole["probability"])
+
+
+def test_steps_are_counted_once_while_they_are_predicted(tmp_path, monkeypatch, caplog):
+    data = maps(save(weather(), tmp_path / "a.nc"))
+    task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
+    monkeypatch.setattr("meshconv.train.predict.maps._POINTS", 1)
+    monkeypatch.setattr("meshconv.progress.SECONDS", 0.0)
+    with caplog.at_level("INFO"):
+        Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "out")
+    said = [m for m in caplog.messages if m.startswith("predicting")]
+    assert said == [f"predicting a.nc: {k} of 6 (step)" for k in range(1, 7)]
 
 
 @pytest.mark.parametrize(("name", "message"), [("gpu", "cannot be used"), ("cuda:77", "cannot be used")])

@@ -14,7 +14,6 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path
@@ -31,6 +30,8 @@ from meshconv.geometry.sphere.regrid import cells_of_a_sphere
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
 from meshconv.io.maps.healpix_netcdf import PixelOrder
+from meshconv.io.maps.missing import small_fills
+from meshconv.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class SphereMaps(lightning.LightningDataModule):
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
         few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
         if few:  # a module that is for testing alone takes the statistics of the training
-            samples = map(self._sample, tqdm(few, "statistics", disable=None, delay=2, leave=False))
+            samples = map(self._sample, track(few, "statistics", "step"))
             self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in samples), self.fields)
 
     @property
@@ -170,7 +171,7 @@ class SphereMaps(lightning.LightningDataModule):
     def class_counts(self) -> torch.Tensor:
         """Training points of each class, int64 ``[num_classes]``: reads the labels of every training step."""
         counts = np.zeros(self.num_classes, dtype=np.int64)
-        for step in tqdm(self.steps["train"], "labels", disable=None, delay=2, leave=False):
+        for step in track(self.steps["train"], "labels", "step"):
             target = self._kept[step][1] if step in self._kept else self._target(step)
             counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
         return torch.from_numpy(counts)
@@ -226,8 +227,16 @@ class SphereMaps(lightning.LightningDataModule):
             count = self.label_fields.dataset.sizes.get(self.label_dimension, 1) if self.label_dimension else 1
             some = np.unique(np.linspace(0, count - 1, min(count, 16)).astype(int))
             found: set[int] = set()
-            for step in some:
-                found |= set(np.unique(self._raw_label(int(step))).tolist())
+            for step in track(some.tolist(), "classes", "step"):
+                found |= set(np.unique(self._raw_label(step)).tolist())
+            whole = np.array(sorted(found - {_NO_LABEL}), dtype=np.float64)
+            fills = [int(v) for v in whole[small_fills(whole)] if v not in ignore]
+            if fills:
+                self._ignored = ignore = [*ignore, *fills]
+                log.warning(
+                    "%s: %s of label %s does not count; if it is a class, name all in 'classes'",
+                    self.label_fields.path, fills[0], self.label,
+                )  # fmt: skip
             named = {value: str(value) for value in sorted(found - {_NO_LABEL})}
             if fill == 0:
                 log.warning(

@@ -130,6 +130,8 @@ def _pairs(dataset: xr.Dataset, name: str, group: Sequence[str]) -> Iterator[tup
             if rank is not None and set(_spatial(dataset, variable)) <= dims:
                 places[kind].append((rank, candidate))
     for (i, lat), (j, lon) in ((a, b) for a in places[0] for b in places[1]):
+        if lat == lon:
+            continue  # its name and its unit contradict each other
         one, two = (dataset.variables[n] for n in (lat, lon))
         crossed = one.ndim == two.ndim == 1 and one.dims != two.dims
         if not crossed and set(one.dims) != set(two.dims):

@@ -23,7 +23,8 @@ _LEAST_FILL = 999.0
 def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values of latitude and longitude in degrees; latitudes that rounding put beyond a pole lie on it.
 
-    Without units they are degrees, but radians where MPAS's names (``latCell``, ``lonCell``) say so.
+    Without units they are degrees, but radians where MPAS's names (``latCell``, ``lonCell``) say so; where one of them
+    has a unit, the other has the same.
 
     Raises
     ------
@@ -34,6 +35,10 @@ def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], 
     units = [_unit(v) for v in (lat, lon)]
     if not any(units):
         units = [_unsaid(lat, lon, *values)] * 2
+    elif None in units:
+        units = [
+            unit or _as_the_other(v, x, o) for unit, v, x, o in zip(units, (lat, lon), values, units[::-1], strict=True)
+        ]
     both = [np.degrees(v) if u == "rad" else v for v, u in zip(values, units, strict=True)]
     for variable, value, most in zip((lat, lon), both, (90 + _BEYOND_POLE_DEG, _MOST_LON_DEG), strict=True):
         with np.errstate(invalid="ignore"):
@@ -58,7 +63,9 @@ def without_fills(coordinate: xr.DataArray, path: Path) -> xr.DataArray:
     with np.errstate(invalid="ignore"):
         large = np.abs(values) >= _LEAST_FILL
     if large.any() and len(np.unique(values[large])) == 1:
-        say_once(f"{path}: {coordinate.name} holds {values[large][0]:g}, which counts as missing; declare it as _FillValue")
+        say_once(
+            f"{path}: {coordinate.name} holds {values[large][0]:g}, which counts as missing; declare it as _FillValue"
+        )
         values = np.where(large, np.nan, values)
     return coordinate.copy(data=values)
 
@@ -84,3 +91,16 @@ def _unsaid(lat: xr.DataArray, lon: xr.DataArray, lat_values: NDArray, lon_value
         f"{lat.name} up to {most[0]:.3g} and {lon.name} up to {most[1]:.3g} have no units and may be degrees or "
         "radians; give them the attribute units, 'degrees_north' and 'degrees_east' or 'radian'"
     )
+
+
+def _as_the_other(variable: xr.DataArray, values: NDArray, unit: str | None) -> str:
+    """Unit of a coordinate that lacks it where the other has one."""
+    most = float(np.nanmax(np.abs(values), initial=0))
+    if unit == "rad":
+        return "deg" if most > 2 * np.pi + 1e-6 else "rad"
+    if str(variable.name).lower() in _MPAS and most <= 2 * np.pi + 1e-6:
+        raise InputError(
+            f"{variable.name} up to {most:.3g} has no units and may be degrees or radians, the other is in degrees; "
+            "give it the attribute units"
+        )
+    return "deg"

@@ -108,7 +108,8 @@ class SphereFields:
             raise InputError(
                 f"{self.path}: variable {name} cannot be read ({reason}); the file is damaged, get it again"
             ) from error
-        flat = flat.reshape(*flat.shape[: flat.ndim - len(self.dims)], -1)
+        others = flat.shape[: flat.ndim - len(self.dims)]
+        flat = flat.reshape(*others, int(np.prod(flat.shape[len(others) :])))
         if flat.size and not allow_missing and not np.isfinite(flat).any():
             raise InputError(
                 f"{self.path}: variable {name} has no value in all that is selected; leave it out or select others"

@@ -18,6 +18,7 @@ from meshconv.errors import InputError
 from meshconv.io.maps.joining import READ_ERRORS, join, one_line
 from meshconv.io.maps.missing import fill_values
 from meshconv.io.maps.signatures import check_signature
+from meshconv.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def open_files(files: Sequence[Path]) -> xr.Dataset:
     InputError
         Unreadable files, or such as do not go together: other grids, calendars, units or overlapping steps.
     """
-    parts = [_open_one(file) for file in files]
+    parts = [_open_one(file) for file in track(files, "opening", "file")]
     if len(parts) == 1:
         return parts[0]
 
@@ -112,6 +113,13 @@ def _check_times(dataset: xr.Dataset, path: Path, engine: Any) -> None:
                 f"{path}: {name} is missing at {int(wrong.sum())} of {len(index)} steps, first at step {k} (counted "
                 "from 0); complete the coordinate, or leave these steps out"
             )
+        again = index.duplicated()
+        if dated and again.any():
+            log.warning(
+                "%s: %d of %d steps of %s are there twice, the first is %s; each counts, drop them "
+                "(Dataset.drop_duplicates) unless they differ",
+                path, int(again.sum()), len(index), name, index[again][0],
+            )  # fmt: skip
 
 
 def _check_kind(path: Path) -> None:

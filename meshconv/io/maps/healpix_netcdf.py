@@ -103,7 +103,8 @@ def is_healpix(dataset: xr.Dataset) -> bool:
 def index_coordinate(dataset: xr.Dataset, dimension: str | None = None) -> str | None:
     """Name of the one-dimensional variable with HEALPix indices, None if there is none.
 
-    What attributes or usual names say, else numbers along the ``dimension`` of pixels called as it or as pixels are.
+    What attributes or usual names say, else numbers along the ``dimension`` of pixels called as it or as pixels are,
+    else whole numbers along it of which none is there twice.
     """
     lines = {str(n): v for n, v in dataset.variables.items() if v.ndim == 1 and dimension in (None, *v.dims)}
     for name, variable in lines.items():
@@ -111,7 +112,18 @@ def index_coordinate(dataset: xr.Dataset, dimension: str | None = None) -> str |
         if attributes.get("standard_name") == "healpix_index" or attributes.get("grid_name") == "healpix":
             return name
     names = [*_INDEX_NAMES, *([] if dimension is None else [dimension, *_DIMENSION_NAMES])]
-    return next((n for n in names if n in lines and lines[n].dtype.kind in "iuf"), None)
+    known = next((n for n in names if n in lines and lines[n].dtype.kind in "iuf"), None)
+    if known is not None or dimension is None:
+        return known
+    return next((n for n, v in lines.items() if v.dims == (dimension,) and _numbers_pixels(v)), None)
+
+
+def _numbers_pixels(variable: xr.Variable) -> bool:
+    """Whether whole numbers are those of different pixels, whatever they are called; labels repeat."""
+    if variable.dtype.kind not in "iu" or variable.size < 12:
+        return False
+    values = np.asarray(variable.values)
+    return values.min() >= 0 and len(np.unique(values)) == len(values)
 
 
 def cell_dimension(dataset: xr.Dataset, variables: list[str], path: Path) -> str:

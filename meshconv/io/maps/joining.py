@@ -44,10 +44,27 @@ def join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
         )
         return joined
     except READ_ERRORS as error:
+        reason = _other_places(files, parts) or one_line(error)
         raise InputError(
-            f"{files[0]}: and {len(files) - 1} more files do not go together ({one_line(error)}); give files of one "
+            f"{files[0]}: and {len(files) - 1} more files do not go together ({reason}); give files of one "
             "grid whose times do not overlap, or name labels of another grid apart in 'labels'"
         ) from error
+
+
+def _other_places(files: Sequence[Path], parts: Sequence[xr.Dataset]) -> str | None:
+    """The first coordinate of numbers in which a file differs from an earlier one, None if none does."""
+    first: dict[Any, tuple[pd.Index, Path]] = {}
+    for file, part in zip(files, parts, strict=True):
+        for name, index in part.indexes.items():
+            if index.dtype.kind not in "iuf":
+                continue
+            known, where = first.setdefault(name, (index, file))
+            if len(known) != len(index):
+                return f"{name} has {len(index)} values in {file}, {len(known)} in {where}"
+            if not index.equals(known):
+                apart = abs(index.to_numpy(float) - known.to_numpy(float)).max()
+                return f"{name} in {file} differs by up to {apart:.3g} from that in {where}"
+    return None
 
 
 def _check_units(files: Sequence[Path], parts: Sequence[xr.Dataset]) -> None:
@@ -88,13 +105,16 @@ def _check_overlap(files: Sequence[Path], parts: Sequence[xr.Dataset], steps: st
         if dim == steps or str(dim).lower() in _SPACE:
             continue
         owners: dict[Any, Path] = {}
-        seen: dict[Any, pd.Index] = {}
+        seen: dict[Any, list[xr.Dataset]] = {}
         for file, part in zip(files, parts, strict=True):
             index = part.indexes.get(dim) if name in part and dim in part[name].dims else None
             ends = None if index is None or not len(index) else (len(index), index[0], index[-1])
-            if index is None or ends is None or (ends in seen and index.equals(seen[ends])):
+            if index is None or ends is None:
+                continue
+            alike = [other for other in seen.get(ends, []) if index.equals(other.indexes[dim])]
+            seen.setdefault(ends, []).append(part)
+            if alike and not any(_same_indexes(part[name], other[name]) for other in alike):
                 continue  # of the same steps throughout: another part of the sphere
-            seen[ends] = index
             twice = next((value for value in index if owners.get(value, file) is not file), None)
             if twice is not None:
                 raise InputError(
@@ -102,6 +122,13 @@ def _check_overlap(files: Sequence[Path], parts: Sequence[xr.Dataset], steps: st
                     "them, or leave it out"
                 )
             owners.update(dict.fromkeys(index, file))
+
+
+def _same_indexes(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether two parts of a variable have the same coordinates along all dimensions."""
+    return one.indexes.keys() == other.indexes.keys() and all(
+        v.equals(other.indexes[k]) for k, v in one.indexes.items()
+    )
 
 
 def _step_dimension(parts: Sequence[xr.Dataset]) -> str | None:

@@ -23,9 +23,14 @@ _FILLS = np.concatenate([_FILLS, -_FILLS])
 _LEAST_FILL = 9.9e19
 # What netCDF fills with, and what NaN becomes as a whole number.
 _WHOLE_FILLS = {
-    "int16": [-32767], "uint16": [65535], "int32": [-2147483647, -2147483648], "uint32": [4294967295],
+    "int16": [-32767, -32768], "uint16": [65535], "int32": [-2147483647, -2147483648], "uint32": [4294967295],
     "int64": [-9223372036854775806, -9223372036854775808], "uint64": [18446744073709551614],
 }  # fmt: skip
+# Written for "nothing here" where a number can be meant too: only if all else is far away.
+_SMALL_FILLS = np.array(
+    [k * s for k in (999, 9999, 99999, 999999, 999.9, 9999.9, 99999.9, 9999.99, 32767, 32768) for s in (1, -1)], float
+)
+_FAR = 3.0
 _RTOL = 2e-7  # float64 attributes of float32 values differ by rounding
 
 
@@ -39,12 +44,25 @@ def fill_values(values: NDArray) -> NDArray[np.bool_]:
     return found
 
 
+def small_fills(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where numbers are -9999 and its like, farther from all others than these span three times."""
+    found = (np.abs(numbers) > 998) & np.isfinite(numbers)
+    if found.any():
+        found[found] = _close(numbers[found], _SMALL_FILLS)
+    others = numbers[np.isfinite(numbers) & ~found]
+    if not found.any() or not len(others):
+        return found
+    low, high = others.min(), others.max()
+    return found & (np.maximum(low - numbers, numbers - high) > _FAR * max(high - low, 1e-3 * max(abs(low), abs(high))))
+
+
 def without_missing(array: xr.DataArray, variable: xr.DataArray, path: Path) -> xr.DataArray:
     """Values as float64, NaN where they are missing; lazy as they were.
 
     Missing are ``_FillValue`` and ``missing_value`` (also as text, or in another precision than the values), what lies
-    outside of ``valid_min``, ``valid_max`` or ``valid_range``, and :func:`fill_values` that are not declared; what is
-    left out for the latter two is logged once. ``flag_values`` are never missing.
+    outside of ``valid_min``, ``valid_max`` or ``valid_range``, and :func:`fill_values` and, of floating-point numbers,
+    :func:`small_fills` that are not declared; what is left out for these is logged once. ``flag_values`` are never
+    missing.
 
     Parameters
     ----------
@@ -73,6 +91,8 @@ def without_missing(array: xr.DataArray, variable: xr.DataArray, path: Path) -> 
         numbers = values.astype(np.float64)
         known = np.isfinite(numbers) & ~_close(numbers, declared)
         fill = known & (fill_values(values) | _close(numbers, fills))
+        if values.dtype.kind == "f" and not packed:
+            fill |= small_fills(np.where(known & ~fill, numbers, np.nan))
         with np.errstate(invalid="ignore"):
             out = known & ~fill & ((numbers < low) | (numbers > high))
         if len(flags):

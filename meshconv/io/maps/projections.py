@@ -16,7 +16,10 @@ _STANDARD = (
 )
 # Standard names of coordinates that are no latitude and longitude, whatever they are called.
 NOT_TRUE = _STANDARD[0] | _STANDARD[1]
-_NAMES = ({"y", "rlat", "yc", "northing", "lat", "latitude"}, {"x", "rlon", "xc", "easting", "lon", "longitude"})
+_NAMES = (
+    {"y", "rlat", "yc", "northing", "lat", "latitude", "grid_latitude"},
+    {"x", "rlon", "xc", "easting", "lon", "longitude", "grid_longitude"},
+)
 _NEW = (("lat", "lon"), ("latitude", "longitude"), ("true_lat", "true_lon"))
 _TRUE = {"latitude_longitude", "healpix"}
 _METRES = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1e3, "kilometer": 1e3}

@@ -101,6 +101,9 @@ def _label(coordinate: xr.DataArray, index: pd.Index, value: Any) -> Any:
     if number and index.dtype.kind == "f" and len(index):
         near = index[int(np.abs(index.to_numpy() - value).argmin())]
         return near if np.isclose(near, value, rtol=1e-6, atol=0) else value
-    if number and index.dtype.kind in "OUS" and value not in index:
-        return str(value)
+    texts = [str(v) for v in index] if index.dtype.kind in "OUS" or isinstance(value, str) else []
+    if texts and value not in index and not isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex):
+        # "0005" is 5, and a number as text is that number.
+        alike = [k for k, text in enumerate(texts) if text == str(value) or _number(text) == _number(str(value))]
+        return index[alike[0]] if len(alike) == 1 else value
     return value

@@ -46,6 +46,8 @@ def check_signature(path: Path) -> None:
         start = stream.read(2048)
     if start[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05") or _HDF5 in (start[at : at + 8] for at in (0, 512, 1024)):
         return
+    if b"GRIB" in start[:64]:
+        start = b"GRIB"  # behind a heading of the WMO
     kind = next(((name, help_) for magic, name, help_ in _KINDS if start.startswith(magic)), None) or _of_text(start)
     if kind is not None:
         raise InputError(f"{path}: this is {kind[0]}, not NetCDF or Zarr; {kind[1]}")

@@ -44,15 +44,22 @@ def same_unit(one: str, other: str) -> bool:
 def conversion(one: str, other: str) -> tuple[float, float] | None:
     """Factor and offset that take values in one unit to another, by UDUNITS; None where there is no such conversion.
 
+    Amounts of water are the same by mass and by depth: ``kg m-2 s-1`` and ``mm s-1``.
+
     Examples
     --------
     >>> conversion("hPa", "Pa"), conversion("degrees Celsius", "K"), conversion("m", "K")
     ((100.0, 0.0), (1.0, 273.15), None)
     """
-    units = [_udunits(text) for text in (one, other)]
-    if None in units or not units[0].is_convertible(units[1]):  # type: ignore[union-attr]
+    unit, wanted = (_udunits(text) for text in (one, other))
+    if unit is None or wanted is None:
         return None
-    offset, at_one = (float(units[0].convert(value, units[1])) for value in (0.0, 1.0))  # type: ignore[union-attr]
+    # A kilogram of water on a square metre is a millimetre of rain.
+    water = Unit("1000 kg m-3")
+    unit = next((u for u in (unit, unit / water, unit * water) if u.is_convertible(wanted)), None)
+    if unit is None:
+        return None
+    offset, at_one = (float(unit.convert(value, wanted)) for value in (0.0, 1.0))
     return round(at_one - offset, 12) if abs(at_one - offset) > 1e-3 else at_one - offset, round(offset, 9)
 
 

@@ -27,6 +27,7 @@ from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.healpix_netcdf import choose_order
 from meshconv.io.maps.healpix_pixels import with_healpix_attributes
+from meshconv.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class Maps:
         Values of dimensions, ``{"member": 3}``, also in place of those that the training selected.
     dimension
         Dimensions to predict along, such as ``["step", "member"]``; by default that of the training.
+
+    Attributes
+    ----------
+    progress : Progress
+        Of the steps; a context in which they are predicted.
 
     Raises
     ------
@@ -88,6 +94,7 @@ class Maps:
             raise InputError(f"{fields.path}: no steps along {empty}, there is nothing to predict")
         self.steps = [dict(zip(self.leading, position, strict=True)) for position in np.ndindex(*sizes)]
         self._without: set[int] = set()
+        self.progress = Progress(len(self.steps), f"predicting {fields.path.name}", "step")
 
     def variable(
         self, values: dask_array.Array, missing: Any, between: tuple[str, ...], **attributes: Any
@@ -142,6 +149,7 @@ class Maps:
             self.surface.to_file(np.where(present, values.T, np.nan), known)
             for values, (_, present), known in zip(output, inputs, knowns, strict=True)
         ]
+        self.progress.update(len(steps))
         return np.stack(on_grid).astype(np.float32)
 
     def dataset(self, variables: Mapping[str, xr.Variable], coords: Mapping[str, Any], title: str) -> xr.Dataset:
@@ -201,6 +209,7 @@ def _leading(fields: SphereFields, trained: str | None, asked: Sequence[str] | N
     if asked is None:
         found = step_dimension(fields.dataset, trained)
         return () if found is None else (found,)
+    asked = [asked] if isinstance(asked, str) else asked
     missing = [d for d in asked if d not in fields.dataset.sizes or d in fields.dims]
     if missing:
         known = ", ".join(str(d) for d in fields.dataset.sizes if d not in fields.dims) or "none"

@@ -109,7 +109,7 @@ class Predictor:
         Parameters
         ----------
         inputs : TriangleMesh, str, Path, xarray.Dataset, or a list of them
-            A mesh, a file, a folder of meshes, or maps.
+            A mesh, a file, a folder of meshes, or maps: a file, a pattern, a Zarr store or its address.
         strict
             Raise the error of the first input that cannot be used instead of leaving it out.
         template
@@ -219,6 +219,7 @@ class Predictor:
         """Inputs of maps: a path, an address, a data set, or files that are joined."""
         if template is not None:
             raise InputError(f"template {template}: the network was trained on maps, which take none")
+        from meshconv.io.maps.files import find_files
         from meshconv.io.maps.remote import remote_address
 
         sources: list[Any] = []
@@ -228,15 +229,22 @@ class Predictor:
             if _is_dataset(given) or (isinstance(given, str | Path) and remote_address(given) is not None):
                 sources.append(given)
                 continue
-            path = _existing(given)
-            if path.suffix.lower() in MESH_SUFFIXES:
-                raise InputError(f"{path}: the network was trained on maps, which this file is not; use another")
-            sources.append(path)
-        return [sources] if join else sources
+            _check_path(given)
+            for path in find_files(given):
+                if path.suffix.lower() in MESH_SUFFIXES:
+                    raise InputError(f"{path}: the network was trained on maps, which this file is not; use another")
+                sources.append(path)
+        if not join or len(sources) == 1:
+            return sources
+        for source in sources:
+            if not isinstance(source, Path):
+                raise InputError(
+                    f"join: {_name(source)} is no file; open all with xarray, combine them (xarray.merge, "
+                    "xarray.concat) and give the one data set"
+                )
+        return [sources]
 
-    def _map(
-        self, source: MapSource, options: dict[str, Any], target: Path | None = None
-    ) -> xr.Dataset | None:
+    def _map(self, source: MapSource, options: dict[str, Any], target: Path | None = None) -> xr.Dataset | None:
         """The result of one input, in memory; or written to ``target``."""
         from meshconv.datasets.maps.inputs import MapInputs
         from meshconv.io.maps.fields import open_fields
@@ -248,11 +256,12 @@ class Predictor:
         try:
             levels = self.task.num_levels or 1
             maps = Maps(fields, self.task.spec, levels, self.device, cache=self._cache, **given)
-            result = self.task.predict_maps(maps)
-            if target is None:
-                return load(result, maps)
-            write(result, maps, target)
-            return None
+            with maps.progress:
+                result = self.task.predict_maps(maps)
+                if target is None:
+                    return load(result, maps)
+                write(result, maps, target)
+                return None
         finally:
             if not _is_dataset(source):
                 fields.dataset.close()
@@ -283,9 +292,13 @@ def _listed(inputs: Any) -> list[Any]:
     return given
 
 
-def _existing(given: Any) -> Path:
+def _check_path(given: Any) -> None:
     if not isinstance(given, str | os.PathLike):
         raise InputError(f"an input is a {type(given).__name__}; give a path, a TriangleMesh or an xarray.Dataset")
+
+
+def _existing(given: Any) -> Path:
+    _check_path(given)
     path = Path(given)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
