@@ -1,4 +1,4 @@
-"""Convolutional networks on triangle meshes and on the sphere, equivariant under changes of gauge."""
+"""Gauge-equivariant convolutional networks on triangle meshes and on the sphere."""
 
 import lazy_loader
 

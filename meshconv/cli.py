@@ -18,14 +18,14 @@ Convolutional networks on triangle meshes and on the sphere.
 commands:
   demo      train on climate and on generated meshes, write a report (about six minutes)
   fit       train:    meshconv fit --config configs/classify.yaml --data.init_args.root FOLDER
-  test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path runs/NAME/last.ckpt
+  test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path last
   validate  the same on the validation split
   predict   meshconv predict runs/NAME/last.ckpt FILE...
-  check     meshconv check FILE...: what is wrong with meshes; --repair OUT mends them
-  cache     where prepared meshes are kept and how large it is; --clear empties it
-  info      versions, devices, and what runs each operator
+  check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
+  cache     folder and size of the cache of prepared meshes; --clear empties it
+  info      versions, devices, and the kernels of each operator
 
-meshconv COMMAND --help tells more; --debug shows tracebacks."""
+meshconv COMMAND --help lists all options; --debug shows tracebacks."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,13 +77,13 @@ def _predict(args: list[str]) -> None:
     require("meshconv predict", "train")
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog="meshconv predict", description="Classes or matches of meshes, or a labelled map.")
+    parser = ArgumentParser(prog="meshconv predict", description="Prediction for meshes or maps by a trained network.")
     parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
     parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
-    parser.add_argument("--strict", action="store_true", help="stop at the first input that cannot be used")
-    parser.add_argument("--template", type=Path | None, help="mesh that others are matched to; default: the first")
-    parser.add_argument("--pixel_order", choices=("nest", "ring"), help="of maps whose attributes do not tell")
+    parser.add_argument("--strict", action="store_true", help="stop at the first unusable input")
+    parser.add_argument("--template", type=Path | None, help="mesh to which the others are matched; default: the first")
+    parser.add_argument("--pixel_order", choices=("nest", "ring"), help="pixel order of maps without the attribute")
     parser.add_argument("--join", action="store_true", help="map files together are one input (a variable in each)")
     parser.add_argument("--select", nargs="+", default=[], metavar="NAME=VALUE", help="of maps: member=3 level=850")
     parser.add_argument("--dimension", nargs="+", help="of maps: predict along these; default: that of the training")
@@ -132,9 +132,9 @@ def _check(args: list[str]) -> int:
 def _cache(args: list[str]) -> None:
     parser = ArgumentParser(
         prog="meshconv cache",
-        description="Prepared meshes and regridding weights that are kept for later runs. MESHCONV_CACHE is their "
-        "folder (empty: none are kept), MESHCONV_CACHE_SIZE how much they may take, such as 500M or 20G (default 10G): "
-        "above it those that were used longest ago are removed.",
+        description="Cache of prepared meshes and regridding weights. MESHCONV_CACHE is its folder (empty: no cache), "
+        "MESHCONV_CACHE_SIZE its maximum size, such as 500M or 20G (default 10G): above it the least recently used "
+        "entries are removed.",
     )
     parser.add_argument("--folder", type=Path, help="default: MESHCONV_CACHE, else ~/.cache/meshconv")
     parser.add_argument("--clear", action="store_true", help="remove all entries")
@@ -150,7 +150,7 @@ def _cache(args: list[str]) -> None:
 
 
 def _demo(args: list[str]) -> None:
-    parser = ArgumentParser(prog="meshconv demo", description="Both tasks on what the repository ships.")
+    parser = ArgumentParser(prog="meshconv demo", description="Training of both tasks, with a report.")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the report")
     parser.add_argument("--climate", type=Path, default=Path("data/koeppen_hp64.nc"), help="the climate set")
     parser.add_argument("--climate_steps", type=int, help="training steps of each climate network, else as configured")

@@ -1,4 +1,4 @@
-"""The error that a user's input can cause, and its words."""
+"""InputError, the error of bad input, and its messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PlaceError(InputError, OSError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another program's error says, cut to one short line for a message of ours; its kind if it says nothing."""
+    """First line of another library's error message, shortened; its type if empty."""
     if isinstance(error, KeyError):
         return f"{error} is missing or unknown"
     if isinstance(error, OverflowError):

@@ -1,4 +1,4 @@
-"""Optional dependencies: which extra of the package brings what, and the one error where it is missing."""
+"""Optional dependencies: extras, their packages, and the error where one is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Field types: which irreducible representations of SO(2) or O(2) the features of a point carry."""
+"""Field types: direct sums of irreducible representations of SO(2) or O(2)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ _GROUP = re.compile(r"^\s*(S?O\(2\))\s*:(.*)$", re.DOTALL)
 class FieldType:
     r"""Direct sum of irreducible representations of SO(2) or O(2), as a value.
 
-    A field of *order* ``m`` is what turns ``m`` times when the frame turns once: scalars (0), tangent
-    vectors (1), traceless symmetric tensors (2). Under the rotation by an angle :math:`a`
+    The *order* of a field is its angular frequency ``m``, the number of its rotations per rotation of the frame:
+    scalars (0), tangent vectors (1), traceless symmetric tensors (2). Under the rotation by an angle :math:`a`
 
     .. math:: \rho(a) = \bigoplus_m \begin{pmatrix}\cos ma & -\sin ma\\ \sin ma & \cos ma\end{pmatrix}^{\oplus c_m}
 
     O(2) has the reflection F: e2 -> -e2 as well, for non-orientable surfaces: it changes the sign of sine
     components, and of the *odd* scalars, written ``0-``.
 
-    Features of the type are arrays ``[..., dim]``: order by order, inside an order all cosine components and
-    then all sine components, channels innermost; odd scalars follow the even ones. That keeps the channels of a
-    component contiguous.
+    Features of the type are arrays ``[..., dim]``: sorted by order, within an order all cosine components and
+    then all sine components, channels innermost and contiguous; odd scalars follow the even ones.
 
     Parameters
     ----------
     text
         ``"16x0 + 8x1"``: multiplicity x order, in any order of the terms; the empty type is not allowed. A type of
-        O(2) is written ``"O(2): 8x0 + 8x1"``; ``"8x0 + 4x0- + 8x1"`` is one without saying so.
+        O(2) is written ``"O(2): 8x0 + 8x1"``; ``"8x0 + 4x0- + 8x1"`` implies O(2).
 
     Raises
     ------
@@ -202,7 +201,7 @@ class FieldType:
         return torch.cat([p.expand(*parts[-1].shape[:-1], -1) for p in parts], dim=-1)
 
     def parity(self, like: Tensor) -> Tensor:
-        """What the reflection e2 -> -e2 multiplies each component by, ``[dim]`` of dtype and device of ``like``."""
+        """Sign of each component under the reflection e2 -> -e2, ``[dim]`` with dtype and device of ``like``."""
         signs = [1] * self.scalars + [-1] * self.odd_scalars
         for count in self.multiplicities[1:]:
             signs += [1] * count + [-1] * count
@@ -224,7 +223,7 @@ class FieldType:
     def change_gauge(self, x: Tensor, alpha: Tensor, flip: Tensor | None = None) -> Tensor:
         """Components in frames turned by ``alpha`` and, where ``flip``, then reflected.
 
-        Goes with :meth:`GaugeGraph.change_gauge <meshconv.GaugeGraph.change_gauge>` of the same arguments.
+        Use with :meth:`GaugeGraph.change_gauge <meshconv.GaugeGraph.change_gauge>` of the same arguments.
 
         Parameters
         ----------
@@ -255,7 +254,7 @@ class FieldType:
         return torch.cat([b.abs() if m == 0 else _modulus(b) for m, b in self.split(x).items()], dim=-1)
 
     def invariants(self, x: Tensor) -> Tensor:
-        """What a change of gauge leaves alone, ``[..., num_fields]``: scalars, and lengths of the other fields."""
+        """Gauge invariants ``[..., num_fields]``: scalars, and norms of the other fields."""
         parts = []
         for m, block in self.split(x).items():
             if m == 0 and self.odd_scalars:

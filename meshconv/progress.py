@@ -1,4 +1,4 @@
-"""How far a long computation is: a bar on a terminal, a line a minute where the output is a file."""
+"""Progress of long computations: a bar on a terminal, a line per minute otherwise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Progress:
         self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, delay=2) if sys.stderr.isatty() else None
 
     def update(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Advance by a number of items."""
         self.done += count
         if self._bar is not None:
             self._bar.update(count)

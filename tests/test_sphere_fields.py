@@ -139,7 +139,7 @@ def test_seams_of_an_ocean_grid(tmp_path, caplog):
     )
     with caplog.at_level("INFO"):
         fields = open_fields(write(data, tmp_path / "orca.nc"))
-    assert fields.grid.num_points == la[:, :-2].size and "82 of 3772 points lie where another one does" in caplog.text
+    assert fields.grid.num_points == la[:, :-2].size and "82 of 3772 points are duplicates" in caplog.text
     np.testing.assert_allclose(fields.values("t")[0], smooth(fields.grid.xyz), atol=1e-6)
     np.testing.assert_allclose(fields.to_file_grid(fields.values("t")), data["t"], atol=1e-12)
 

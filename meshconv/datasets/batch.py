@@ -1,4 +1,4 @@
-"""What data modules hand to networks."""
+"""Batches of surfaces with features and targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class paths: how checkpoints name classes, and what may be imported for them."""
+"""Class paths in checkpoints, and the classes that may be imported by them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches from worker processes, with the user's errors as they are."""
+"""Data loader that passes an InputError of a worker process unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tasks ask of data modules.
+"""Protocols of data modules, as tasks require them.
 
 A task is constructed with ``in_type``, the names of what it predicts and ``spec``, plain values that stand in its
 checkpoint, and for training with the data module itself, ``data``. ``meshconv fit`` links them all. A data module of
@@ -42,7 +42,7 @@ class TaskData(Protocol):
 
 @runtime_checkable
 class PredictableData(TaskData, Protocol):
-    """What the predictor asks of a data module's class: inputs for files that are no part of a training.
+    """Protocol of data modules for prediction: inputs for new files.
 
     ``inputs_from`` makes of a :attr:`spec` what makes inputs: a
     :class:`~meshconv.datasets.meshes.preparation.Preparation`, or
@@ -86,7 +86,7 @@ class PairData(Protocol):
 
 
 def demand(data: Any, protocol: Any, why: str) -> Any:
-    """The data module, if it has what a protocol of this file lists.
+    """The data module, checked against a protocol of this file.
 
     Raises
     ------

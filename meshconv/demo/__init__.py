@@ -1,4 +1,4 @@
-"""The demonstration: training on what the project ships, and a report of it."""
+"""Demonstration: training on the data in this repository, and a report."""
 
 import lazy_loader
 

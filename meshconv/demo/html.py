@@ -1,4 +1,4 @@
-"""Pieces of the report's page: escaped text, tables, inline pictures, the style."""
+"""HTML of the report: escaped text, tables, inline pictures, style."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report shows: plain data, filled by whoever trained and scored."""
+"""Results in the report, as plain data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ClimateResults", "Field", "ModelResults", "Report", "ShapeResults"]
 
 @dataclass(frozen=True)
 class ModelResults:
-    """One trained model and how it did on data it has not seen.
+    """A trained model and its test metrics.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Field:
 
 @dataclass(frozen=True)
 class ClimateResults:
-    """The map task: what went in, what is true, what two models say.
+    """The map task: inputs, truth and predictions of two models.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ClimateResults:
         Class numbers, NEST order; negative is not scored (ocean). Predictions count where truth is
         not negative.
     held_out : bool array [npix]
-        Pixels of the blocks that training did not see; only these are scored.
+        Pixels of the test blocks.
     model, baseline : ModelResults
         The gauge network and the network without neighbours, trained alike.
     command : str
@@ -104,7 +104,7 @@ class ClimateResults:
 
 @dataclass(frozen=True)
 class ShapeResults:
-    """The mesh task: test meshes, and what two models say about each.
+    """The mesh task: test meshes, and predictions of two models.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The demonstration: both tasks on what the repository ships, and a report of them."""
+"""The demonstration: training of both tasks, and the report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FIELDS = {
 
 
 def run_demo(output: Path, climate: Path, climate_steps: int | None, shape_epochs: int) -> Path:
-    """Train on the climate set and on generated meshes, score on unseen data, write ``output/report.html``.
+    """Train on the climate set and on generated meshes, evaluate on test data, write ``output/report.html``.
 
     Each task trains the gauge network and a network without neighbours under the same schedule. Numbers go to
     ``output/results.json`` as well.

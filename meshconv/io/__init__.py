@@ -1,4 +1,4 @@
-"""Bytes to geometry and back: mesh files, climate fields, the cache, other libraries' meshes and graphs."""
+"""Input and output: mesh files, maps, the cache, meshes and graphs of other libraries."""
 
 import lazy_loader
 

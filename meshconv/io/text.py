@@ -1,4 +1,4 @@
-"""Text files as people have them: any Unicode encoding, a byte order mark or none, lines ended in any way; numbers."""
+"""Text files in any Unicode encoding, with any line ends, and their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the compiled extension and says which backend is live, and why."""
+"""Backend: the compiled extension, or the references with the reason."""
 
 from __future__ import annotations
 

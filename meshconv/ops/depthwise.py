@@ -1,4 +1,4 @@
-"""The depthwise gauge convolution: every channel with kernels of its own between its orders."""
+"""The depthwise gauge convolution: separate kernels for every channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Potentials on triangles: sparse symmetric systems, factored once and solved many times."""
+"""Potentials on triangles: sparse symmetric systems, factorised once and solved many times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transport and reduce: members of each row moved into its frame, then summed, compared or weighed."""
+"""Transport and reduce: members of each row are transported to its frame, then summed, compared or weighted."""
 
 from __future__ import annotations
 

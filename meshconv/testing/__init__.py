@@ -1,4 +1,4 @@
-"""Measure what a module promises, for any module, ours or yours: gauge, isometry, numbering, batch.
+"""Equivariance errors of any module under changes of gauge, isometries, renumbering and batching.
 
 Each measure is a function that returns a relative error, with the group acting in float64, and an ``assert_*`` form
 with the tolerance that the module's precision deserves.

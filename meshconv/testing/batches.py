@@ -1,4 +1,4 @@
-"""Whether a surface is treated alike alone and in a batch."""
+"""Difference between outputs of a surface alone and in a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the measures run a module and compare what comes out."""
+"""Calls of modules under test, and comparison of outputs."""
 
 from __future__ import annotations
 

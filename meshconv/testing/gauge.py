@@ -1,4 +1,4 @@
-"""The error of a module under changes of gauge."""
+"""Gauge equivariance error of a module."""
 
 from __future__ import annotations
 

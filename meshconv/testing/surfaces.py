@@ -1,4 +1,4 @@
-"""The error of a module under isometries of the surface and under another numbering of its points."""
+"""Errors of a module under isometries of the surface and renumbering of its points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained tasks on disk."""
+"""Loading of checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lightning's command line with meshconv's defaults: ``fit``, ``validate`` and ``test``."""
+"""The commands ``fit``, ``validate`` and ``test``: Lightning's command line with defaults of meshconv."""
 
 from __future__ import annotations
 

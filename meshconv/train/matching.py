@@ -1,4 +1,4 @@
-"""Data beside a checkpoint that was trained on others: names are matched, what the network sees has to be the same."""
+"""Matching of data to a checkpoint: names are mapped, inputs have to be the same."""
 
 from __future__ import annotations
 

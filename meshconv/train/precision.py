@@ -1,4 +1,4 @@
-"""Training in one precision throughout: features follow, geometry does not go below float32."""
+"""Training in a fixed precision: that of features, with geometry of at least float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cycle of the learning rate over a training, and how a training goes on with it."""
+"""One-cycle learning rate schedule, and its continuation in a resumed training."""
 
 from __future__ import annotations
 

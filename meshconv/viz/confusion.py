@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Pictures of confusion matrices."""
 
 from __future__ import annotations
 

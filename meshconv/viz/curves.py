@@ -1,4 +1,4 @@
-"""Curves in one picture."""
+"""Pictures of curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a gauge graph: geodesic polar coordinates, and frames carried along geodesics."""
+"""Pictures of gauge graphs: geodesic polar coordinates, and frames transported along geodesics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triangles to pixels with a depth buffer: which face shows where, and at which point of it."""
+"""Rasterisation of triangles with a depth buffer."""
 
 from __future__ import annotations
 

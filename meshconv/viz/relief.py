@@ -1,4 +1,4 @@
-"""What stands out from a surface: the height of each vertex over the smoothed mesh."""
+"""Relief of a surface: height of each vertex over the smoothed mesh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of fields on any grid of the sphere: every image pixel asks which cell it lies in.
+"""Maps of fields on any grid of the sphere: every image pixel has the value of its cell.
 
 matplotlib alone, by its object interface: no global state, no display, no map library.
 """

@@ -1,4 +1,4 @@
-"""Parts of the sphere that maps are learnt on: a box, an ocean, where a variable has values."""
+"""Domains of maps: a box, or the points where a variable has values."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class MapInputs:
-    """Which variables a network sees, and how they are brought onto its HEALPix sphere.
+    """Input variables of a network, and their regridding to its points.
 
     Scalars come first, each less its mean over its standard deviation; vectors are order-1 fields in the frame
     (south, east), each divided by the root mean square of a component.
@@ -136,7 +136,7 @@ class MapInputs:
         mean, power = np.asarray(total) / count, np.asarray(square) / count
         spread = np.sqrt(np.maximum(power[:s] - mean[:s] ** 2, 0))
         size = np.sqrt((power[s : s + v] + power[s + v :]) / 2)
-        # What is constant over the training points says nothing, but must not divide by zero.
+        # Constants over the training points carry no information, and must not divide by zero.
         spread = np.where(spread > 1e-12 * np.abs(mean[:s]), spread, 1.0)
         size = np.where(size > 0, size, 1.0)
         self.statistics = [{"mean": float(m), "std": float(d)} for m, d in zip(mean[:s], spread, strict=True)]
@@ -146,7 +146,7 @@ class MapInputs:
                 entry["units"] = unit
 
     def check_units(self, fields: SphereFields) -> None:
-        """Say which values are converted to the units of the training.
+        """Report which values are converted to the units of the training data.
 
         Raises
         ------

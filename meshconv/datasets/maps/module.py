@@ -1,4 +1,4 @@
-"""Segmentation of maps on the sphere, from a user's own NetCDF files or Zarr stores."""
+"""Data module of maps on the sphere, from NetCDF files or Zarr stores."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SphereMaps(lightning.LightningDataModule):
         Name of each label value; by default those of the label's ``flag_meanings``, or the values that occur. Values of
         one name are one class, which predictions write as the first of them.
     ignore : list of int
-        Label values that count as unknown.
+        Label values to exclude.
     nside
         Of the sphere; by default the input's, or the power of two with about as many pixels as its grid.
         ``"native"``: no regridding, the network works on the input's own HEALPix pixels or unstructured points.
@@ -87,7 +87,7 @@ class SphereMaps(lightning.LightningDataModule):
         Files to test on instead of a part of ``inputs`` and ``labels``, all of their steps, with the classes and the
         normalisation of the training.
     pixel_order : {"nest", "ring"}, optional
-        Order of HEALPix files that do not tell.
+        Pixel order of HEALPix files without the attribute.
     cache
         Folder of regridding weights; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept.
 

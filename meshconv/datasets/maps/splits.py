@@ -1,4 +1,4 @@
-"""Places for training, validation and testing: blocks of the sphere, or what a map says."""
+"""Spatial splits: blocks of the sphere, or the values of a map."""
 
 from __future__ import annotations
 

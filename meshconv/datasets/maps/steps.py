@@ -1,4 +1,4 @@
-"""Steps of maps along time: which dimension counts them, and which are for training, validation and testing."""
+"""Steps of maps along time: their dimension, and their split into training, validation and test set."""
 
 from __future__ import annotations
 

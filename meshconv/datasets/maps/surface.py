@@ -1,4 +1,4 @@
-"""Where maps meet a network: the points it sees, the part of the sphere it works on, and the way back."""
+"""Surface of a map network: its points, its domain, and regridding from and to the file."""
 
 from __future__ import annotations
 

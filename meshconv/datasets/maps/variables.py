@@ -1,4 +1,4 @@
-"""One input variable of maps: what is selected or averaged of it, and a function of its values."""
+"""Input variables of maps: selection, mean over a dimension, and function of the values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Function(NamedTuple):
     zero: bool
 
 
-#: By name. Amounts such as precipitation and humidity span decades, and ratios tell their climates apart.
+#: By name. Amounts such as precipitation and humidity span orders of magnitude, and their ratios matter.
 FUNCTIONS: dict[str, Function] = {
     "log1p": Function(np.log1p, True),
     "log": Function(np.log, False),

@@ -1,4 +1,4 @@
-"""Which class a mesh is of, and whether it is for training: found in a list, by folders, or by names."""
+"""Classes and splits of meshes, by lists, folders, or names."""
 
 from __future__ import annotations
 

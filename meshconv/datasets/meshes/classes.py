@@ -1,4 +1,4 @@
-"""A folder of meshes, each of a class."""
+"""Data module of mesh classification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which vertices of different meshes are one point: files beside the meshes that say so, or equal numbering."""
+"""Common points of meshes: files beside the meshes, or equal numbering of vertices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"(train|test|valid|val)(ing|ation)?|off|obj|ply|shapes?|mes
 
 
 class SampleFiles(NamedTuple):
-    """What is known of the common points of some meshes before any is read.
+    """Common points of meshes from their files, before any mesh is read.
 
     Attributes
     ----------

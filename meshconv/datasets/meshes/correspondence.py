@@ -1,4 +1,4 @@
-"""Meshes of which it is known which of their vertices are the same point."""
+"""Data module of correspondence between meshes with common points."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class MeshCorrespondence(MeshData):
         if not pairs:
             pairs = [(place[a], place[b]) for a, b in permutations(place, 2) if self.category[a] == self.category[b]]
         if len(pairs) > self.max_pairs:
-            log.info("%s: %d of %d %s pairs are looked at", self.root, self.max_pairs, len(pairs), split)
+            log.info("%s: %d of %d %s pairs are used", self.root, self.max_pairs, len(pairs), split)
             pairs = sorted(random.Random(self.seed).sample(pairs, self.max_pairs))
         return pairs
 

@@ -1,4 +1,4 @@
-"""Labels of a file's vertices, faces or edges on the repaired mesh, and predictions back in the file's order."""
+"""Labels of elements (vertices, faces, edges), mapped between a file and its repaired mesh."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def count_in_file(raw: TriangleMesh) -> dict[ElementKind, int]:
 
 
 def file_origin(raw: TriangleMesh) -> Origin:
-    """The way from a mesh back to its file."""
+    """Map from a mesh to its file."""
     return raw.origin or Origin.identity(raw.num_vertices, raw.num_faces)
 
 

@@ -1,4 +1,4 @@
-"""Meshes with numbers or vectors at their vertices, to be predicted for other meshes."""
+"""Data module of regression: scalars and vectors at the vertices of meshes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What data modules of meshes share: preparation, batches, and checks of their splits."""
+"""Base data module of meshes: preparation, batches, and checks of splits."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class MeshData(lightning.LightningDataModule):
         ``"repair"`` defective meshes, ``"drop"`` their bad faces, or treat them as an ``"error"`` (see
         :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`).
     rings, radius, nearest
-        At most one: geodesic neighbourhoods of so many rings, of this radius in square roots of the mesh's area, or of
-        so many vertices (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default each
-        vertex has its direct neighbours.
+        At most one: geodesic neighbourhoods of k rings, of a radius in units of the square root of the surface area, or
+        of k nearest neighbours (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default
+        each vertex has its direct neighbours.
     features
         Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.
@@ -270,7 +270,7 @@ def is_mesh_file(path: Path) -> bool:
 
 
 def warn_of_duplicates(train: Iterable[Path], test: Iterable[Path]) -> None:
-    """Warn of test files with the same content as one for training: scores on them say nothing about new meshes."""
+    """Warn of test files with the content of a training file, which invalidate test metrics."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in train:
         by_size[path.stat().st_size].append(path)

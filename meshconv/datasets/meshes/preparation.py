@@ -1,4 +1,4 @@
-"""Mesh files -> what networks take: in parallel processes, and only once."""
+"""Preparation of meshes: graphs and features, in parallel processes, cached."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MeshSample(NamedTuple):
         ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown.
     name : str
     origin : Origin or None
-        The way from its vertices and faces back to those of the file.
+        Map from its vertices and faces to those of the file.
     elements : int64 Tensor [n, k] or None
         Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
     source : Path or TriangleMesh
@@ -77,7 +77,7 @@ class MeshSample(NamedTuple):
 
 
 class PreparedMesh(NamedTuple):
-    """One mesh without labels: what the cache keeps.
+    """A prepared mesh without labels, as cached.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def read_source(source: MeshSource) -> TriangleMesh:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a mesh becomes a graph; plain values that stand in every checkpoint and in every key of the cache.
+    """Options of the preparation of meshes: plain values, stored in checkpoints and in keys of the cache.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Preparation:
         if self.max_faces is not None and self.max_faces < 32:
             raise InputError(f"max_faces {self.max_faces} has to be at least 32")
         if self.variant < 0 or (self.variant > 0 and self.augment is None):
-            raise InputError(f"variant {self.variant} has to be at least 0, and above it augment says what varies")
+            raise InputError(f"variant {self.variant} has to be at least 0, and above 0 it needs augment")
         object.__setattr__(self, "features", tuple(self.features))  # lists from configurations and checkpoints
         surface_feature_type(self.features)
         check_transport(self.transport)

@@ -1,4 +1,4 @@
-"""A function of many files in parallel processes, results in the order of the files."""
+"""Parallel map over files, with results in their order."""
 
 from __future__ import annotations
 

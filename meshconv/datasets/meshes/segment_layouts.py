@@ -1,4 +1,4 @@
-"""Which label file belongs to which mesh, and which meshes are for training: found by names and folders."""
+"""Label files and splits of meshes, by names and folders."""
 
 from __future__ import annotations
 

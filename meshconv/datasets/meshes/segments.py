@@ -1,4 +1,4 @@
-"""Meshes with a label for each vertex, face or edge."""
+"""Data module of mesh segmentation: a label per vertex, face or edge."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MeshSegments(MeshData):
         Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one.
         Of colours (``"color"``, or bytes by three or four) what is painted alike is one class, ``"#rrggbb"``.
     ignore
-        Label values that count as unknown.
+        Label values to exclude.
     classes
         Name of the class of each label value, as ``{"#ff0000": "handle"}``; values may share a name. The values
         themselves if not given.

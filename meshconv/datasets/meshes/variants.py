@@ -1,4 +1,4 @@
-"""Several variants of each training mesh, prepared once; every epoch sees one of them, drawn anew."""
+"""Augmented variants of training meshes, prepared once; every epoch draws one of each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def variant_preparations(how: Preparation, augment: Augmentation | None, variant
             f"variants {variants} need something that varies: give augment, such as {{noise: 0.02}}, or variants 0"
         )
     if varies and not variants:
-        log.warning("augment without variants: nothing is varied in training; say how many with variants")
+        log.warning("augment without variants has no effect; set the number of variants")
     return [how] + [replace(how, augment=augment, variant=k) for k in range(1, variants + 1)]
 
 

@@ -1,4 +1,4 @@
-"""Batches of about equal work: bounded by their vertices, not by the number of meshes."""
+"""Batches with a bounded number of vertices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meshconv.errors import PlaceError
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place beside ``path`` to write to, and move it there at the end; an exception leaves nothing behind.
 
-    The place is one's own: processes, threads and machines that write the same file do not see each other's halves.
+    The temporary path is unique, so concurrent writers of the same file do not interfere.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Results of slow geometry kept on disk: once computed, read by every later run."""
+"""Cache of results of slow geometry on disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Computation(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What an entry is computed from, and by which code."""
+    """Key of an entry: inputs, and the version of the computation."""
 
     content: str
     parameters: str

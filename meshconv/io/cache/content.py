@@ -1,4 +1,4 @@
-"""Names for contents: equal for equal bytes, wherever they lie."""
+"""Content hashing of files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def file_content(path: Path) -> str:
     Returns
     -------
     str
-        32 hexadecimal digits; where the file lies and what it is called do not count.
+        32 hexadecimal digits; independent of path and name.
 
     Raises
     ------

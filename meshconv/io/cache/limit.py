@@ -1,4 +1,4 @@
-"""A bound on the size of a folder of entries: those that were used longest ago go first."""
+"""Size limit of a cache folder, with eviction of the least recently used entries."""
 
 from __future__ import annotations
 

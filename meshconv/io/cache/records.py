@@ -1,4 +1,4 @@
-"""Gauge graphs, hierarchies, features and origins as bytes and back, bit for bit and without pickle."""
+"""Serialisation of gauge graphs, hierarchies, features and origins, bit for bit and without pickle."""
 
 from __future__ import annotations
 

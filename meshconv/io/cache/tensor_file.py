@@ -1,4 +1,4 @@
-"""Arrays as bytes: the safetensors format with a checksum, so that reading can never run code and damage is noticed."""
+"""Serialisation of arrays in the safetensors format, with a checksum."""
 
 from __future__ import annotations
 

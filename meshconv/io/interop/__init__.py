@@ -1,1 +1,1 @@
-"""To and from other libraries' meshes and graphs; each of them is imported when it is asked for."""
+"""Conversion to and from meshes and graphs of other libraries, imported on first use."""

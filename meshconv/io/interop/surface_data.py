@@ -1,4 +1,4 @@
-"""PyTorch Geometric's Data with rules of batching that do not depend on how an attribute is called."""
+"""PyTorch Geometric's Data with batching rules that are independent of attribute names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that differ in what does not matter: coordinates up to rounding, the time of a map that has none."""
+"""Alignment of files whose coordinates differ by rounding, or of which one has no time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latitudes and longitudes of the variables that are asked for, whatever else the file holds."""
+"""Latitudes and longitudes of selected variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coordinates in degrees, whatever unit a file has them in."""
+"""Conversion of coordinates to degrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields on the sphere from NetCDF or Zarr, on whatever grid they are, read when they are asked for."""
+"""Fields on the sphere from NetCDF or Zarr on any grid, read lazily."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def open_fields(
         :func:`~meshconv.io.maps.files.open_files` tells; the address of a Zarr store (``https://...``, what fsspec
         opens); or an open data set, which stays open.
     pixel_order : {"nest", "ring"}, optional
-        Order of a HEALPix file that does not tell.
+        Pixel order of a HEALPix file without the attribute.
     variables
         Those that will be asked for: of several grids in a file theirs is taken, else that of most variables.
 
@@ -287,5 +287,5 @@ def _distinct(lat: NDArray, lon: NDArray, path: Path) -> tuple[NDArray, NDArray 
     if len(first) == len(known):
         return known, None
     again = np.setdiff1d(np.arange(len(known)), first)
-    log.info("%s: %d of %d points lie where another one does; the first counts", path, len(again), len(known))
+    log.info("%s: %d of %d points are duplicates of others; the first one is used", path, len(again), len(known))
     return known[first], np.stack([known[again], point[again]])

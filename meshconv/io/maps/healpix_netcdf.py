@@ -1,4 +1,4 @@
-"""What a NetCDF file says of its HEALPix pixels: which dimension, which nside, in which order."""
+"""HEALPix metadata of NetCDF files: dimension, nside and pixel order."""
 
 from __future__ import annotations
 

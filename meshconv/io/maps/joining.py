@@ -1,4 +1,4 @@
-"""Several data sets as one: joined along the coordinates in which they differ, or refused."""
+"""Joining of data sets along the coordinates in which they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Missing values: those that are declared, valid ranges, and the fill values that files forget to declare."""
+"""Missing values: declared fill values, valid ranges, and undeclared fill values."""
 
 from __future__ import annotations
 

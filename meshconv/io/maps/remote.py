@@ -1,4 +1,4 @@
-"""Zarr stores that lie elsewhere, by their address."""
+"""Remote Zarr stores."""
 
 from __future__ import annotations
 

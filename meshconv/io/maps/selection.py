@@ -1,4 +1,4 @@
-"""One value of a dimension, by its coordinate as people write it."""
+"""Selection of values of dimensions, by coordinate."""
 
 from __future__ import annotations
 

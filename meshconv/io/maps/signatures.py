@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where it is not NetCDF: formats named ``.nc`` by mistake, and the way out."""
+"""File signatures of other formats named ``.nc`` by mistake, and remedies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units of variables: texts that mean the same, and how values go from one to the other."""
+"""Units of variables: equivalence and conversion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regridding weights kept on disk: computed once for a pair of grids, read by every later run."""
+"""Cache of regridding weights between pairs of grids."""
 
 from __future__ import annotations
 

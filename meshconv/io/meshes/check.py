@@ -1,4 +1,4 @@
-"""What is wrong with mesh files: the table, the JSON and the repaired files of ``meshconv check``."""
+"""Defects of mesh files: table, JSON and repaired files of ``meshconv check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every mesh format that can be read: what the modules of ``readers`` list. All lists come from here."""
+"""Registry of mesh formats, from the modules of ``readers``."""
 
 from __future__ import annotations
 

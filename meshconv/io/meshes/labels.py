@@ -1,4 +1,4 @@
-"""Labels of vertices, faces or edges that lie beside a mesh, as data sets have them."""
+"""Label files of vertices, faces or edges beside a mesh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mesh files of every common format -> :class:`~meshconv.geometry.mesh.triangle_mesh.TriangleMesh`."""
+"""Loading of mesh files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader states of its format and hands on: vertices, polygons and their data; and how they become triangles."""
+"""Polygon files, the result of readers: vertices, polygons and their data; conversion to triangles."""
 
 from __future__ import annotations
 

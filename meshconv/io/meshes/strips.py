@@ -1,4 +1,4 @@
-"""Strips and fans of triangles, as graphics cards and several formats have them."""
+"""Triangle strips and fans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of classes, all from one confusion matrix, in which points may weigh differently."""
+"""Classification metrics from a weighted confusion matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses of classes: where points differ in size, and classes in how often they occur."""
+"""Classification losses with weights of points and classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far matched points are from where they should be, along the surface."""
+"""Geodesic errors of correspondences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meshconv.io.tables import write_table
 
 log = logging.getLogger(__name__)
 
-#: Where the curve is written down, in square roots of the area.
+#: Radii of the curve, normalised by the square root of the surface area.
 RADII = np.linspace(0, 0.25, 101)
 
 # The vertex that each vertex of the first mesh of a pair is matched to on the second, by their places.

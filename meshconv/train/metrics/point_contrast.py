@@ -1,4 +1,4 @@
-"""The loss of correspondence: a point is to be distinguished from all others, on every surface that has it."""
+"""Contrastive loss of correspondence."""
 
 from __future__ import annotations
 

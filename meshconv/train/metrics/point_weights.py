@@ -1,4 +1,4 @@
-"""How much of its surface each point stands for."""
+"""Area weights of points."""
 
 from __future__ import annotations
 

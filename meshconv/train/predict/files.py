@@ -1,4 +1,4 @@
-"""Files of predictions: their names, tables, and results as they come."""
+"""Files of predictions: names, tables and incremental results."""
 
 from __future__ import annotations
 

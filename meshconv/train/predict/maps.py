@@ -1,4 +1,4 @@
-"""A user's own maps before a trained network, and its outputs on the grid that they came on."""
+"""Prediction of maps, on the grid of their file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own meshes before a trained network: prepared as those of the training, in batches, and their results."""
+"""Prediction of meshes: preparation as in training, batches, and results."""
 
 from __future__ import annotations
 

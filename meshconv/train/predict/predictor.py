@@ -1,4 +1,4 @@
-"""A trained task, applied to a user's own meshes or maps."""
+"""The Predictor: a trained task applied to meshes or maps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Predictions(list):
 
 
 class Predictor:
-    """A trained task that predicts for what users have: meshes, files, folders, data sets.
+    """Predictor: a trained task applied to meshes, files, folders or data sets.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Predictor:
         dimension: Sequence[str] | None = None,
         join: bool = False,
     ) -> Any:
-        """Results for the vertices, faces, edges or grid points of what is given.
+        """Predictions for the vertices, faces, edges or grid points of the inputs.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Predictor:
         strict
             Raise the error of the first input that cannot be used instead of leaving it out.
         template
-            Mesh that others are matched to; by default the first.
+            Mesh to which the others are matched; by default the first.
         pixel_order
             ``"nest"`` or ``"ring"``, of HEALPix maps whose attributes leave it open.
         select, dimension

@@ -1,4 +1,4 @@
-"""What every task shares: a network, its optimiser and schedule, how it predicts, and what is kept of a test."""
+"""Base class of tasks: network, optimiser, schedule, prediction, and results of a test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Task(lightning.LightningModule):
-    """A network and what it is trained for.
+    """Base class of tasks: a network with targets, loss, metrics and prediction.
 
     A task is a subclass in one file. Its constructor takes ``in_type`` and ``spec``, names of what is predicted where
     the data have some, and ``**training`` for what stands here, and hands ``out`` on. It defines ``training_step`` and

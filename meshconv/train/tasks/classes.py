@@ -1,4 +1,4 @@
-"""What tasks of classes share: loss, metrics, and the files of a test."""
+"""Base class of classification and segmentation: loss, metrics, and files of a test."""
 
 from __future__ import annotations
 

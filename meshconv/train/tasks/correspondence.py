@@ -195,7 +195,7 @@ def mesh_of(sample: MeshSample, how: Preparation) -> Callable[[], TriangleMesh]:
 
 
 def unit_positions(surface: GaugeGraph | Hierarchy) -> Tensor:
-    """Positions of the finest level's points in square roots of their surface's area, ``[V, 3]``."""
+    """Positions of the finest level's points, normalised by the square root of the surface area, ``[V, 3]``."""
     graph = surface.finest
     areas = graph.areas.new_zeros(graph.num_graphs).index_add_(0, graph.batch_index, graph.areas)
     return graph.positions / areas.sqrt()[graph.batch_index, None]

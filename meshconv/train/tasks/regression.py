@@ -1,4 +1,4 @@
-"""Numbers and tangent fields at the vertices of surfaces."""
+"""Regression: scalars and tangent fields at the vertices of surfaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meshconv.train.tasks.base import Task
 
 
 class RegressionTask(Task):
-    """Fields of any type per vertex: mean square error in units of what the training data vary by.
+    """Regression of fields of any type per vertex, with the mean square error of normalised fields.
 
     Numbers are measured from their training mean in standard deviations, fields of order >= 1 in their root mean square
     length: nothing that has a direction. Both stand in the checkpoint. Vertices count by their area, and those whose
