@@ -19,7 +19,7 @@ from meshconv.fields import FieldType
 
 @runtime_checkable
 class TaskData(Protocol):
-    """What every task asks.
+    """Protocol of data modules for any task.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class PredictableData(TaskData, Protocol):
 
 @runtime_checkable
 class ClassData(Protocol):
-    """What tasks of classes ask besides: names, and training targets of each class, int64 ``[classes]``."""
+    """Protocol of data with classes: names, and number of training targets of each class, int64 ``[classes]``."""
 
     @property
     def class_names(self) -> list[str]: ...
@@ -65,7 +65,7 @@ class ClassData(Protocol):
 
 @runtime_checkable
 class FieldData(Protocol):
-    """What regression asks besides: names of fields, their type, and mean and size of each, float64 ``[fields]``."""
+    """Protocol of data with fields: names, type, and mean and scale of each field, float64 ``[fields]``."""
 
     @property
     def field_names(self) -> list[str]: ...
@@ -77,7 +77,7 @@ class FieldData(Protocol):
 
 @runtime_checkable
 class PairData(Protocol):
-    """What correspondence asks besides: meshes of a split, their preparation, and pairs of them, by their places."""
+    """Protocol of data with pairs: meshes of a split, their preparation, and pairs of their indices."""
 
     @property
     def how(self) -> Preparation: ...

@@ -167,7 +167,7 @@ class RunCLI(LightningCLI):
 
     @property
     def _evaluates(self) -> bool:
-        """Whether ``config.yaml`` and ``metrics.csv`` of the training have to stay as they are."""
+        """Whether the command only evaluates, and leaves ``config.yaml`` and ``metrics.csv`` unchanged."""
         return self.subcommand in ("validate", "test")
 
 
@@ -193,7 +193,7 @@ class Start(Callback):
 
 
 class RunLogger(CSVLogger):
-    """``metrics.csv`` of a run; those of a training that goes on are appended."""
+    """``metrics.csv`` of a run; a resumed training appends to it."""
 
     _before: Sequence[dict[str, str]] = ()
 
@@ -250,7 +250,7 @@ class EpochLines(Callback):
 
 
 class RunLog(Callback):
-    """Append to ``log.txt`` what was run, when, what was reported on the way, and the metrics of every epoch."""
+    """Log of a run, appended to ``log.txt``: command, time, messages, and the metrics of every epoch."""
 
     def __init__(self, folder: Path):
         self.path = folder / "log.txt"
@@ -298,7 +298,7 @@ class RunLog(Callback):
 
 
 class KeepTest(Callback):
-    """Keep what a test found in the run's folder."""
+    """Write the results of a test to the run's folder."""
 
     def __init__(self, folder: Path):
         self.folder = folder

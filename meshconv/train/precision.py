@@ -26,7 +26,7 @@ class SurfaceDouble(DoublePrecision):
 
 
 class SurfaceHalf(HalfPrecision):
-    """Features and weights in 16 bits; angles and areas stay as they are, and so do tensors made on the way."""
+    """Features and weights in 16 bits; angles, areas and intermediate tensors keep their precision."""
 
     def convert_input(self, data: Any) -> Any:
         if isinstance(data, SurfaceBatch):

@@ -37,7 +37,7 @@ def fit(config: str | os.PathLike[str], **options: Any) -> Predictor:
     Raises
     ------
     InputError
-        No such configuration, an option that does not exist, or what the training itself objects to.
+        An unknown configuration or option, or an error of the training.
 
     Examples
     --------

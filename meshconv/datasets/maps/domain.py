@@ -13,14 +13,14 @@ from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.regrid import Regridder
 from meshconv.io.maps.fields import SphereFields
 
-_ROUNDING = 1e-9  # degrees: points on the edge of a box lie in it
+_ROUNDING = 1e-9  # degrees: tolerance of the edges of a box
 
 
 def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A domain in plain values; an :class:`InputError` says how to write one.
+    """Domain in plain values, validated.
 
     ``{lat: [-30, 30], lon: [120, 280]}``: a box, degrees, either or both, longitudes eastward from the first;
-    ``{variable: sst}``: where it has a value; ``{variable: lsm, below: 0.5}``, or ``above``.
+    ``{variable: sst}``: where it is not missing; ``{variable: lsm, below: 0.5}``, or ``above``.
     """
     if domain is None:
         return None
@@ -39,7 +39,7 @@ def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def find_domain(
     domain: Mapping[str, Any], fields: SphereFields, grid: SphereGrid, regridder: Regridder | None
 ) -> NDArray[np.bool_]:
-    """Points of ``grid`` that lie in a domain of :func:`parse_domain`, bool ``[V]``.
+    """Mask of the points of ``grid`` in a domain of :func:`parse_domain`, bool ``[V]``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _domain_of_variable(
     domain: Mapping[str, Any], fields: SphereFields, regridder: Regridder | None
 ) -> NDArray[np.bool_]:
     name = domain["variable"]
-    # A domain does not change: of several times the first tells.
+    # A domain is constant: the first of several times is used.
     over = [str(d) for d in fields.dataset[name].dims] if name in fields.dataset else []
     values = fields.values(name, at={d: 0 for d in over if d not in fields.dims})
     values = values if regridder is None else regridder(values)

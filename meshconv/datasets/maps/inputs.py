@@ -31,28 +31,28 @@ log = logging.getLogger(__name__)
 class MapInputs:
     """Input variables of a network, and their regridding to its points.
 
-    Scalars come first, each less its mean over its standard deviation; vectors are order-1 fields in the frame
-    (south, east), each divided by the root mean square of a component.
+    Scalars come first, standardised by mean and standard deviation; vectors are fields of order 1 in the frame
+    (south, east), divided by the root mean square of a component.
 
     Parameters
     ----------
     scalars : list
         Names of variables, or ``{"name": "t", "select": {"level": 850}}``; with ``"mean": "month"`` the mean over a
         dimension, with ``"function": "log1p"`` a function of :data:`~meshconv.datasets.maps.variables.FUNCTIONS` of
-        the values on the network's points. Of a list of values to select each is an input, unless averaged over.
+        the values on the network's points. A list of selected values gives one input each, unless averaged over.
     vectors : list of pairs
         Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``,
         with ``"mean"`` too.
     nside
-        Of the HEALPix sphere the network works on, nested; ``"native"``: on the points of the file, HEALPix or
-        unstructured, as they are.
+        Resolution of the HEALPix sphere of the network, nested; ``"native"``: the HEALPix pixels or unstructured points
+        of the file.
     domain : dict, optional
-        Part of the sphere the network works on, see :func:`~meshconv.datasets.maps.domain.parse_domain`.
+        Domain of the network, see :func:`~meshconv.datasets.maps.domain.parse_domain`.
     radius : float, optional
         Neighbours are all points within this geodesic distance, in widths of a mean cell of each level; by default the
         eight around a pixel, or the Delaunay neighbours of a point.
     statistics : list of dict, optional
-        As :attr:`statistics` of a training.
+        The :attr:`statistics` of a training.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class MapInputs:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Plain values that make the same inputs again: the constructor's arguments."""
+        """Plain values that reproduce the inputs: the constructor's arguments."""
         return {
             "scalars": [dict(s) for s in self.scalars],
             "vectors": [dict(v) for v in self.vectors],
@@ -105,7 +105,7 @@ class MapInputs:
         for entry in self.scalars:
             values = read_map(fields, entry["name"], entry, at) * change[entry["name"]][0] + change[entry["name"]][1]
             known &= np.isfinite(values)
-            # Regridding keeps amounts, not functions of them.
+            # Regridding conserves amounts, not functions of them.
             columns.append(apply_function(values if regridder is None else regridder(values), entry, fields))
         for entry in self.vectors:
             east, north = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
@@ -116,9 +116,9 @@ class MapInputs:
         return np.stack(parts, axis=-1), known
 
     def fit(self, samples: Iterable[tuple[NDArray, NDArray]], fields: SphereFields | None = None) -> None:
-        """Take the statistics of training samples: raw fields ``[V, dim]`` and the points that count ``[V]``.
+        """Compute the statistics of training samples: raw fields ``[V, dim]`` and masks of points ``[V]``.
 
-        With ``fields`` the units of the variables are kept too, for :meth:`check_units`.
+        With ``fields`` the units of the variables are stored too, for :meth:`check_units`.
         """
         total = square = count = 0.0
         for raw, mask in samples:
@@ -183,7 +183,7 @@ class MapInputs:
         return found
 
     def far_off(self, raw: NDArray) -> list[str]:
-        """What to say of scalars whose mean over a map is five standard deviations off: units may be others."""
+        """Warning for scalars whose mean over a map is five standard deviations off, as units may differ."""
         said = []
         titles = map(scalar_title, self.scalars)
         for entry, title, values in zip(self.statistics or [], titles, raw.T, strict=False):

@@ -44,10 +44,10 @@ _KEPT_BYTES = 1 << 30
 
 
 class SphereMaps(lightning.LightningDataModule):
-    """Maps of any grid and their labels, as samples on one HEALPix sphere, or on the points they come on.
+    """Data module of maps on any grid with labels, regridded to one HEALPix sphere or on native points.
 
     Every step along ``dimension`` is a sample, split by time; without it the single map is split into blocks of 15
-    degrees. A map is read and regridded when it is asked for, so the data may be larger than memory.
+    degrees. Maps are read and regridded on demand, so the data may be larger than memory.
 
     Parameters
     ----------
@@ -57,35 +57,33 @@ class SphereMaps(lightning.LightningDataModule):
     label
         Variable with the class of each point, or ``{"name": "event", "select": {"person": 1}}``.
     labels
-        Where the label is, if not among the inputs; of any grid. Samples are the steps along ``dimension`` that both
-        have.
+        Files of the label, if not among the inputs; on any grid. Samples are the common steps along ``dimension``.
     scalars, vectors
         See :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     classes : dict or list, optional
-        Name of each label value; by default those of the label's ``flag_meanings``, or the values that occur. Values of
-        one name are one class, which predictions write as the first of them.
+        Name of each label value; by default the label's ``flag_meanings``, or the occurring values. Values with
+        the same name are one class, written in predictions as the first of them.
     ignore : list of int
         Label values to exclude.
     nside
-        Of the sphere; by default the input's, or the power of two with about as many pixels as its grid.
-        ``"native"``: no regridding, the network works on the input's own HEALPix pixels or unstructured points.
+        Resolution of the sphere; by default that of the input, or the power of two with about as many pixels as its
+        grid. ``"native"``: no regridding, the network works on the HEALPix pixels or unstructured points of the input.
     dimension
-        Along which samples are counted, by this or another name of time; None for a single map.
+        Dimension of the samples, by this or another name of time; None for a single map.
     splits : dict, optional
         ``{"train": ["2010", "2016"], "test": ["2018", "2020"]}``: first and last value along ``dimension``, both
         included; ``"test"``: all are for testing; default and details:
-        :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks.
-        ``{"variable": "fold", "test": 0, "val": [1]}``: places, at every step, by the values of a map of whole numbers;
-        what is not named is for training. ``"val_fraction": 0.2`` of the blocks of 15 degrees that would train are for
-        validation instead.
+        :func:`~meshconv.datasets.maps.steps.split_steps`. One step is split into blocks. ``{"variable": "fold", "test":
+        0, "val": [1]}``: in space, at every step, by the values of an integer map; other values are for training.
+        ``"val_fraction": 0.2`` takes a share of the training set, in blocks of 15 degrees, for validation.
     num_levels, batch_size, num_workers
-        Levels of the hierarchy; of the loaders.
+        Levels of the hierarchy; options of the loaders.
     domain, radius
-        Part of the sphere to learn on, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
-        reach of the neighbourhoods: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+        Domain, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
+        radius of the neighbourhoods: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     test_inputs, test_labels
-        Files to test on instead of a part of ``inputs`` and ``labels``, all of their steps, with the classes and the
-        normalisation of the training.
+        Test files instead of a part of ``inputs`` and ``labels``; all of their steps, with the classes and the
+        normalisation of the training set.
     pixel_order : {"nest", "ring"}, optional
         Pixel order of HEALPix files without the attribute.
     cache
@@ -178,12 +176,12 @@ class SphereMaps(lightning.LightningDataModule):
 
     @staticmethod
     def inputs_from(spec: Mapping[str, Any]) -> MapInputs:
-        """What makes inputs, from :attr:`spec`."""
+        """:class:`~meshconv.datasets.maps.inputs.MapInputs` of a :attr:`spec`."""
         return MapInputs(**spec["inputs"])
 
     @property
     def spec(self) -> dict[str, Any]:
-        """How inputs are made, in plain values."""
+        """Specification of the inputs, in plain values."""
         return {
             "data": class_path(type(self)),
             "area_weights": True,
@@ -195,7 +193,7 @@ class SphereMaps(lightning.LightningDataModule):
         }
 
     def take_statistics(self, spec: Mapping[str, Any]) -> None:
-        """Normalise as a training did, by its :attr:`spec`, whose inputs are the same.
+        """Take the normalisation of a training with the same inputs from its :attr:`spec`.
 
         Raises
         ------
@@ -337,7 +335,7 @@ class SphereMaps(lightning.LightningDataModule):
 
     @cached_property
     def _separate(self) -> SphereMaps:
-        """The maps to test on, where they are others than those of the training."""
+        """Data of the test files, if given."""
         spec = self.inputs.spec
         inputs: Any = {name: spec[name] for name in ("scalars", "vectors", "nside", "domain", "radius")}
         label: Any = {"name": self.label, "select": self._label_select}

@@ -19,9 +19,9 @@ _NOWHERE = np.iinfo(np.int64).min
 
 
 def block_masks(points: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    """Points in blocks of 15 degrees: a fifth of the blocks is for testing, a tenth for validation.
+    """Masks of a split into blocks of 15 degrees: a fifth for testing, a tenth for validation.
 
-    Neighbouring points are nearly copies of each other: a split by single ones would test interpolation.
+    Neighbouring points are highly correlated: a split by points would test interpolation.
     """
     blocks = np.random.default_rng(0).permutation(12 * _BLOCK_NSIDE**2)
     if len(points) < len(blocks):
@@ -46,7 +46,7 @@ def variable_masks(
     surface: MapSurface,
     labelled: NDArray[np.bool_],
 ) -> dict[str, NDArray[np.bool_]]:
-    """Points of each split by the values of a map: ``{variable: fold, test: 0, val: [1, 2]}``.
+    """Masks of a split by the values of a map: ``{variable: fold, test: 0, val: [1, 2]}``.
 
     The variable is looked for beside the inputs, then beside the labels, and must not change with time. Values that are
     not named, or those under ``train`` if that is, are for training. ``val_fraction`` is the share of their blocks (15

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class MeshFolder(MeshData):
-    """Meshes in ``root/<class>/train|test/<file>``, or in ``root/<class>/<file>`` with a seeded split.
+    """Data module of meshes in ``root/<class>/train|test/<file>``, or ``root/<class>/<file>`` with a random split.
 
-    Other layouts that are understood are those of :func:`~meshconv.datasets.meshes.class_layouts.find_mesh_files`.
+    Other layouts are described in :func:`~meshconv.datasets.meshes.class_layouts.find_mesh_files`.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def collate_samples(samples: list[MeshSample]) -> SurfaceBatch:
 
 
 class CategoryBatches(Sampler[list[int]]):
-    """Batches of meshes of one category, in another order and other company in every epoch.
+    """Batch sampler: batches of meshes of one category, shuffled in every epoch.
 
     Parameters
     ----------
@@ -89,13 +89,14 @@ class CategoryBatches(Sampler[list[int]]):
 
 
 class MeshCorrespondence(MeshData):
-    """Meshes anywhere below ``root``, and which of their vertices are common points.
+    """Data module of meshes below ``root`` with common points.
 
-    **Common points**, found by themselves: a file of the mesh's name ending in ``.vts``, ``.npy``, ``.txt`` or
+    **Common points** are found automatically: a file with the mesh's name ending in ``.vts``, ``.npy``, ``.txt`` or
     ``.json``, beside it or in any other folder below ``root``. Entry k is the vertex of common point k (as FAUST, SCAPE
     and TOSCA remeshed are distributed, counting from 1; files that count from 0 are recognised), or, where files of one
     category differ in length, entry v is the common point of vertex v (a template's vertex, -1 for none). Without such
-    files all meshes of a category need as many vertices, and equal numbers are equal points, as in registrations.
+    files all meshes of a category need the same number of vertices, and equal indices are common points, as in
+    registrations.
 
     **Categories** are meshes with common points: those whose names differ by their last number alone (cat0, cat1;
     dog3), in folders of one name. If no two names agree, and for ``categories: "one"``, all belong together.
@@ -114,8 +115,8 @@ class MeshCorrespondence(MeshData):
     batch_size
         Meshes of a batch, all of one category; at least 2.
     test_fraction, val_fraction
-        Shares of every category, where folders and lists do not tell. Of three meshes and more at least two are tested,
-        so that there is a pair.
+        Shares of every category without folders or lists of splits. Of three or more meshes at least two are for
+        testing, so that there is a pair.
     categories
         ``"names"`` or ``"one"``.
     reading
@@ -123,7 +124,7 @@ class MeshCorrespondence(MeshData):
     index_base
         Number of a mesh's first vertex in the files, 0 or 1; none: recognised.
     max_pairs
-        Of more pairs so many are drawn.
+        Maximum number of pairs, drawn at random.
     options
         Preparation: see :class:`~meshconv.datasets.meshes.module.MeshData`.
 

@@ -22,10 +22,10 @@ from meshconv.nn.ambient import from_ambient
 
 
 class MeshFields(MeshData):
-    """Meshes below a folder, with named fields at the vertices of their files.
+    """Data module of meshes below a folder with named fields at the vertices of their files.
 
-    A field is an array ``[V]`` of numbers, or ``[V, 3]`` of vectors in space, whose tangential part is learnt; NaN
-    where unknown. The field ``wss`` of ``tubes/7.ply`` is looked for in ``tubes/7_wss.npy``, ``tubes/7.wss.npy``,
+    A field is an array ``[V]`` of numbers, or ``[V, 3]`` of vectors in space, whose tangential part is the target; NaN
+    where missing. The field ``wss`` of ``tubes/7.ply`` is looked for in ``tubes/7_wss.npy``, ``tubes/7.wss.npy``,
     ``tubes/wss/7.npy``, below the root in ``wss/tubes/7.npy``, and among the vertex attributes of the mesh file:
     ``wss``, or for vectors ``wss_x``, ``wss_y`` and ``wss_z``.
 
@@ -36,7 +36,7 @@ class MeshFields(MeshData):
     fields : list of str
         Their names.
     test_fraction, val_fraction
-        Shares for testing, and of the rest for validation, where the folder does not tell.
+        Shares for testing, and of the rest for validation, without splits in the folder.
     options
         Preparation and batches: see :class:`~meshconv.datasets.meshes.module.MeshData`. Vectors in space do not turn
         with the mesh: ``augment`` must not rotate, which invariant inputs do not need.
@@ -93,15 +93,15 @@ class MeshFields(MeshData):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """How inputs are made and what is predicted, in plain values."""
+        """Specification of inputs and targets, in plain values."""
         return {**super().spec, "out_type": str(self.out_type)}
 
     @cached_property
     def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and size of each field over the training vertices, float64 ``[fields]``.
 
-        Of a number its mean and standard deviation; of a vector 0 and the root mean square of its length: neither
-        depends on a direction.
+        For scalars mean and standard deviation; for vectors 0 and the root mean square of the norm, which are
+        gauge-invariant.
         """
         target = torch.cat([sample.target for sample in self.samples("train")]).to(torch.float64)
         lengths = self.out_type.norms(target)

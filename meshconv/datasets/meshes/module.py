@@ -61,19 +61,19 @@ def collate(samples: list[MeshSample]) -> SurfaceBatch:
 
 
 class MeshData(lightning.LightningDataModule):
-    """Meshes of three splits, prepared once, in batches.
+    """Base data module of meshes: three splits, prepared once, in batches.
 
     Parameters
     ----------
     batch_size
         Meshes per batch.
     batch_vertices
-        Most vertices of a batch, instead of ``batch_size``: see
+        Maximum number of vertices of a batch, instead of ``batch_size``: see
         :class:`~meshconv.datasets.meshes.vertex_budget.VertexBudget`.
     transport
         ``"levi_civita"`` or ``"normal_aligning"`` (see :class:`~meshconv.TriangleMesh`).
     on_defect
-        ``"repair"`` defective meshes, ``"drop"`` their bad faces, or treat them as an ``"error"`` (see
+        ``"repair"`` defective meshes, ``"drop"`` their defective faces, or raise an ``"error"`` (see
         :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`).
     rings, radius, nearest
         At most one: geodesic neighbourhoods of k rings, of a radius in units of the square root of the surface area, or
@@ -83,15 +83,15 @@ class MeshData(lightning.LightningDataModule):
         Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.
     num_levels
-        1 for networks on graphs; for those on hierarchies their number of levels.
+        Number of levels of hierarchies; 1: graphs.
     max_faces
-        Meshes with more faces are simplified to as many before anything else is computed; labels follow.
+        Meshes with more faces are simplified to this number first; labels follow.
     augment
-        What to vary in training, values of :class:`~meshconv.geometry.repair.augmentation.Augmentation`:
+        Augmentation of training meshes, values of :class:`~meshconv.geometry.repair.augmentation.Augmentation`:
         ``{noise: 0.02, decimate: 0.5}``.
     variants
-        How many varied versions of each training mesh are prepared; an epoch sees one of them or the mesh itself. Sets
-        that would come to more than 6,000 with their variants get fewer of them, down to one.
+        Number of augmented variants of each training mesh; an epoch uses one of them or the mesh itself. Training sets
+        that would exceed 6,000 meshes with their variants get fewer variants, at least one.
     cache
         Folder of prepared meshes; true: ``MESHCONV_CACHE`` or ``~/.cache/meshconv``; false: nothing is kept. Entries
         hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
@@ -99,7 +99,7 @@ class MeshData(lightning.LightningDataModule):
         Processes that prepare meshes; 0: this one; none given: see
         :func:`~meshconv.datasets.meshes.preparation.prepare_meshes`.
     strict
-        Stop at the first mesh that cannot be used instead of leaving it out.
+        Stop at the first unusable mesh instead of leaving it out.
     seed
         Of splits and of batches.
 
@@ -160,7 +160,7 @@ class MeshData(lightning.LightningDataModule):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """How inputs are made, in plain values, for prediction."""
+        """Specification of the inputs, in plain values, for prediction."""
         return {"data": class_path(type(self)), **self.how.spec}
 
     def samples(self, split: str) -> list[MeshSample]:
@@ -230,7 +230,7 @@ def cut(files: Iterable, fraction: float, rng: random.Random) -> tuple[list, lis
 
 
 def split_of(folders: Iterable[str]) -> Split | None:
-    """What meshes in such a folder are for, by the names of the folders on the way to it.
+    """Split of the meshes in a folder, by the names of its parent folders.
 
     Examples
     --------

@@ -44,7 +44,7 @@ MeshSource = Path | TriangleMesh
 
 
 class MeshSample(NamedTuple):
-    """One mesh, ready for a network.
+    """A prepared mesh with its target.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class MeshSample(NamedTuple):
     source: MeshSource = Path()
 
     def raw(self) -> TriangleMesh:
-        """The mesh as it was given, or as its file has it."""
+        """The mesh as given, or as in its file."""
         return read_source(self.source)
 
 
@@ -107,7 +107,7 @@ def name_of(source: MeshSource) -> str:
 
 
 def read_source(source: MeshSource) -> TriangleMesh:
-    """The mesh of a file as it is there, or the mesh itself, whose vertices and faces count from here on."""
+    """The mesh of a file without repair, or the given mesh, as the reference of vertices and faces."""
     return replace(source, origin=None) if isinstance(source, TriangleMesh) else read_mesh(source)
 
 
@@ -131,7 +131,7 @@ class Preparation:
     max_faces
         Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.repair.simplification.simplify`).
     augment : Augmentation or dict, optional
-        What is done to variants of a mesh.
+        Augmentation of variants.
     variant
         0 is the mesh itself. The randomness of others comes from this number and the content of the file, nothing else.
 
@@ -181,7 +181,7 @@ class Preparation:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """All choices by name, in plain values."""
+        """All options by name, in plain values."""
         augment = self.augment.spec if self.augment and self.variant else None
         choices = {**asdict(self), "features": list(self.features), "augment": augment}
         return {**choices.pop("neighbourhood"), **choices}
@@ -215,7 +215,7 @@ class Preparation:
         return self.vary(clean_mesh(raw, self.on_defect), Path(raw.name))
 
     def entry(self, source: MeshSource) -> dict[str, Any]:
-        """Load a mesh and compute its inputs; what was reported on the way comes along."""
+        """Load a mesh and compute its inputs; messages are returned too."""
         with _messages(f"{name_of(source)}: ") as said:
             raw = read_source(source)
             mesh = self._prepared(raw)

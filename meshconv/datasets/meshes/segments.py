@@ -34,7 +34,7 @@ _PROBES = 16
 
 
 class MeshSegments(MeshData):
-    """Meshes below a folder, with labels of their vertices, faces or edges.
+    """Data module of meshes below a folder with labels of their vertices, faces or edges.
 
     Labels are in files of the mesh's name, beside it or in a folder that runs parallel
     (:func:`~meshconv.datasets.meshes.segment_layouts.pair_files`, :func:`~meshconv.io.meshes.labels.read_labels`), or
@@ -47,10 +47,10 @@ class MeshSegments(MeshData):
     root
         The folder. Splits are ``train.txt`` and ``test.txt`` in it, folders of these names at any depth, or drawn.
     element
-        What has labels: ``"vertices"``, ``"faces"`` (polygons) or ``"edges"``; found by the number of labels if not
+        Labelled elements: ``"vertices"``, ``"faces"`` (polygons) or ``"edges"``; found by the number of labels if not
         given.
     labels
-        Pattern of the label files below ``root``, if names and folders do not tell: ``"seg/*.eseg"``.
+        Pattern of the label files below ``root``, if not found by names and folders: ``"seg/*.eseg"``.
     attribute
         Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one.
         Of colours (``"color"``, or bytes by three or four) what is painted alike is one class, ``"#rrggbb"``.
@@ -60,7 +60,7 @@ class MeshSegments(MeshData):
         Name of the class of each label value, as ``{"#ff0000": "handle"}``; values may share a name. The values
         themselves if not given.
     test_fraction
-        Share for testing where the folder does not tell.
+        Share for testing without splits in the folder.
     val_fraction
         Share of the training meshes for validation.
     options

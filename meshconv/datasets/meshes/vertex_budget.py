@@ -17,7 +17,7 @@ _TRIES = 32
 
 
 class VertexBudget(Sampler[list[int]]):
-    """Batch sampler: as many meshes to a batch as fit into a number of vertices.
+    """Batch sampler with a maximum number of vertices per batch.
 
     A mesh goes to the first batch that has room for it; one that is larger than the budget is a batch of its own.
     The number of batches is the same in every epoch, as schedules of the learning rate need it: an order that takes
@@ -28,7 +28,7 @@ class VertexBudget(Sampler[list[int]]):
     sizes : sequence of int
         Vertices of each mesh.
     budget : int
-        Most vertices of a batch.
+        Maximum number of vertices of a batch.
     shuffle : bool
         Another order in every epoch; else that of the meshes.
     seed : int

@@ -16,24 +16,24 @@ class ClassMetrics:
     Attributes
     ----------
     confusion : float64 Tensor [classes, classes]
-        Weight of the points of each class (row) that were taken for each class (column).
+        Total weight of points by true (row) and predicted class (column).
     """
 
     confusion: Tensor
 
     @property
     def accuracy(self) -> Tensor:
-        """Share of right answers."""
+        """Share of correct predictions."""
         return self.confusion.diagonal().sum() / self.confusion.sum()
 
     @property
     def recall(self) -> Tensor:
-        """Share of each class that was found, ``[classes]``."""
+        """Share of each class that is predicted correctly, ``[classes]``."""
         return self.confusion.diagonal() / self.confusion.sum(1)
 
     @property
     def precision(self) -> Tensor:
-        """Share of what was taken for a class that is of it, ``[classes]``."""
+        """Share of correct predictions of each class, ``[classes]``."""
         return self.confusion.diagonal() / self.confusion.sum(0)
 
     @property
@@ -59,7 +59,7 @@ class ClassMetrics:
 
 
 class Confusion(Metric):
-    """Confusion matrix with a weight for each point; sums over batches and processes, in float64.
+    """Weighted confusion matrix, summed over batches and processes in float64.
 
     Parameters
     ----------

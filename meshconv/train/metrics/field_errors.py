@@ -14,7 +14,7 @@ class FieldErrors(Metric):
 
     With weights a, truth t and prediction p: the root mean square error :math:`\sqrt{\sum a |p-t|^2 / \sum a}`, the
     relative error :math:`\sqrt{\sum a |p-t|^2 / \sum a |t|^2}`, and of fields of order >= 1 the mean cosine
-    :math:`\sum a \, p \cdot t / (|p||t|) / \sum a` over points where neither vanishes. All are the same in every gauge.
+    :math:`\sum a \, p \cdot t / (|p||t|) / \sum a` over points where neither vanishes. All are gauge-invariant.
 
     Parameters
     ----------

@@ -16,14 +16,14 @@ ClassWeights = Sequence[float] | Literal["balanced"] | None
 
 
 class ClassLoss(nn.Module):
-    r"""Loss of logits; with point weights :math:`a_i` and class weights :math:`w_c`, over points with a target.
+    r"""Classification loss of logits, with weights :math:`a_i` of points and :math:`w_c` of classes.
 
-    - ``cross_entropy``: :math:`\sum_i a_i w_{t_i} \ell_i / \sum_i a_i w_{t_i}`, ``label_smoothing`` as torch has it.
-    - ``focal`` (Lin et al. 2017): :math:`\ell_i = -(1 - p_{i t_i})^\gamma \log p_{i t_i}` in the same mean: points that
-      are classified well count little.
+    - ``cross_entropy``: :math:`\sum_i a_i w_{t_i} \ell_i / \sum_i a_i w_{t_i}`, with ``label_smoothing`` as in torch.
+    - ``focal`` (Lin et al. 2017): :math:`\ell_i = -(1 - p_{i t_i})^\gamma \log p_{i t_i}` in the same mean:
+      well-classified points have small weights.
     - ``dice``: one minus the mean, with :math:`w_c`, of
-      :math:`2 \sum_i a_i p_{ic} y_{ic} / \sum_i a_i (p_{ic} + y_{ic})` over the classes that occur in the batch. A
-      class counts the same however few its points are.
+      :math:`2 \sum_i a_i p_{ic} y_{ic} / \sum_i a_i (p_{ic} + y_{ic})` over the classes in the batch. All
+      classes have the same weight.
     - ``cross_entropy+dice``: their sum.
 
     Parameters
@@ -80,7 +80,7 @@ class ClassLoss(nn.Module):
         self.register_buffer("weight", _class_weights(class_weights, num_classes))
 
     def balance(self, counts: Tensor) -> None:
-        """Set ``"balanced"`` weights: inverse to how often a class occurs, 1 for one that has an equal share.
+        """Set ``"balanced"`` weights: inverse class frequencies, normalised to 1 for an equal share.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class ClassLoss(nn.Module):
         return torch.stack([part(self, logits, target, a, w) for part in self.parts]).sum()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Checkpoints from before a run had class weights load: all classes weigh what they do here."""
+        """Load checkpoints without class weights, keeping those of this loss."""
         if self.weight is not None:
             state_dict.setdefault(f"{prefix}weight", self.weight)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -167,7 +167,7 @@ class OwnLoss(nn.Module):
 
 
 def construct_loss(path: str, options: Mapping[str, Any] | None = None) -> nn.Module:
-    """A module by its class path; an :class:`InputError` says what does not fit."""
+    """Module by its class path; an :class:`InputError` if it does not fit."""
     cls = import_class(path, nn.Module)
     try:
         return cls(**(options or {}))

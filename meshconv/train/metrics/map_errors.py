@@ -27,7 +27,7 @@ Matching = Callable[[int, int], Tensor]
 
 
 class Shape(NamedTuple):
-    """What errors are measured on.
+    """A mesh with its common points.
 
     Attributes
     ----------
@@ -48,10 +48,10 @@ def map_errors(
     points: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[NDArray[np.float64]]]:
-    """Geodesic errors of maps, as in Kim et al. 2011 and Ren et al. 2018.
+    """Geodesic errors of maps between surfaces, as in Kim et al. 2011 and Ren et al. 2018.
 
-    For each common point: the distance, along the target, from the vertex that the source's vertex is matched to, to
-    the one that it should be, over the square root of the target's area.
+    The error of a common point is the geodesic distance on the target between its match and its true vertex, normalised
+    by the square root of the surface area.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def map_errors(
     pairs : sequence of (source, target)
         Places in ``shapes``.
     points
-        Common points of each target that are looked at, drawn with ``seed``; all where there are fewer.
+        Number of common points of each target, drawn with ``seed``; all if there are fewer.
 
     Returns
     -------
     dict of list of float64 [points]
-        For each name and pair. A match in a piece that is not connected counts as far as the farthest point.
+        For each name and pair. A match in another component has the largest distance on the target.
 
     Notes
     -----

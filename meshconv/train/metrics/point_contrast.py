@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class PointContrast(nn.Module):
-    r"""Cross-entropy of finding a point of one surface among those of another, by inner products of unit vectors.
+    r"""Contrastive cross-entropy: classification of a point among those of another surface, by inner products.
 
     For common points k with embeddings :math:`a_k` and :math:`b_k` on two surfaces,
 
@@ -17,9 +17,9 @@ class PointContrast(nn.Module):
         -\sum_{kl} t_{kl} \ln \frac{e^{a_k \cdot b_l / \tau}}{\sum_m e^{a_k \cdot b_m / \tau}}, \qquad
         t_{kl} \propto \exp(-d_{kl}^2 / 2 s^2)
 
-    averaged over k and both directions, less the entropy of t, so that 0 is the least. The targets forgive to take a
-    point for its neighbour: :math:`d_{kl}` is the larger of the two distances in space between points k and l,
-    as a share of the square root of the area; parts that touch in one pose lie apart in another.
+    averaged over k and both directions, minus the entropy of t, so that the minimum is 0. The targets are soft
+    around the true point: :math:`d_{kl}` is the larger of the two distances in space between points k and l,
+    normalised by the square root of the surface area; parts that touch in one pose are apart in another.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ _POINTS = 1 << 18
 
 
 class Maps:
-    """Every step of one input, on the points of a network and back.
+    """Prediction of every step of a map, with regridding to the points of the network and back.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Maps:
     def dataset(self, variables: Mapping[str, xr.Variable], coords: Mapping[str, Any], title: str) -> xr.Dataset:
         """Variables of :meth:`variable` with the grid, coordinates and attributes of the input.
 
-        HEALPix pixels are declared as CF (>= 1.13) has it, also where the input leaves that out.
+        HEALPix pixels are declared according to CF (>= 1.13), also where the input does not declare them.
         """
         fields = self.fields
         source = fields.dataset.assign_coords({n: fields.dataset[n] for n in fields.coordinates})
@@ -183,7 +183,7 @@ class Maps:
         return result
 
     def report(self) -> None:
-        """Say how many of the steps that were read had no inputs; an :class:`InputError` if all had none."""
+        """Report the number of steps without inputs; an :class:`InputError` if that is all of them."""
         if len(self._without) == len(self.steps):
             raise InputError(
                 f"{self.fields.path}: no point has a value of every input at any step, there is nothing to predict; "

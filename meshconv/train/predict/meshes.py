@@ -32,14 +32,14 @@ _BUDGET = 16384
 
 @dataclass(frozen=True, eq=False)
 class MeshResult(ABC):
-    """What a task predicts of one mesh, for the vertices, faces or edges that its file has.
+    """Prediction for one mesh, for the vertices, faces or edges of its file.
 
     Attributes
     ----------
     name : str
         Path of the file, or name of the mesh.
     source : Path or TriangleMesh
-        What was given.
+        The input.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -68,7 +68,7 @@ class MeshResult(ABC):
 
 
 class Meshes:
-    """Meshes that a network is to see, prepared.
+    """Prepared meshes of a prediction.
 
     Parameters
     ----------
