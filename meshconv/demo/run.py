@@ -30,10 +30,10 @@ from meshconv.train.metrics.confusion import Confusion
 _CONFIG = Path("configs/climate_koeppen.yaml")
 _NOTE = (
     "Koeppen-Geiger zones of the land from annual means: ERA5 climatology, topography and land fraction on HEALPix "
-    "nside 64. Trained is configs/climate_koeppen.yaml as it ships, and the same with a network without neighbours. "
-    "The land is split into five folds of blocks of about 15 degrees; fold 3 is held out and scored here, one seed. "
-    "Over all five folds and three seeds mean IoU is 0.471 for SphereUNet and 0.399 for PixelwiseNetwork (README); of "
-    "the five, fold 3 is nearest to both, and has every zone. Single folds are 0.434 to 0.536 and 0.345 to 0.489."
+    "nside 64. The training is that of configs/climate_koeppen.yaml, and the same with a network without neighbours. "
+    "The land is split into five folds of blocks of about 15 degrees; fold 3 is the test set here, with one seed. "
+    "Over all five folds and three seeds mean IoU is 0.471 for SphereUNet and 0.399 for PixelwiseNetwork (README); "
+    "fold 3 is nearest to both, and has every zone. Single folds are 0.434 to 0.536 and 0.345 to 0.489."
 )
 _FIELDS = {
     "t2m": ("Annual mean temperature", "RdYlBu_r"),
@@ -110,7 +110,7 @@ def _fit(task: lightning.LightningModule, data: Any, folder: Path, epochs: int) 
 
 def _score(task: Any, name: str, probabilities: Tensor, target: Tensor, seconds: float, gauge: float | None,
            segment: bool) -> ModelResults:  # fmt: skip
-    """Accuracy, and IoU per class where points are labelled; NaN for a class that does not occur."""
+    """Metrics of a network: accuracy, and IoU per class of points, NaN for a class that does not occur."""
     confusion = Confusion(len(task.class_names))
     confusion.update(probabilities.argmax(-1), target)
     scores = confusion.metrics
@@ -215,7 +215,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
         model=scores[0],
         baseline=scores[1],
         command="make demo",
-        note="Generated closed surfaces: families differ in how the same marks lie to one another, so that a point's "
-        "own surroundings tell little: the inputs of both networks hold averages round each point, and one sees how "
-        "they lie to each other. Each mesh has its own triangulation, pose, size and smooth deformation.",
+        note="Generated closed surfaces: families differ in the arrangement of the same marks, of which the surroundings "
+        "of a point contain little. The inputs of both networks are averages around each point; only the network with "
+        "neighbours has their arrangement. Each mesh has its own triangulation, pose, size and smooth deformation.",
     )

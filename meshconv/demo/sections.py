@@ -17,13 +17,13 @@ from meshconv.viz.sphere import NO_DATA, draw_healpix, zone_colors
 
 __all__ = ["climate_section", "duration", "shape_section"]
 
-# Both right, only the gauge network, only the baseline, neither; told apart without red and green.
+# Both correct, only the gauge network, only the baseline, neither; colours without red-green contrast.
 _VERDICTS = (
-    "both right",
-    "only {model} right",
-    "only {baseline} right",
+    "both correct",
+    "only {model} correct",
+    "only {baseline} correct",
     "both wrong",
-    "seen in training",
+    "training blocks",
 )
 _VERDICT_COLORS = ("#9dbdd0", "#1553b5", "#f0a202", "#7d1f10", "#d3d8dc")
 _MAX_PER_CLASS = 8
@@ -51,12 +51,12 @@ def _score_table(model: ModelResults, baseline: ModelResults) -> str:
 
 
 def _lead(model: float, baseline: float, names: tuple[str, str], what: str, scale: float) -> str:
-    """One sentence on who is ahead, from the numbers."""
+    """One sentence that compares two metrics."""
     gap = (model - baseline) * scale
     if abs(gap) < 0.05:
-        return f"{names[0]} and {names[1]} are level in {what}."
+        return f"{names[0]} and {names[1]} are equal in {what}."
     ahead, behind = names if gap > 0 else names[::-1]
-    return f"{ahead} is {abs(gap):.1f} points of {what} ahead of {behind}."
+    return f"{ahead} is {abs(gap):.1f} points of {what} above {behind}."
 
 
 def _map(values: np.ndarray, colors: Sequence[str], pale: np.ndarray | None, alt: str) -> str:
@@ -67,7 +67,7 @@ def _map(values: np.ndarray, colors: Sequence[str], pale: np.ndarray | None, alt
 
 
 def climate_section(results: ClimateResults) -> str:
-    """Markup: scores, input fields, truth against prediction, IoU of each zone."""
+    """Section of the climate task: metrics, input fields, truth and predictions, IoU of each zone."""
     truth = np.asarray(results.truth)
     land = truth >= 0
     held_out = np.asarray(results.held_out, dtype=bool) & land
@@ -96,24 +96,24 @@ def climate_section(results: ClimateResults) -> str:
     parts.append(f'<div class="grid">{"".join(cells)}</div>')
 
     parts.append("<h3>Truth and prediction</h3>")
-    parts.append(html.legend([*results.zones, "not scored"], [*colors, NO_DATA]))
+    parts.append(html.legend([*results.zones, "excluded"], [*colors, NO_DATA]))
     cells = [html.figure(_map(truth, colors, None, "Map of the true zones"), "Truth")]
     for score, said in zip((model, baseline), (results.prediction, results.baseline_prediction), strict=True):
         drawn = _map(np.where(land, said, -1), colors, pale, f"Map predicted by {score.name}")
-        cells.append(html.figure(drawn, score.name, "Pale: blocks seen in training."))
+        cells.append(html.figure(drawn, score.name, "Pale: training blocks."))
     right = np.asarray(results.prediction) == truth
     baseline_right = np.asarray(results.baseline_prediction) == truth
     verdict = np.where(held_out, 3 - 2 * right - baseline_right, np.where(land, 4, -1))
     verdicts = [v.format(model=model.name, baseline=baseline.name) for v in _VERDICTS]
-    drawn = _map(verdict, _VERDICT_COLORS, None, "Map of right and wrong in the held-out blocks")
+    drawn = _map(verdict, _VERDICT_COLORS, None, "Map of correct and wrong predictions in the test blocks")
     count = np.bincount(verdict[held_out], minlength=4)
     total = max(int(count.sum()), 1)
     shares = [f"{v}: {c / total:.1%}" for v, c in zip(verdicts, count, strict=False)]
-    caption = html.figure(drawn, "Right and wrong", "Coloured: the held-out blocks.")
+    caption = html.figure(drawn, "Correct and wrong predictions", "Coloured: the test blocks.")
     cells.append(f"<div>{caption}{html.legend([*shares, verdicts[4]], _VERDICT_COLORS)}</div>")
     parts.append(f'<div class="grid">{"".join(cells)}</div>')
 
-    parts.append("<h3>IoU of each zone in the held-out blocks</h3>")
+    parts.append("<h3>IoU of each zone in the test blocks</h3>")
     both = [list(score.class_iou) or [nan] * len(results.zones) for score in (model, baseline)]
     pixels = np.bincount(truth[held_out], minlength=len(results.zones))
     rows = []
@@ -125,19 +125,19 @@ def climate_section(results: ClimateResults) -> str:
 
 
 def shape_section(results: ShapeResults) -> str:
-    """Markup: scores, test meshes with predicted classes, confusion matrices."""
+    """Section of the mesh task: metrics, test meshes with predicted classes, confusion matrices."""
     model, baseline = results.model, results.baseline
     truth, said = np.asarray(results.truth), np.asarray(results.prediction)
     classes = [name.replace("_", " ") for name in results.classes]
 
-    parts = ["<h2>Meshes it has not seen</h2>"]
+    parts = ["<h2>Classification of meshes</h2>"]
     parts.append(f"<p>{escape(results.note)}</p>" if results.note else "")
     lead = _lead(model.accuracy, baseline.accuracy, (model.name, baseline.name), "accuracy", 100)
     parts.append(f"<p>{escape(lead)}</p>")
     parts.append(_score_table(model, baseline))
     parts.append(html.command(results.command))
 
-    # Evenly many of each class, or a long first class would fill the sheet.
+    # The same number of each class, as a large first class would fill the sheet.
     shown = [np.flatnonzero(truth == c)[:_MAX_PER_CLASS] for c in range(len(classes))]
     order = np.concatenate(shown) if shown else np.empty(0, dtype=int)
     if len(order):
@@ -152,12 +152,12 @@ def shape_section(results: ShapeResults) -> str:
         image = html.picture(sheet, "Test meshes with the predicted class under each")
         parts.append(f'<div class="scroll wide">{image}</div>')
         of = "All" if len(order) == len(truth) else f"The first {_MAX_PER_CLASS} of each class of"
-        text = f"{of} {len(truth)} test meshes, {int(right.sum())} of {len(order)} shown are right. "
-        text += f"Under each mesh what {model.name} says: green is right, red is wrong with the "
-        text += "true class below. Orange is higher than the surface around it, blue lower."
+        text = f"{of} {len(truth)} test meshes, {int(right.sum())} of {len(order)} shown are correct. "
+        text += f"Below each mesh is the class predicted by {model.name}: green is correct, red is wrong, with the "
+        text += "true class below. Orange is above the surrounding surface, blue below."
         parts.append(f'<p class="soft">{escape(text)}</p>')
 
-    parts.append("<h3>Which class is taken for which</h3>")
+    parts.append("<h3>Confusion matrices</h3>")
     cells = []
     for score, answers in ((model, said), (baseline, np.asarray(results.baseline_prediction))):
         counts = np.zeros((len(classes), len(classes)), dtype=int)
