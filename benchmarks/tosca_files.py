@@ -1,4 +1,4 @@
-"""Unpack the remeshed TOSCA as its distribution has it: OFF meshes, 1-based .vts files, lists of test pairs.
+"""Unpack the remeshed TOSCA to the layout of its distribution: OFF meshes, 1-based .vts files, lists of test pairs.
 
     python benchmarks/tosca_files.py tosca_r.npz FOLDER
 

@@ -1,4 +1,4 @@
-"""A surface of one's own: points, normals and neighbours become a GaugeGraph that every layer takes.
+"""A custom surface: a GaugeGraph from points, normals and neighbours.
 
 Here a helicoid with twice as many points along as across, its normals from the closed form and its neighbours from the
 grid of parameters; then a Moebius strip, which has no outside: normals of either sign, and fields of O(2).

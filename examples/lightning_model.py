@@ -1,4 +1,4 @@
-"""A Lightning model of one's own on the sphere: the tangent gradient of a scalar field, learnt from examples."""
+"""A Lightning model on the sphere that learns the tangent gradient of a scalar field."""
 
 import argparse
 

@@ -304,7 +304,7 @@ def test_projections_that_cannot_be_computed(tmp_path):
     lost = bare.drop_vars("crs")
     refused(lost, "lat and lon are coordinates of a rotated or projected grid, and t has no grid_mapping")
     strange = bare.assign(crs=((), 0, {"grid_mapping_name": "cubistic"}))
-    refused(strange, r"grid_mapping crs \(cubistic\) is not understood .*; correct it, or add true latitude")
+    refused(strange, r"grid_mapping crs \(cubistic\) is not supported .*; correct it, or add true latitude")
     short = bare.assign(crs=((), 0, {"grid_mapping_name": "rotated_latitude_longitude"}))
     refused(short, "'grid_north_pole_latitude' is missing")
     feet = PROJECTED["mercator"].copy()
@@ -462,7 +462,7 @@ def test_coordinates_at_every_time(tmp_path, count):
         check(fields, name)
     if count > 1:
         data["XLAT"][2] += 0.5
-        with pytest.raises(InputError, match="XLAT changes along Time; a grid that moves is not understood"):
+        with pytest.raises(InputError, match="XLAT changes along Time; moving grids are not supported"):
             open_fields(save(data, tmp_path / "b.nc"))
 
 

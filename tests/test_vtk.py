@@ -105,9 +105,9 @@ def test_labels_in_binary_files(tmp_path: Path, kind: str, version: int) -> None
         (("POLYGONS 5 25\n4 0", "POLYGONS 5 25\n4 99999999999999999999"), "too large"),
         (("POINTS 8 float", "POINTS 99999999999999999999999 float"), "fewer found"),
         (("POINTS 8 float", "POINTS 8 quad"), "no type 'quad'"),
-        (("CELL_DATA 6", "CELL_DATA 5"), "is not understood|promised|rows for"),
+        (("CELL_DATA 6", "CELL_DATA 5"), "is not supported|promised|rows for"),
         (("14 15\n", "14\n"), "16 numbers promised, 15 found"),
-        (("VECTORS shear", "GLYPHS shear"), "'GLYPHS' is not understood"),
+        (("VECTORS shear", "GLYPHS shear"), "'GLYPHS' is not supported"),
     ],
 )
 def test_bad_files_name_what_is_wrong(tmp_path: Path, change: tuple[str, str], says: str) -> None:

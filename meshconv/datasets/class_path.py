@@ -18,7 +18,7 @@ _TORCH = re.compile(r"torch\.nn\.\w+")
 
 
 def class_path(cls: type) -> str:
-    """The shortest importable path of a class: that of the outermost loaded package that has it by its name.
+    """Shortest importable path of a class: that of the outermost loaded package that exports it.
 
     Examples
     --------

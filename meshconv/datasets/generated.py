@@ -76,7 +76,7 @@ def place_motifs(motifs: list[_Motif], rng: np.random.Generator) -> tuple[np.nda
             pick = 0
             if len(placed):
                 nearest = np.einsum("nmi,pi->nmp", candidates[:, :, 2], placed[:, 2]).max((1, 2))
-                # Any place far enough will do: always the emptiest would make all shapes alike.
+                # A random place that is far enough: the farthest one would make all shapes alike.
                 free = np.flatnonzero(nearest < np.cos(_GAP))
                 pick = int(free[0] if len(free) else nearest.argmin())
                 gap = min(gap, float(np.arccos(np.clip(nearest[pick], -1, 1))))

@@ -215,7 +215,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
         model=scores[0],
         baseline=scores[1],
         command="make demo",
-        note="Generated closed surfaces: families differ in the arrangement of the same marks, of which the surroundings "
-        "of a point contain little. The inputs of both networks are averages around each point; only the network with "
+        note="Generated closed surfaces: families differ in the arrangement of the same marks; the surroundings of a "
+        "point contain little of it. The inputs of both networks are averages around each point; only the network with "
         "neighbours has their arrangement. Each mesh has its own triangulation, pose, size and smooth deformation.",
     )

@@ -14,14 +14,14 @@ import torch
 
 @dataclass(frozen=True)
 class Backend:
-    """What runs the operators.
+    """Implementation of the operators.
 
     Attributes
     ----------
     devices
         Device types with compiled kernels; on any other the plain-torch references run.
     reason
-        One sentence for people.
+        Explanation in one sentence.
     """
 
     devices: frozenset[str]
@@ -29,7 +29,7 @@ class Backend:
 
 
 def _build_note() -> str:
-    """What kept the installation from building all of the extension, if something did (``setup.py`` writes it)."""
+    """Reason why the installation did not build all of the extension, if any (written by ``setup.py``)."""
     note = Path(__file__).parents[1] / "_build_note.txt"
     return note.read_text().strip() if note.is_file() else ""
 

@@ -15,7 +15,7 @@ from meshconv.ops.geodesics_reference import Front, following, preceding, prepar
 
 
 class Sampling:
-    """Vertices as far apart as can be; see ``csrc/cpu/farthest_points.h``."""
+    """Farthest point sampling; see ``csrc/cpu/farthest_points.h``."""
 
     def __init__(self, surface: SimpleNamespace, rank: NDArray[Any]):
         self.s, self.rank = surface, rank
@@ -77,7 +77,7 @@ class Sampling:
 def farthest_points_reference(
     *surface_arrays: NDArray[Any], rank: NDArray[Any], counts: Sequence[int]
 ) -> tuple[NDArray[Any], ...]:
-    """What :func:`meshconv.ops.geodesics.farthest_points` computes."""
+    """Reference of :func:`meshconv.ops.geodesics.farthest_points`."""
     sampling = Sampling(prepare(*surface_arrays), rank)
     distance = np.full((len(counts), len(rank)), np.inf)
     cell = np.full((len(counts), len(rank)), -1, dtype=np.int64)
@@ -91,7 +91,7 @@ def farthest_points_reference(
 
 
 def geodesic_cells_reference(*arrays: NDArray[Any], radius: float) -> tuple[NDArray[Any], ...]:
-    """What :func:`meshconv.ops.geodesics.geodesic_cells` computes, from the arrays of the surface and three of its own.
+    """Reference of :func:`meshconv.ops.geodesics.geodesic_cells`, with the arrays of the surface as arguments.
 
     Targets and ball are each searched by a front of their own that leaves nothing aside.
     """

@@ -34,12 +34,12 @@ def depthwise_conv(
     in_type: FieldType,
     out_type: FieldType,
 ) -> Tensor:
-    r"""Gauge-equivariant convolution of each channel by itself.
+    r"""Depthwise gauge-equivariant convolution.
 
     .. math:: y_{p,c} = \sum_{e: q \to p} \sum_b R_{eb}\; \rho_M(\theta_e) W_{bc}^T \rho_N(g_e - \theta_e) x_{q,c}
 
-    with :math:`\rho_N` one field of each order up to N. Channels do not meet, so that no dense product is left: about
-    the cost of the moments of :func:`~meshconv.ops.gauge_conv`.
+    with :math:`\rho_N` one field of each order up to N. Channels are not mixed, so there is no dense product: the cost
+    is about that of the moments of :func:`~meshconv.ops.gauge_conv`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def depthwise_conv_reference(
     in_type: FieldType,
     out_type: FieldType,
 ) -> Tensor:
-    """The same edge by edge in plain torch, arguments as of :func:`depthwise_conv`, ``x [B, V_src, (2 N + 1) C]``."""
+    """Reference in plain torch, per edge; arguments as in :func:`depthwise_conv`, ``x [B, V_src, (2 N + 1) C]``."""
     in_frame = in_type.rotate(x[:, src], transporter - angle).unflatten(-1, (-1, weight.shape[-1]))
     product = torch.einsum("er,beic,rijc->bejc", radial, in_frame, weight).flatten(-2)
     messages = out_type.rotate(product, angle)

@@ -21,15 +21,15 @@ def dirichlet_solve(values: Tensor, gradient: Tensor, areas: Tensor, function: T
     r"""Solve :math:`\sum_j \big(\sum_f A_f\, g_{fi}\cdot g_{fj}\big) u_j = b_i`.
 
     Functions that are linear on triangles, three on each inner one, with gradients g. Where no triangle of a component
-    has fewer than three of them, constants are in the kernel: right-hand sides add up to zero there, and the solution
-    is zero at one function of the component.
+    has fewer than three of them, constants are in the kernel: right-hand sides have to sum to zero there, and the
+    solution is zero at one function of the component.
 
     Parameters
     ----------
     values : float64 Tensor [..., N, C]
         b, for N functions.
     gradient : Tensor [K, 2]
-        g of each pair of a triangle and a function. Factors are kept as long as this tensor lives; it must not change.
+        g of each pair of a triangle and a function. Factors are cached with this tensor, which must not change.
     areas : Tensor [F]
     function, face : int64 Tensor [K]
         The pairs.

@@ -1,4 +1,4 @@
-"""The Fourier nonlinearity: sample on the circle, act, take Fourier coefficients, in one pass."""
+"""The Fourier nonlinearity: inverse transform, pointwise function and transform in one pass."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Activation = str | Callable[[Tensor], Tensor]
 
 
 def fourier_act(x: Tensor, samples: int, activation: Activation = "relu") -> Tensor:
-    r"""Act on functions on the circle that are given by their Fourier coefficients.
+    r"""Pointwise function of functions on the circle, given by their Fourier coefficients.
 
     .. math:: f(\phi_k) = x_0 + \sum_{m=1}^M (x_{2m-1} \cos m\phi_k + x_{2m} \sin m\phi_k), \qquad
         y_0 = \frac{1}{N} \sum_k \sigma(f(\phi_k)), \quad
         y_{2m-1} = \frac{2}{N} \sum_k \sigma(f(\phi_k)) \cos m\phi_k, \quad \phi_k = \frac{2 \pi k}{N}
 
-    and the same with sin. The samples never leave the registers, in the backward pass neither.
+    and the same with sin. Samples stay in registers, also in the backward pass.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def check_activation(activation: Activation) -> None:
 
 
 def fourier_act_reference(x: Tensor, samples: int, activation: Activation = "relu") -> Tensor:
-    """The same in plain torch, with all samples at once; autocast does not reach it."""
+    """Reference in plain torch, with all samples at once; without autocast."""
     with torch.autocast(x.device.type, enabled=False):
         waves, scale = _waves(x, samples)
         values = torch.einsum("...pc,pk->...kc", x, waves)

@@ -100,7 +100,7 @@ def _call(ctx: Any) -> tuple[GaugeCall, Tensor, Tensor, Tensor]:
 
 
 def _gradients(ctx: Any, x: Any, second: Any, third: Any, angles: Any) -> tuple[Tensor | None, ...]:
-    """Evaluate only what is asked for; every argument is a function without arguments."""
+    """Evaluate the required gradients; every argument is a function without arguments."""
     need = ctx.needs_input_grad
     values = [f() if wanted else None for f, wanted in zip((x, second, third), need, strict=False)]
     d_angle, d_transporter = angles() if need[3] or need[4] else (None, None)
@@ -141,7 +141,7 @@ def edge_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def num_components(multiplicities: Sizes) -> int:
-    """Size of a feature vector of so many fields of each order."""
+    """Size of a feature vector by multiplicities of the orders."""
     return sum(c if m == 0 else 2 * c for m, c in enumerate(multiplicities))
 
 

@@ -1,4 +1,4 @@
-"""The gauge convolution: one call for users, compiled where possible, differentiable to any order."""
+"""The gauge convolution: compiled where possible, differentiable to any order."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def gauge_conv(
 
 
 def check_devices(x: Tensor, **others: tuple[Tensor, ...]) -> None:
-    """Tensors of one call lie on one device: an index on another one could not be looked at, much less read."""
+    """Raise unless all tensors of a call are on one device."""
     for name, tensors in others.items():
         for t in tensors:
             if t.device != x.device:

@@ -17,7 +17,7 @@ IRREGULAR, INTERIOR, BOUNDARY = 0, 1, 2
 
 
 class GeodesicSurface(NamedTuple):
-    """A mesh as the geodesic front sees it. V vertices, H half-edges (three per face), E one-ring edges.
+    """Surface arrays of the geodesic operators: V vertices, H half-edges (three per face), E one-ring edges.
 
     Attributes
     ----------
@@ -64,19 +64,19 @@ class Neighbourhoods(NamedTuple):
 def geodesics(
     surface: GeodesicSurface, *, rings: int = 0, radius: float = math.inf, nearest: int = 0
 ) -> Neighbourhoods:
-    """Geodesic polar coordinates of, and parallel transporters from, the vertices near each vertex.
+    """Geodesic neighbourhoods: polar coordinates of, and parallel transporters from, the vertices near each vertex.
 
     Shortest paths are exact on the polyhedron: straight lines through unfolded triangles, bent at vertices of more than
-    a full turn. The angle is where the path leaves the centre; the transporter follows the same path. Of two equally
-    short paths (symmetric meshes have many) the means are taken.
+    a full turn. The angle is the direction of the path at the centre; the transporter follows the same path. For
+    equally short paths (symmetric meshes have many) the results are means.
 
     Parameters
     ----------
     surface : GeodesicSurface
         On the CPU.
     rings, radius, nearest
-        Exactly one of them: members within so many edges; within this distance (length unit of ``points``); or the so
-        many nearest, of equally near ones those of lower number.
+        Exactly one of them: k-ring; ball of a radius (length unit of ``points``); or k nearest neighbours, at equal
+        distance those of lower index.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def geodesics(
 
 
 class FarthestPoints(NamedTuple):
-    """Sampled vertices ``points [n]`` in order, and for each count asked for: where the nearest of the first is.
+    """Sampled vertices ``points [n]`` in order, and for each count the nearest one of the first points.
 
     ``distance`` float64 [L, V] and ``cell`` int64 [L, V], a number in ``points``; inf and -1 where none can be reached.
     """
@@ -114,10 +114,10 @@ class FarthestPoints(NamedTuple):
 
 
 def farthest_points(surface: GeodesicSurface, rank: Tensor, counts: Sequence[int]) -> FarthestPoints:
-    """Vertices each as far as can be, by geodesic distance, from those before it.
+    """Farthest point sampling of vertices by geodesic distance.
 
-    Distances are marched over triangles from an unfolded source, exact on flat parts and good to about a percent
-    elsewhere: enough to choose. A march stops where an earlier point is nearer, so that n points cost about log(n)
+    Distances are computed by marching over triangles from an unfolded source, exact on flat parts and with errors of
+    about a percent elsewhere. A march stops where an earlier point is nearer, so that n points cost about log(n)
     marches over the surface. Components without a point come first.
 
     Parameters
@@ -128,7 +128,7 @@ def farthest_points(surface: GeodesicSurface, rank: Tensor, counts: Sequence[int
         A permutation: of equally far vertices (in single precision) the one of lowest rank is taken. A component's
         first point is the vertex farthest from its vertex of lowest rank.
     counts
-        How many points each row of the result looks back on; the largest is the number sampled.
+        Number of points considered in each row of the result; the largest is the number sampled.
 
     Notes
     -----
@@ -146,7 +146,7 @@ def farthest_points(surface: GeodesicSurface, rank: Tensor, counts: Sequence[int
 
 
 class GeodesicCells(NamedTuple):
-    """What centres see: of their targets [T], and of the vertices nearest to them.
+    """Log maps and transporters at centres: of their targets [T], and of the vertices nearest to them.
 
     ``log_radius``, ``log_angle``, ``transporter`` float64 [T] of the targets; ``nearest`` int64 [V], a number of a
     centre, -1 where none came by; ``polar`` float64 [3, V], the same three for each vertex at its nearest centre.
@@ -162,7 +162,7 @@ class GeodesicCells(NamedTuple):
 def geodesic_cells(
     surface: GeodesicSurface, centres: Tensor, target_ptr: Tensor, target: Tensor, bound: Tensor, radius: float
 ) -> GeodesicCells:
-    """Exact polar coordinates and transporters, as :func:`geodesics` has them, from some vertices to some others.
+    """Exact polar coordinates and transporters, as in :func:`geodesics`, from given centres to given targets.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ def geodesic_cells(
     target_ptr, target : int64 Tensor [n + 1], [T]
         Vertices that each centre has to reach, connected with it.
     bound : float64 Tensor [T]
-        A guess of each target's distance, at best a little more than it: what lies beyond is not searched unless the
-        guess was wrong. Results do not depend on it.
+        Estimate of the distance of each target, preferably slightly too large: the search is restricted to it unless
+        the estimate is too small. Results are independent of it.
     radius : float
         Everything within this distance of a centre is searched too, so that ``nearest`` is exact if no vertex is
         farther from all centres. Equally near (in single precision) is nearest to the centre of lower number.

@@ -164,7 +164,7 @@ def _check_spec(hparams: Mapping[str, Any]) -> None:
 
 
 class _Bounded(TorchFunctionMode):
-    """Refuses to allocate more than so many numbers in all."""
+    """Context that refuses to allocate more than a number of values in total."""
 
     _BY_SIZE = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange, torch.eye)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["draw_confusion"]
 
-_WRITTEN = 20  # so many classes at most have their percentages written
+_WRITTEN = 20  # maximum number of classes with written percentages
 
 
 def draw_confusion(confusion: NDArray, names: Sequence[str]) -> Figure:

@@ -17,7 +17,7 @@ from meshconv.io.maps.fields import SphereFields, open_fields
 from meshconv.viz.coastlines import coastlines
 from meshconv.viz.sphere import draw_field, view, zone_colors
 
-_REGION_DEG = 60.0  # what lies within so many degrees of its centre is drawn as a region
+_REGION_DEG = 60.0  # largest radius of a map that is drawn as a region
 
 
 def write_maps(path: Path, steps: list[int] | None = None, probability: str | None = None) -> list[Path]:

@@ -57,7 +57,7 @@ _GRID = "#6b7280"
 def zone_colors(names: Sequence[str]) -> list[str]:
     """Colours for named categories: the customary ones for Koeppen zones, else a palette.
 
-    Up to 9 of them are told apart with any colour vision (P. Tol, Colour Schemes, SRON 2021); more than 16 repeat.
+    Up to 9 are safe for colour-vision deficiency (P. Tol, Colour Schemes, SRON 2021); more than 16 repeat.
 
     Example
     -------

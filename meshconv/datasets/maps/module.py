@@ -258,7 +258,7 @@ class SphereMaps(lightning.LightningDataModule):
         if values.size != values.shape[-1]:
             raise InputError(
                 f"{self.label_fields.path}: label {self.label} has dimensions "
-                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are what is understood: "
+                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are supported: "
                 f"select one value of the others, {{name: {self.label}, select: {{...: ...}}}}, or name 'dimension'"
             )
         values = values.ravel()

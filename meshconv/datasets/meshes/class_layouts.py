@@ -15,17 +15,18 @@ from meshconv.io.text import read_text
 
 log = logging.getLogger(__name__)
 
-# Mesh files of a class by their part: "train", "val", "test", or "" where nothing tells.
+# Mesh files of a class by split: "train", "val", "test", or "" if not given.
 ClassFiles = dict[str, dict[str, list[Path]]]
 
 
 def find_mesh_files(root: Path) -> ClassFiles:
-    """Mesh files of each class and part (``"train"``, ``"val"``, ``"test"``, or ``""`` where nothing tells).
+    """Mesh files of each class and split (``"train"``, ``"val"``, ``"test"``, or ``""`` if not given).
 
-    The class is, in this order: what a list in ``root`` says, of the format of the Princeton shape benchmark (``.cla``;
-    SHREC'11 has one); the first folder below ``root``, or below ``root/train`` and ``root/test``; where no mesh is in
-    such a folder, the name of the file without its last number, if that gives two meshes a class on average. The part
-    is told by folders named ``train``, ``test`` or ``val`` anywhere in the path, or by ``train.cla`` and ``test.cla``.
+    The class is, in this order: that of a classification file in ``root``, in the format of the Princeton Shape
+    Benchmark (``.cla``; SHREC'11 has one); the first folder below ``root``, or below ``root/train`` and ``root/test``;
+    without such folders, the name of the file without its last number, if there are two meshes per class on average.
+    The split is given by folders named ``train``, ``test`` or ``val`` anywhere in the path, or by ``train.cla`` and
+    ``test.cla``.
 
     Raises
     ------

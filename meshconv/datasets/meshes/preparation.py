@@ -126,7 +126,8 @@ class Preparation:
     features
         Names of inputs, see :func:`~meshconv.geometry.features.inputs.surface_features`.
     num_levels
-        1: a graph; more: a hierarchy of so many (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
+        1: a graph; more: a hierarchy with that number of levels
+        (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
 
     max_faces
         Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.repair.simplification.simplify`).

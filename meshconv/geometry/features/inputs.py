@@ -147,7 +147,7 @@ def surface_features(
                                       shortened from length x to arsinh(x)
     ``hks``          16x0             heat kernel signature h as arsinh(h - 1)
     ``wks``          16x0             wave kernel signature, likewise
-    ``coordinates``  3x0              x, y, z from the centroid in units of the square root of the area
+    ``coordinates``  3x0              x, y, z from the centroid in units of the square root of the surface area
     ``normals``      3x0              x, y, z of the outward normal
     ===============  ===============  ===============================================================================
 

@@ -187,7 +187,7 @@ def _at_one_time(dataset: xr.Dataset, pair: Pair, path: Path) -> tuple[xr.Datase
             turned = np.abs((variable - first + 180) % 360 - 180)
             if variable.sizes[dim] > 1 and float(turned.max()) > _STILL_DEG:
                 raise InputError(
-                    f"{path}: {name} changes along {dim}; a grid that moves is not understood: regrid it, or keep one "
+                    f"{path}: {name} changes along {dim}; moving grids are not supported: regrid it, or keep one "
                     f"value of {dim}"
                 )
             variable = first

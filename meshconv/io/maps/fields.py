@@ -136,7 +136,7 @@ class SphereFields:
         return replace(self, dataset=dataset, selection=selection)
 
     def unit(self, name: str) -> str | None:
-        """Unit of a variable, None if the file does not tell."""
+        """Unit of a variable, None if the file declares none."""
         unit = self.variable(name).attrs.get("units")
         return None if unit is None else str(unit)
 

@@ -69,7 +69,7 @@ def declared_order(dataset: xr.Dataset, path: Path) -> tuple[PixelOrder, str] | 
 
 
 def choose_order(dataset: xr.Dataset, path: Path, pixel_order: str | None) -> PixelOrder:
-    """Pixel order from the attributes and what the caller says, which must not contradict them."""
+    """Pixel order from the attributes or the argument, which must not contradict each other."""
     declared = declared_order(dataset, path)
     if pixel_order is None:
         if declared is None:
@@ -145,7 +145,7 @@ def healpix_dimension(dataset: xr.Dataset, asked: Sequence[str], path: Path) -> 
     owners = [name for name in names if cell in dataset[name].dims]
     if asked and asked[0] not in owners:
         return None
-    # In which order the pixels of a face are, no attribute says; only coordinates do.
+    # No attribute gives the pixel order within a face; only coordinates determine it.
     return None if owners and on_faces(dataset[owners[0]]) and index_coordinate(dataset, cell) is None else cell
 
 

@@ -56,7 +56,7 @@ def project(dataset: xr.Dataset, name: str, path: Path) -> tuple[xr.Dataset, str
     Raises
     ------
     InputError
-        Coordinates of a projection without its parameters, or with such as are not understood.
+        Coordinates of a projection without its parameters, or with unsupported ones.
     """
     y, x = (_axis(dataset, name, kind) for kind in (0, 1))
     if y is None or x is None:
@@ -94,7 +94,7 @@ def _true_places(dataset: xr.Dataset, mapping: str, y: str, x: str, path: Path) 
     except (pyproj.exceptions.ProjError, KeyError, TypeError, ValueError, IndexError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
         raise InputError(
-            f"{path}: grid_mapping {mapping} ({_kind(dataset, mapping) or 'without a name'}) is not understood "
+            f"{path}: grid_mapping {mapping} ({_kind(dataset, mapping) or 'without a name'}) is not supported "
             f"({reason}); correct it, or add true latitude and longitude along {y} and {x}"
         ) from error
     height = attributes.get("perspective_point_height", 1.0)

@@ -89,7 +89,7 @@ def _number(text: str) -> Any:
 
 
 def _label(coordinate: xr.DataArray, index: pd.Index, value: Any) -> Any:
-    """``value`` as the index has it."""
+    """``value`` in the type of the index."""
     if isinstance(value, list | tuple):
         return [_label(coordinate, index, v) for v in value]
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

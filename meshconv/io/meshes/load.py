@@ -73,7 +73,7 @@ def load_mesh(
 
 
 def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
-    """Make a mesh as :func:`read_mesh` has it clean, and report what was changed; see :func:`load_mesh`."""
+    """Repair a mesh from :func:`read_mesh`, and report the changes; see :func:`load_mesh`."""
     path = raw.name
     raw.check_area()
     mesh = raw.repair(on_defect, isolated)
@@ -94,7 +94,7 @@ def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isol
 
 
 def read_mesh(path: str | os.PathLike[str]) -> TriangleMesh:
-    """Read a mesh as the file has it, defects included; see :func:`load_mesh`."""
+    """Read a mesh without repair; see :func:`load_mesh`."""
     path = Path(path)
     form = _check_file(path)
     try:

@@ -21,8 +21,8 @@ from meshconv.train.predict.meshes import Meshes, MeshResult
 def write_results(results: Iterator[MeshResult], meshes: Meshes, output: Path) -> list[Path]:
     """Write each result when it is there, then tables of all.
 
-    ``output_<name>...`` of each mesh as the result has it, ``output.csv`` with the columns of its rows, if it names
-    some, and ``output.json`` with all rows and with what is wrong with the meshes left out.
+    Files are ``output_<name>...`` of each result, ``output.csv`` with the columns of the task, if any, and
+    ``output.json`` with all rows and the reasons for meshes that were left out.
     """
     places: list[Path] = []
     shared: list[Path] = []

@@ -63,7 +63,7 @@ class MeshResult(ABC):
         return []
 
     def raw(self) -> TriangleMesh:
-        """The mesh as it was given, or as its file has it."""
+        """The mesh as given, or as in its file."""
         return read_source(self.source)
 
 

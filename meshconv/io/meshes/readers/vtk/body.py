@@ -150,7 +150,7 @@ class VtkBody:
         elif key == "TEXTURE_COORDINATES":
             self.values(rows * int(words[2]), words[3])
         else:
-            raise ValueError(f"attribute {words[0]!r} is not understood")
+            raise ValueError(f"attribute {words[0]!r} is not supported")
 
     def _skip_strings(self, count: int) -> None:
         """Texts of a field, a line each."""

@@ -58,7 +58,7 @@ def read_vtk(path: Path) -> PolygonFile:
             elif key == "FIELD":
                 body.attribute(key, words, 0, {})
             else:
-                raise ValueError(f"{words[0]!r} is not understood")
+                raise ValueError(f"{words[0]!r} is not supported")
         if "CELLS" in cells:
             (sizes, corners), strips, kept = flat_cells(cells["CELLS"], types)
         else:
