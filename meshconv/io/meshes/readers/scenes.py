@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,8 +40,7 @@ def read_with_trimesh(path: Path) -> PolygonFile:
     if kind in _ARCHIVES:
         open_archive(path).close()
     try:
-        with warnings.catch_warnings(), _silent("trimesh"):
-            warnings.simplefilter("ignore")
+        with _silent("trimesh"):
             loaded = trimesh.load(str(path), file_type=kind, process=False)
             pieces = trimesh_pieces(loaded, path.stat().st_size)
     # A parser can fail in any way on a damaged file, and all of them mean the same to the user.
