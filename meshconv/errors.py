@@ -16,9 +16,10 @@ class PlaceError(InputError, OSError):
     # Full disks, missing rights, and places that are something else.
     ERRNOS = frozenset(
         getattr(errno, name)
-        for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG")
+        for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST",
+                     "ENAMETOOLONG")
         if hasattr(errno, name)
-    )
+    )  # fmt: skip
 
     @classmethod
     def of(cls, error: OSError, path: Path | str | None = None) -> PlaceError:

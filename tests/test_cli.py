@@ -213,7 +213,7 @@ def test_bad_mesh_folders(shapes, tmp_path, capsys):
     assert "nowhere" in missing
     assert "not a folder" in missing
     assert "no meshes" in error_of(capsys, mesh_arguments("fit", empty, runs))
-    assert "only one class, 'only'" in error_of(capsys, mesh_arguments("fit", single, runs))
+    assert "at least two classes, these have only" in error_of(capsys, mesh_arguments("fit", single, runs))
     assert "3 lie directly in it" in error_of(capsys, mesh_arguments("fit", loose, runs))
 
 

@@ -109,10 +109,10 @@ OPTIONS = {
         {},
         "event holds 0.5, classes are whole numbers: round it",
     ),
-    "one class": (
+    "no class": (
         lambda: weather().assign(event=weather()["event"] * 0),
-        {},
-        r"has classes \[0\]; it takes two: name them in 'classes'",
+        {"ignore": [0]},
+        "has no classes; name them in 'classes'",
     ),
     "label never seen": (
         weather,

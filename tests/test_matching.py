@@ -217,7 +217,7 @@ def test_maps_are_normalised_as_in_training(tmp_path):
     other.take_statistics(first.spec)
     std = first.inputs.statistics[0]["std"]
     torch.testing.assert_close(other.sample(0, "test")[0], before + 5 / std)
-    wrong = SphereMaps(str(write_maps(tmp_path / "c.nc", units="degC")), **maps)
+    wrong = SphereMaps(str(write_maps(tmp_path / "c.nc", units="m")), **maps)
     with pytest.raises(InputError, match="was trained on"):
         wrong.take_statistics(first.spec)
 

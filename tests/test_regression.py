@@ -274,5 +274,5 @@ def test_data_without_what_the_task_predicts_are_said_before_meshes_are_prepared
         f"  init_args: {{root: {tubes}, fields: [wss], num_levels: 2, cache: {tmp_path}/kept}}\n"
     )
     assert main(["fit", "--config", str(config), "--runs", str(tmp_path)]) == 2
-    assert "a classifier needs data of at least 2 classes, these have none" in capsys.readouterr().err
+    assert "a classifier needs data of at least two classes, these have none" in capsys.readouterr().err
     assert not list(tmp_path.rglob("kept/*"))

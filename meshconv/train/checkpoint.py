@@ -155,8 +155,8 @@ def _check_spec(hparams: Mapping[str, Any]) -> None:
         import_class(spec["data"], LightningDataModule).inputs_from(spec)  # type: ignore[attr-defined]
     for key in ("class_names", "field_names"):
         names = hparams.get(key, [])
-        if not isinstance(names, list) or not all(map(_is_text, names)):
-            raise InputError(f"{key} {names!r} is not a list of names")
+        if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) < len(names):
+            raise InputError(f"{key} {names!r} is not a list of names, each once")
     values = spec.get("class_values")
     names = hparams.get("class_names")
     if values is not None and names is not None and (not isinstance(values, list) or len(values) != len(names)):

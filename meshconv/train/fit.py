@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import re
 import signal
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from meshconv.errors import InputError
+from meshconv.datasets.class_path import class_path, import_class
+from meshconv.errors import InputError, first_line
 from meshconv.fields import FieldType
 from meshconv.progress import Pace
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
@@ -42,9 +44,10 @@ class RunCLI(LightningCLI):
 
     checkpoint: Path | None = None
     trained: dict[str, Any]
+    trained_task: str | None
 
-    def __init__(self, args: list[str] | None = None, run: bool = True, exit_on_error: bool = True):
-        leave: dict[str, Any] = {"exit_on_error": exit_on_error}
+    def __init__(self, args: list[str] | None = None, run: bool = True):
+        leave: dict[str, Any] = {"exit_on_error": False}
         super().__init__(
             Task,
             lightning.LightningDataModule,
@@ -76,23 +79,20 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and take the checkpoint out of the configuration, which is that of the run that is going to be."""
-        said = io.StringIO()
         try:
-            with redirect_stderr(said):
-                super().parse_arguments(parser, args)
-        except SystemExit:
-            unknown = re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", said.getvalue())
-            if unknown is not None:
-                raise InputError(f"{unknown[1]} has no option {unknown[2]}; its documentation lists them") from None
-            sys.stderr.write(said.getvalue())
-            raise
-        sys.stderr.write(said.getvalue())
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise InputError(_parser_says(str(error))) from error
+        except UnicodeError as error:
+            raise InputError("--config: the file is no text; give a configuration, such as config.yaml") from error
         config = self._chosen
         given = config.get("ckpt_path")
         if given is not None:
             config["ckpt_path"] = None
             self.checkpoint = checkpoint_path(self._folder / "last.ckpt" if str(given) == "last" else given).absolute()
-            self.trained = read_checkpoint(self.checkpoint)["hyper_parameters"]
+            content = read_checkpoint(self.checkpoint)
+            self.trained, about = content["hyper_parameters"], content.get("meshconv")
+            self.trained_task = about.get("task") if isinstance(about, dict) else None
 
     def _of_the_data(self, data: lightning.LightningDataModule, name: str) -> Any:
         """What a task takes of the data, or, from a checkpoint, of the training that these data have to match."""
@@ -110,6 +110,10 @@ class RunCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         if self.checkpoint is not None:
+            asked = class_path(import_class(self._chosen.model.class_path, Task))
+            if self.trained_task != asked:
+                said = f"{self.checkpoint}: a checkpoint of {self.trained_task or 'something else'}, not of {asked}"
+                raise InputError(f"{said}; use one of this task, or the config.yaml beside it")
             self._check(check_network, self._chosen.model.get("init_args") or {})
         if self._evaluates:
             self.save_config_callback = None
@@ -126,23 +130,27 @@ class RunCLI(LightningCLI):
         if plugin is not None:
             plugins = given["plugins"] or []
             options |= {"precision": None, "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), plugin]}
-        return super().instantiate_trainer(**{**options, **kwargs})
+        try:
+            return super().instantiate_trainer(**{**options, **kwargs})
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"trainer: {first_line(error)}") from error
 
     def fit(self, **given: Any) -> None:
         """Run ``trainer.fit``, from the checkpoint if there is one; so do ``validate`` and ``test``."""
         self._run(self.trainer.fit, given)
 
     def validate(self, **given: Any) -> None:
-        self._run(self.trainer.validate, given)
+        if not self._run(self.trainer.validate, given):
+            raise InputError("validate: the data have no validation split; set val_fraction above 0, or use test")
 
     def test(self, **given: Any) -> None:
         self._run(self.trainer.test, given)
 
-    def _run(self, command: Callable[..., Any], given: dict[str, Any]) -> None:
+    def _run(self, command: Callable[..., Any], given: dict[str, Any]) -> Any:
         start, interrupt = Start(), signal.getsignal(signal.SIGINT)
         self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
         try:
-            command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
+            return command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
         except SystemExit as error:  # what Lightning makes of Ctrl-C, after which it ignores any other
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from error
@@ -169,6 +177,25 @@ class RunCLI(LightningCLI):
     def _evaluates(self) -> bool:
         """Whether the command only evaluates, and leaves ``config.yaml`` and ``metrics.csv`` unchanged."""
         return self.subcommand in ("validate", "test")
+
+
+def _parser_says(text: str) -> str:
+    """What the parser objects to, in one line and without its own classes."""
+    unknown = re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", text)
+    if unknown is not None:
+        return f"{unknown[1]} has no option {unknown[2]}; its documentation lists them"
+    missing = re.search(r"arguments are required: (.*)", text)
+    if missing is not None:
+        return f"no {missing[1]}; give a configuration with --config, such as configs/classify.yaml"
+    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
+    own = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given", "tip:")
+    said = [line for line in lines if line and not line.startswith(own) and "NoneType" not in line]
+    value = re.search(r"Given value: (?!NestedArg)(.*)", text)
+    reason = re.sub(r"<class '([^']+)'>|typing\.(?=\w)", r"\1", ", ".join(dict.fromkeys(said)))
+    reason = reason.replace("Expected a ", "expected ")
+    given = f"; it is {value[1]}" if value else ""
+    return f"{keys}{': ' if keys else ''}{reason[:300]}{given[:100]}"
 
 
 def _attribute(data: lightning.LightningDataModule, name: str) -> Any:
@@ -336,5 +363,6 @@ def quiet() -> None:
         "LightningCLI's args parameter",
         "treespec",
         "The dirpath has changed",
+        "your dataloader is not resumable",  # the rest of its epoch is drawn anew
     ):
         warnings.filterwarnings("ignore", message=f".*{message}.*")

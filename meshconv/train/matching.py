@@ -69,6 +69,8 @@ def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     defaults = inspect.signature(getattr(models, new)).parameters if new in models.__all__ else {}
     options = [{**{k: p.default for k, p in defaults.items()}, **(c.get("options") or {})} for c in (trained, given)]
     for key in dict.fromkeys([*options[0], *options[1]]):
+        if defaults and key not in defaults:
+            raise InputError(f"options of {new}: there is no {key}; leave it out")
         was, now = (_plain(o.get(key)) for o in options)
         if was != now:
             said = f"its network has {key} {was}, here it is {now}"

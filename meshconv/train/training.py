@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,7 @@ def fit(config: str | os.PathLike[str], **options: Any) -> Predictor:
     with warnings.catch_warnings():
         quiet()
         try:
-            run = RunCLI(arguments, exit_on_error=False)
-        except ArgumentError as error:
-            raise behind(error) or InputError(" ".join(str(error).split())[:400]) from error
+            run = RunCLI(arguments)
         except ValueError as error:  # the parser wraps what is raised on the way
             found = behind(error)
             if found is None:

@@ -244,10 +244,10 @@ class SphereMaps(lightning.LightningDataModule):
         named = {int(v): str(n) for v, n in named.items() if int(v) not in ignore}
         if fill in named:
             self._filled = int(fill)
-        if len(set(named.values())) < 2:
+        if not named:
             raise InputError(
-                f"{self.label_fields.path}: label {self.label} has classes {list(named)}; it takes two: name them in "
-                "'classes', or choose another label"
+                f"{self.label_fields.path}: label {self.label} has no classes; name them in 'classes', or choose "
+                "another label"
             )
         return named
 

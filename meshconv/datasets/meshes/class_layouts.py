@@ -31,7 +31,7 @@ def find_mesh_files(root: Path) -> ClassFiles:
     Raises
     ------
     InputError
-        If the folder is missing, holds no meshes, or only one class; or a list that cannot be read.
+        If the folder is missing, or holds no meshes; or a list that cannot be read.
     """
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with a sub-folder of meshes per class")
@@ -44,10 +44,6 @@ def find_mesh_files(root: Path) -> ClassFiles:
         raise InputError(
             f"{root}: no meshes in class sub-folders{hint}; put them in {root}/<class>/<file>, or name them "
             "<class>_<number>"
-        )
-    if len(found) == 1:
-        raise InputError(
-            f"{root}: only one class, {next(iter(found))!r}; a classifier needs at least two, each with a folder in it"
         )
     return {name: dict(found[name]) for name in sorted(found)}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from meshconv.datasets.meshes.class_layouts import find_mesh_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, cut, warn_of_duplicates
@@ -46,21 +47,26 @@ class MeshFolder(MeshData):
         self.class_names = sorted(files)
         for label, name in enumerate(self.class_names):
             split = split_class(files[name], test_fraction, val_fraction, random.Random(f"{self.seed}/{name}"))
-            if not split["train"]:
-                raise InputError(
-                    f"{self.root / name}: no training mesh is left for class {name!r}; put some of it there, or take "
-                    "those for testing away"
-                )
             if test_fraction > 0 and not split["test"]:
                 log.warning("%s: no test mesh of class %r", self.root / name, name)
             for part, paths in split.items():
                 self.files[part] += [(path, label) for path in paths]
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
 
+    def train_dataloader(self) -> DataLoader:
+        for name, count in zip(self.class_names, self.class_counts.tolist(), strict=True):
+            if not count:
+                raise InputError(
+                    f"{self.root / name}: no training mesh is left for class {name!r}; put some of it there, or take "
+                    "those for testing away"
+                )
+        return super().train_dataloader()
+
     @property
     def class_counts(self) -> torch.Tensor:
         """Training meshes of each class, int64 ``[classes]``."""
-        return torch.tensor([label for _, label in self.files["train"]]).bincount(minlength=len(self.class_names))
+        labels = torch.tensor([label for _, label in self.files["train"]], dtype=torch.int64)
+        return labels.bincount(minlength=len(self.class_names))
 
 
 def split_class(

@@ -166,6 +166,8 @@ class MeshData(lightning.LightningDataModule):
     def samples(self, split: str) -> list[MeshSample]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
         if split not in self._samples:
+            if split == "train" and not self.files["train"]:
+                raise InputError(f"{self.root}: no mesh is left for training; add some beside those for testing")
             samples, problems = self._prepare(split, self.how, f"preparing {split} meshes")
             if problems and not samples and split != "val":  # training does without
                 raise InputError(f"{self.root}: none of the {len(problems)} {split} meshes can be used: {problems[0]}")
@@ -180,13 +182,14 @@ class MeshData(lightning.LightningDataModule):
     def _varied(self) -> Variants:
         """Training meshes with their variants."""
         if self._variants is None:
+            own = self.samples("train")
             most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
             ways = list(enumerate(self.preparations))[1 : most + 1]
             if len(ways) < len(self.preparations) - 1:
                 log.info("%d training meshes: %d variants of each, not %d", len(self.files["train"]), len(ways),
                          len(self.preparations) - 1)  # fmt: skip
             changed = [self._prepare("train", how, f"variant {k} of {len(ways)}")[0] for k, how in ways]
-            self._variants = Variants([self.samples("train"), *changed])
+            self._variants = Variants([own, *changed])
         return self._variants
 
     def _loader(self, samples: Any, shuffle: bool = False) -> DataLoader:

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 _PREPARED = Computation("prepared mesh", 1, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
+# Each level has at most half the vertices of the one before, so no mesh has more.
+_MOST_LEVELS = 32
+
 # A file, or a mesh in memory.
 MeshSource = Path | TriangleMesh
 
@@ -162,8 +165,8 @@ class Preparation:
         check_transport(self.transport)
         if self.on_defect not in get_args(OnDefect):
             raise InputError(f"on_defect {self.on_defect!r} is not known; use one of {', '.join(get_args(OnDefect))}")
-        if self.num_levels < 1:
-            raise InputError(f"num_levels {self.num_levels} has to be at least 1")
+        if not 1 <= self.num_levels <= _MOST_LEVELS:
+            raise InputError(f"num_levels {self.num_levels} has to be 1 to {_MOST_LEVELS}")
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:

@@ -130,7 +130,7 @@ def split_files(
     Raises
     ------
     InputError
-        A list of names none of which is a mesh's, or nothing left for training.
+        A list of names none of which is a mesh's.
     """
     found = _by_lists(root, pairs) or _by_folders(root, pairs)
     known = {pair for part in found.values() for pair in part}
@@ -146,8 +146,6 @@ def split_files(
         train, test = cut(train, test_fraction, rng)
     if not val:
         train, val = cut(train, val_fraction, rng)
-    if not train:
-        raise InputError(f"{root}: none of the {len(pairs)} meshes is left for training")
     return {"train": train, "val": val, "test": test}
 
 

@@ -130,8 +130,8 @@ class MeshSegments(MeshData):
         occur = {split: {v for p in part for v in np.unique(values[p.mesh]).tolist()} for split, part in splits.items()}
         every = set().union(*occur.values())
         classes = sorted(every - set(ignore), key=lambda v: (isinstance(v, str), v))
-        if len(classes) < 2:
-            raise InputError(f"{self.root}: the labels have the values {classes}; it takes at least two classes")
+        if not classes:
+            raise InputError(f"{self.root}: the labels have no value that is not ignored; give ignore less of them")
         for one, other, says in (("test", "train", "for testing, but never for training: no network can know them"),
                                  ("train", "test", "for training, but never for testing")):  # fmt: skip
             alone = [v for v in classes if v in occur[one] and v not in occur[other]]

@@ -27,10 +27,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        if isinstance(error, PlaceError) or error.errno not in PlaceError.ERRNOS:
-            raise
-        if error.filename not in (None, str(part)):
-            raise  # of a file that is read meanwhile
+        of_place = error.filename == str(part) or (error.filename is None and error.errno in PlaceError.ERRNOS)
+        if isinstance(error, PlaceError) or not of_place:
+            raise  # such as of a file that is read meanwhile
         raise PlaceError.of(error, path) from error
     finally:
         with suppress(OSError):  # of a folder that is none there is nothing left either

@@ -198,13 +198,24 @@ class Predictor:
         for name, value in of_maps.items():
             if value:
                 raise InputError(f"{name} is for maps; the network was trained on meshes")
-        sources = [source for given in _listed(inputs) for source in self._mesh_sources(given)]
-        if not sources:
-            raise InputError(f"{inputs}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) below it")
+        if template is not None and not self.task.takes_template:
+            raise InputError(f"template: {type(self.task).__name__} takes none; leave it out")
+        sources, empty = [], []
+        for given in _listed(inputs):
+            found = self._mesh_sources(given)
+            sources += found
+            if not found:
+                empty.append(f"{given}: no mesh files below it")
+                log.warning("skipped: %s", empty[-1])
+        if not sources or (strict and empty):
+            raise InputError(f"{empty[0]}; meshes are {', '.join(sorted(MESH_SUFFIXES))}")
         sources = [_named(source, k) for k, source in enumerate(sources)]
+        if template is not None and not isinstance(template, TriangleMesh) and _existing(template).is_dir():
+            raise InputError(f"template {template}: a folder; give one mesh")
         first = None if template is None else _named(self._mesh_sources(template)[0], 0)
         how = Preparation.from_spec(self.task.spec)
         meshes = Meshes(sources, how, self.device, strict, self._cache, self._workers, first)
+        meshes.skipped += empty
         return meshes, self.task.predict_meshes(meshes)
 
     def _mesh_sources(self, given: Any) -> list[MeshSource]:
@@ -356,8 +367,8 @@ def _is_folder_of_meshes(given: Any) -> bool:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu or cuda") from error
     return device

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning
 import torch
@@ -60,6 +60,9 @@ class Task(lightning.LightningModule):
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     """
 
+    takes_template: ClassVar[bool] = False
+    """Whether it predicts meshes beside another one."""
+
     def __init__(
         self,
         network: str,
@@ -75,6 +78,9 @@ class Task(lightning.LightningModule):
         data: Any = None,
     ):
         super().__init__()
+        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name} {value} is not a number of at least 0")
         self.match = TargetMatch()
         self._resumed: dict[str, Any] | None = None
         self.save_hyperparameters(ignore=["out", "optimizer", "schedule", "data"])

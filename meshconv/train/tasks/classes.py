@@ -54,7 +54,8 @@ class ClassTask(Task):
         **training: Any,
     ):
         if len(class_names or []) < 2:
-            raise InputError(f"a classifier needs data of at least 2 classes, these have {class_names or 'none'}")
+            found = ", ".join(class_names or []) or "none"
+            raise InputError(f"a classifier needs data of at least two classes, these have {found}")
         super().__init__(network, in_type, spec, len(class_names), options, **training)
         self.class_names = list(class_names)
         self.loss: ClassLoss | OwnLoss

@@ -66,6 +66,8 @@ class CorrespondenceTask(Task):
         Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
+    takes_template = True
+
     def __init__(
         self,
         network: str,
