@@ -46,10 +46,13 @@ def fill_values(values: NDArray) -> NDArray[np.bool_]:
 
 def small_fills(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where numbers are -9999 and its like, farther from all others than these span three times."""
-    found = (np.abs(numbers) > 998) & np.isfinite(numbers)
-    if found.any():
-        found[found] = _close(numbers[found], _SMALL_FILLS)
-    others = numbers[np.isfinite(numbers) & ~found]
+    finite = np.isfinite(numbers)
+    found = np.zeros(numbers.shape, dtype=bool)
+    ends = np.array([numbers.min(where=finite, initial=np.inf), numbers.max(where=finite, initial=-np.inf)])
+    if not _close(ends, _SMALL_FILLS).any():
+        return found  # what is far from all others is the least or the largest; seldom, and comparisons take time
+    found[finite] = _close(numbers[finite], _SMALL_FILLS)
+    others = numbers[finite & ~found]
     if not found.any() or not len(others):
         return found
     low, high = others.min(), others.max()
