@@ -28,4 +28,4 @@ def test_the_climate_networks_are_the_shipped_configuration_and_one_without_neig
     assert [s["network"] for s in scores["climate"]] == ["SphereUNet", "PixelwiseNetwork"]
     assert scores["climate"][0]["gauge_error"] < 1e-5 and scores["shapes"][0]["gauge_error"] < 1e-5
     fold = given["splits"]["test"]
-    assert f"fold {fold} is held out" in report.read_text()
+    assert f"fold {fold} is the test set" in report.read_text()
