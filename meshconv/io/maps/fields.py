@@ -246,8 +246,8 @@ def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked:
         if cell is not None:
             sphere, positions = healpix_grid(opened, cell, path, pixel_order)
             stored = np.flatnonzero(positions >= 0)
-            grid = sphere if len(stored) == len(positions) else sphere.part(stored)
-            return SphereFields(opened, grid, (cell,), path, positions[stored])
+            on: SphereGrid = sphere if len(stored) == len(positions) else sphere.part(stored)
+            return SphereFields(opened, on, (cell,), path, positions[stored])
     dataset, *names = find_coordinates(opened, asked, path)
     dataset.set_close(opened.close)
     lat, lon = (dataset[name] for name in names)
