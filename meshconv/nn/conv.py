@@ -191,8 +191,9 @@ class GaugeConv(SurfaceModule):
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
         # At the point itself there is no direction: only the part of the kernel that commutes with rotations remains.
-        for share, kernel in zip(centre, self.weight, strict=False):
-            y = y + share[:, None] * (x @ self.steady(kernel))
+        if self.steady is not None:
+            for share, kernel in zip(centre, self.weight, strict=False):
+                y = y + share[:, None] * (x @ self.steady(kernel))
         return self.add_point(y, x)
 
     def add_point(self, y: Tensor, x: Tensor) -> Tensor:

@@ -114,10 +114,11 @@ class DepthwiseGaugeConv(SurfaceModule):
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
         geometry = (graph.log_angle, graph.transporter, edges)
         y = depthwise_conv(sources, weight, radial, *geometry, self.in_type, self.hidden_type)
-        for share, kernel in zip(centre, self.weight, strict=False):
-            fields = x.unflatten(-1, (-1, len(kernel)))
-            own = torch.einsum("...ic,cio->...oc", fields, self.steady(kernel)).flatten(-2)
-            y = y + share[:, None] * own
+        if self.steady is not None:
+            fields = x.unflatten(-1, (-1, self.weight.shape[1]))
+            for share, kernel in zip(centre, self.weight, strict=False):
+                own = torch.einsum("...ic,cio->...oc", fields, self.steady(kernel)).flatten(-2)
+                y = y + share[:, None] * own
         y = self.pointwise(y)
         return y if self.self_interaction is None else y + self.self_interaction(x)
 

@@ -116,7 +116,7 @@ def _system(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Rows of all conditions over the mass, what unit factors leave of each, and how many rows are imposed."""
     rows, missing, imposed, full = [], [], 0, False
-    most = _USED * np.count_nonzero(np.abs(share) > 1e-9 * np.abs(share).max())
+    most = _USED * int(np.count_nonzero(np.abs(share) > 1e-9 * np.abs(share).max()))
     for j, n in wanted:
         waves = [np.ones_like(angle)] if n == 0 else [np.cos(n * angle), np.sin(n * angle)]
         full = full or imposed + len(waves) > most

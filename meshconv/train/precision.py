@@ -33,4 +33,5 @@ class SurfaceHalf(HalfPrecision):
             return replace(data, x=data.x.to(self._desired_input_dtype))
         return super().convert_input(data)
 
-    forward_context = Precision.forward_context
+    def forward_context(self) -> Any:
+        return Precision.forward_context(self)

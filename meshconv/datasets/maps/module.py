@@ -126,15 +126,15 @@ class SphereMaps(lightning.LightningDataModule):
         super().__init__()
         if test_labels is not None and test_inputs is None:
             raise InputError("test_labels are given without test_inputs; give both")
-        self._test_data = {"inputs": test_inputs, "labels": test_labels}
+        self._test_data: dict[str, Any] = {"inputs": test_inputs, "labels": test_labels}
         (of_label,) = parse_scalars([label])
         if set(of_label) != {"name", "select"}:
             raise InputError(f"label {label!r}: write a variable's name, or {{name: event, select: {{person: 1}}}}")
-        label, self._label_select = of_label["name"], of_label["select"]
+        self.label, self._label_select = str(of_label["name"]), of_label["select"]
         wanted = MapInputs(scalars, vectors, nside or "native").variables
-        self.fields = open_fields(inputs, pixel_order, [*wanted, label])
-        self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, [label])
-        self.label, self.num_levels = label, num_levels
+        self.fields = open_fields(inputs, pixel_order, [*wanted, self.label])
+        self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, [self.label])
+        self.num_levels = num_levels
         self._wanted_dimension = dimension
         self.dimension = step_dimension(self.fields.dataset, dimension)
         self.label_dimension = step_dimension(self.label_fields.dataset, dimension)

@@ -118,9 +118,9 @@ class MeshSegments(MeshData):
         self.class_names = [str(value) for value in self.class_values]
         for split, part in found.items():
             for pair in part:
-                classes = _classes_of(values[pair.mesh], self.class_values)
+                numbers = _classes_of(values[pair.mesh], self.class_values)
                 source = str(pair.labels or pair.mesh)
-                self.files[split].append((pair.mesh, ElementLabels(self.element, classes, source)))
+                self.files[split].append((pair.mesh, ElementLabels(self.element, numbers, source)))
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
 
     def _classes(

@@ -59,7 +59,7 @@ def _without_own_times(files: Sequence[Path], parts: list[xr.Dataset]) -> list[x
         alone = own and not any(own & set(other.data_vars) for other in others)
         index = part.indexes.get(dimension)
         longer = index is not None and any(len(other.indexes[dimension]) > 1 for other in others)
-        elsewhere = longer and not any(index.equals(other.indexes[dimension]) for other in others)
+        elsewhere = index is not None and longer and not any(index.equals(other.indexes[dimension]) for other in others)
         if alone and elsewhere and all(_constant(part[name], dimension) for name in own):
             part = part.isel({dimension: 0}, drop=True)
             static.append(f"{file.name} ({', '.join(map(str, sorted(map(str, own))))})")

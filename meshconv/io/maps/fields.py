@@ -259,9 +259,9 @@ def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked:
         points = (without_fills(v, path) for v in (lat, lon.transpose(*lat.dims)))
         lat_deg, lon_deg = (v.ravel() for v in degrees(*points))
         known, copies = _distinct(lat_deg, lon_deg, path)
-        grid = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
+        scattered = PointSphere.from_lat_lon(lat_deg[known], lon_deg[known])
         kept = None if len(known) == lat.size else known
-        return SphereFields(dataset, grid, tuple(str(d) for d in lat.dims), path, kept, pair, copies)
+        return SphereFields(dataset, scattered, tuple(str(d) for d in lat.dims), path, kept, pair, copies)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
