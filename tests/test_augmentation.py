@@ -209,6 +209,6 @@ def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path, monke
     monkeypatch.setattr("meshconv.datasets.meshes.module._MOST_PREPARED", 3 * len(plain.files["train"]))
     fewer = MeshFolder(str(tmp_path / "shapes"), augment={"decimate": 0.4}, variants=3, **options)
     assert {len(choice) for choice in fewer.train_dataloader().dataset.choices} == {3}
-    for bad in ({"variants": 2}, {"augment": {"noise": 0.1}}, {"variants": -1, "augment": {"noise": 0.1}}):
-        with pytest.raises(InputError, match="need something that varies"):
+    for bad in ({"variants": 2}, {"variants": -1, "augment": {"noise": 0.1}}):
+        with pytest.raises(InputError, match=r"need something that varies|has to be at least 0"):
             MeshFolder(str(tmp_path / "shapes"), **bad)  # type: ignore[arg-type]
