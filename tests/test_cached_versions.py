@@ -66,7 +66,7 @@ def results() -> Iterator[tuple[str, str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case, (build, choices) in MESHES.items():
-            yield case, *entry_of(build(), Preparation(**choices), folder)
+            yield case, *entry_of(build(), Preparation.from_spec(choices), folder)
         for method, grids in WEIGHTS.items():
             cached_regridder(*grids, method, Cache(folder / "kept"))  # type: ignore[arg-type]
             yield method, *only_entry(Cache(folder / "kept"))
@@ -108,7 +108,7 @@ def test_results_change_with_the_version_alone() -> None:
 
 @pytest.mark.parametrize("choices", [{"rings": 2}, {"transport": "normal_aligning"}, {"features": ("curvature",)}])
 def test_another_result_is_seen(choices: dict[str, Any], tmp_path: Path) -> None:
-    values = [digest(entry_of(blob(), Preparation(**c), tmp_path)[1]) for c in ({}, {}, choices)]
+    values = [digest(entry_of(blob(), Preparation.from_spec(c), tmp_path)[1]) for c in ({}, {}, choices)]
     assert same(values[0], values[1]) and not same(values[0], values[2])
 
 

@@ -258,7 +258,7 @@ def test_a_batch_is_the_complex_of_the_union():
     pair = [torus(), double_torus()]
     shift = pair[0].num_vertices
     graph = GaugeGraph.batch([m.gauge_graph() for m in pair])
-    together = SurfaceComplex.from_faces(graph, np.vstack([pair[0].surface, pair[1].surface + shift]))
+    together = SurfaceComplex.from_faces(graph, np.vstack([pair[0].surface.faces, pair[1].surface.faces + shift]))
     alone = [m.surface_complex() for m in pair]
     v = torch.randn(together.num_faces, 2).double()
     split = v.split([s.num_faces for s in alone])

@@ -9,7 +9,7 @@ import torch
 from meshes import icosphere
 from torch import Tensor
 
-from meshconv import GaugeGraph, HealpixSphere
+from meshconv import GaugeGraph, HealpixSphere, Neighbourhood
 from meshconv.nn import GaugeConv
 from meshconv.nn.radial import BASES
 
@@ -49,7 +49,7 @@ def test_variance_is_near_one_for_every_option(graph, aggregation, radial):
 
 def test_variance_is_near_one_for_quadrature():
     """Smooth bumps and the neighbours that they ask for."""
-    graphs = HealpixSphere(8).gauge_graph(2.4 * HealpixSphere(8).areas[0] ** 0.5), icosphere(3).gauge_graph(nearest=18)
+    graphs = HealpixSphere(8).gauge_graph(2.4 * HealpixSphere(8).areas[0] ** 0.5), icosphere(3).gauge_graph(Neighbourhood(nearest=18))
     for graph, band_limit in itertools.product(graphs, (0, 1, None)):
         options = {"aggregation": "quadrature", "band_limit": band_limit}
         independent, alike = variances(graph.to(torch.float32), TYPES["SO(2)"], TYPES["SO(2)"], **options)

@@ -136,7 +136,7 @@ def test_strict_names_the_bad_file(shapes: Path, tmp_path: Path) -> None:
         ({"nearest": 0}, "greater than 0"),
         ({"rings": 1.5}, "whole numbers"),
         ({"radius": "wide"}, "greater than 0"),
-        ({"num_levels": 0}, "at least 1"),
+        ({"num_levels": 0}, "num_levels 0 has to be 1 to 32"),
         ({"max_faces": 3}, "max_faces 3 has to be at least 32"),
         ({"workers": -1}, "at least 0"),
         ({"features": ["colour"]}, "'colour' is not available; choose from default"),

@@ -233,7 +233,7 @@ def test_labels_of_another_grid_and_file(path, tmp_path):
         ({"vectors": ["u", "v"]}, r"vector input 'u': write \[eastward, northward\]"),
         ({"label": "height"}, "holds .*, classes are whole numbers"),
         ({"label": "t"}, "whole numbers"),
-        ({"classes": {0: "quiet"}}, r"has classes \[0\]; it takes two"),
+        ({"classes": {0: "quiet"}}, r"label event holds 1, which is none of the classes \[0\]"),
         ({"classes": {0: "quiet", 2: "storm"}}, r"label event holds 1, which is none of the classes \[0, 2\]"),
         ({"dimension": "month"}, "select one value|a map and month"),
         ({"nside": 12}, "12 is not a power of two"),

@@ -269,8 +269,8 @@ def test_report_states_the_numbers_given(text):
     for number in ("91.0%", "0.500", "2.0e-07", "3.0e-07", "1,234", "2 min 1 s", "3 min 20 s"):
         assert number in text
     assert '<span class="better">91.0%</span>' in text
-    assert "Net is 10.0 points of mean IoU ahead of Plain." in text
-    assert "All 4 test meshes, 3 of 4 shown are right." in text
+    assert "Net is 10.0 points of mean IoU above Plain." in text
+    assert "All 4 test meshes, 3 of 4 shown are correct." in text
 
 
 def test_report_counts_who_is_right_in_held_out_blocks_alone(text):
@@ -279,13 +279,13 @@ def test_report_counts_who_is_right_in_held_out_blocks_alone(text):
     only = counted & (results.prediction == results.truth)
     only &= results.baseline_prediction != results.truth
     assert 0 < only.sum() < counted.sum()
-    assert f"only Net right: {only.sum() / counted.sum():.1%}" in text
+    assert f"only Net correct: {only.sum() / counted.sum():.1%}" in text
 
 
 def test_report_says_so_when_the_baseline_is_ahead():
     worse = shapes(model=ModelResults("Shape net", 0.5), baseline=ModelResults("Alone", 0.75))
     page = report_module.render_report(Report("T", "1", "d", 1.0, shapes=worse))
-    assert "Alone is 25.0 points of accuracy ahead of Shape net." in page
+    assert "Alone is 25.0 points of accuracy above Shape net." in page
     assert "HEALPix" not in page
 
 
