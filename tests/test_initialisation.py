@@ -49,7 +49,8 @@ def test_variance_is_near_one_for_every_option(graph, aggregation, radial):
 
 def test_variance_is_near_one_for_quadrature():
     """Smooth bumps and the neighbours that they ask for."""
-    graphs = HealpixSphere(8).gauge_graph(2.4 * HealpixSphere(8).areas[0] ** 0.5), icosphere(3).gauge_graph(Neighbourhood(nearest=18))
+    sphere, mesh = HealpixSphere(8), icosphere(3)
+    graphs = sphere.gauge_graph(2.4 * sphere.areas[0] ** 0.5), mesh.gauge_graph(Neighbourhood(nearest=18))
     for graph, band_limit in itertools.product(graphs, (0, 1, None)):
         options = {"aggregation": "quadrature", "band_limit": band_limit}
         independent, alike = variances(graph.to(torch.float32), TYPES["SO(2)"], TYPES["SO(2)"], **options)
