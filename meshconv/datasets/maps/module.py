@@ -29,8 +29,8 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.sphere.regrid import cells_of_a_sphere
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
-from meshconv.io.maps.healpix_netcdf import PixelOrder
 from meshconv.io.maps.missing import small_fills
+from meshconv.io.maps.places.healpix_netcdf import PixelOrder
 from meshconv.progress import track
 
 log = logging.getLogger(__name__)

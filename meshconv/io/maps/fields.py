@@ -16,12 +16,12 @@ from meshconv.errors import InputError
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
-from meshconv.io.maps.coordinates import find_coordinates
-from meshconv.io.maps.degrees import degrees, without_fills
 from meshconv.io.maps.files import find_files, open_files
-from meshconv.io.maps.healpix_netcdf import healpix_dimension, is_healpix
-from meshconv.io.maps.healpix_pixels import healpix_grid
 from meshconv.io.maps.missing import without_missing
+from meshconv.io.maps.places.coordinates import find_coordinates
+from meshconv.io.maps.places.degrees import degrees, without_fills
+from meshconv.io.maps.places.healpix_netcdf import healpix_dimension, is_healpix
+from meshconv.io.maps.places.healpix_pixels import healpix_grid
 from meshconv.io.maps.remote import open_remote, remote_address
 from meshconv.io.maps.selection import choose, choose_all
 
@@ -198,8 +198,8 @@ def open_fields(
 
     The grid is recognised by attributes of HEALPix, those of CF (>= 1.13: ``grid_mapping_name``, ``indexing_scheme``,
     ``refinement_level``), xdggs (``grid_name``, ``level``, ``indexing_scheme``), ICON (``healpix_order``,
-    ``healpix_nside``) or FITS (``ORDERING``, ``NSIDE``), see :func:`~meshconv.io.maps.healpix_pixels.healpix_grid`;
-    otherwise by latitudes and longitudes (see :func:`~meshconv.io.maps.coordinates.find_coordinates`): one-dimensional
+    ``healpix_nside``) or FITS (``ORDERING``, ``NSIDE``), see ``places.healpix_pixels``;
+    otherwise by latitudes and longitudes (see ``places.coordinates``): one-dimensional
     along two dimensions (latitude-longitude and Gaussian grids, any orientation), along one (unstructured cell centres)
     or along two or three (curvilinear, faces of a cubed sphere). Nothing but coordinates is read.
 

@@ -25,8 +25,8 @@ from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields
-from meshconv.io.maps.healpix_netcdf import choose_order
-from meshconv.io.maps.healpix_pixels import with_healpix_attributes
+from meshconv.io.maps.places.healpix_netcdf import choose_order
+from meshconv.io.maps.places.healpix_pixels import with_healpix_attributes
 from meshconv.progress import Progress
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from meshconv.errors import InputError
-from meshconv.io.maps.healpix_netcdf import on_faces
-from meshconv.io.maps.projections import NOT_TRUE, grid_mapping, is_cylindrical, project
-from meshconv.io.maps.ugrid import face_centres, topologies
+from meshconv.io.maps.places.healpix_netcdf import on_faces
+from meshconv.io.maps.places.projections import NOT_TRUE, grid_mapping, is_cylindrical, project
+from meshconv.io.maps.places.ugrid import face_centres, topologies
 
 Pair = tuple[str, str]
 

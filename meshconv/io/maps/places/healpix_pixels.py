@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError
 from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.io.maps.healpix_netcdf import (
+from meshconv.io.maps.places.healpix_netcdf import (
     PixelOrder,
     check_nside,
     check_places,

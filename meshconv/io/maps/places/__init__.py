@@ -1,0 +1,1 @@
+"""Places of maps: coordinates and their units, projections, meshes of cells, HEALPix pixels."""
