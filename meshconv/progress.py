@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -14,6 +16,8 @@ from tqdm import tqdm
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0
+# Shorter computations are not mentioned.
+DELAY = 2.0
 
 _T = TypeVar("_T")
 
@@ -49,7 +53,7 @@ class Progress:
     def __init__(self, total: int, what: str, unit: str = "it"):
         self.total, self.what, self.unit, self.done = total, what, unit, 0
         self._pace = Pace()
-        self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, delay=2) if sys.stderr.isatty() else None
+        self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, delay=DELAY) if sys.stderr.isatty() else None
 
     def update(self, count: int = 1) -> None:
         """Advance by a number of items."""
@@ -75,3 +79,29 @@ def track(things: Sequence[_T], what: str, unit: str = "it") -> Iterator[_T]:
         for thing in things:
             yield thing
             bar.update()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """The time spent so far, of one long call that does not report how far it is."""
+    done = threading.Event()
+
+    def watch() -> None:
+        if done.wait(DELAY):
+            return
+        if not sys.stderr.isatty():
+            start = time.monotonic() - DELAY
+            while not done.wait(SECONDS):
+                log.info("%s: %.0f s", what, time.monotonic() - start)
+            return
+        with tqdm(desc=what, bar_format="{desc}: {elapsed}", leave=False) as bar:
+            while not done.wait(1):
+                bar.refresh()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -23,6 +23,7 @@ from meshconv.geometry.sphere.regrid import Regridder, cells_of_a_sphere, pixels
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields
 from meshconv.io.maps.weights import cached_regridder, grid_content
+from meshconv.progress import waiting
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class MapSurface:
         radius = self.inputs.radius and self.inputs.radius * float(np.sqrt(self.grid.areas.mean()))
         points = None if self.domain is None else np.flatnonzero(self.domain)
         _check_memory(self.grid.num_points if points is None else len(points), self.inputs, self.fields.path)
-        return self.grid.hierarchy(num_levels, radius, points).to(torch.float32)
+        with waiting(f"{num_levels} levels of the network's points"):
+            return self.grid.hierarchy(num_levels, radius, points).to(torch.float32)
 
     def raw(self, at: Mapping[str, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Input fields in their own units, ``[n, in_type.dim]``, NaN where missing; and the file's points with all."""

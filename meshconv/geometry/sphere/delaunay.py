@@ -16,6 +16,7 @@ from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
 from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
 from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
 from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest_chosen
+from meshconv.progress import waiting
 
 # Number of points of an octahedron, the fewest that enclose the centre of the sphere.
 _FEWEST = 6
@@ -75,7 +76,8 @@ class DelaunayPoints:
         if extent[2] < _FLAT * extent[0]:
             raise flat
         try:
-            hull = ConvexHull(self.xyz)
+            with waiting(f"triangles of {self.num_points:,} points"):
+                hull = ConvexHull(self.xyz)
         except QhullError as error:
             raise flat from error
         # A face's plane cuts its empty circle out of the sphere; -offset is the cosine of the circle's radius.
