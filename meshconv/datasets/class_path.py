@@ -22,9 +22,9 @@ def class_path(cls: type) -> str:
 
     Examples
     --------
-    >>> from meshconv.errors import InputError
-    >>> class_path(InputError)
-    'meshconv.InputError'
+    >>> from meshconv.nn import GaugeConv
+    >>> class_path(GaugeConv)
+    'meshconv.nn.GaugeConv'
     """
     parts = cls.__module__.split(".")
     for k in range(1, len(parts)):

@@ -61,7 +61,7 @@ class TriangleMesh:
     --------
     >>> import numpy as np
     >>> mesh = TriangleMesh(np.eye(3), np.array([[0, 1, 2]]))
-    >>> round(mesh.area, 4), mesh.gauge_graph().num_edges
+    >>> round(float(mesh.area), 4), mesh.gauge_graph().num_edges
     (0.866, 6)
     """
 
