@@ -15,6 +15,7 @@ from meshconv.cli import main
 from meshconv.datasets import write_shapes
 from meshconv.datasets.class_path import check_trust, class_path, import_class
 from meshconv.train import ClassificationTask, Task, load_task
+from meshconv.train.schedule import keep_options
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 
@@ -177,6 +178,20 @@ def test_network_loss_optimizer_and_schedule_by_class_path(shapes, package, tmp_
     assert "bumps" not in sys.modules
     found = meshconv.Predictor(checkpoint, trust=("bumps",))(next(shapes.rglob("test/*")))
     assert found.label in predict.task.class_names
+
+
+def test_options_of_an_own_schedule_are_those_of_the_command_line():
+    """Progress comes from the checkpoint, gamma and step size from this training."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    then = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    for _ in range(3):
+        optimizer.step()
+        then.step()
+    checkpoint = {"lr_schedulers": [then.state_dict()]}
+    now = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0), 2, gamma=0.1)
+    keep_options(now, checkpoint)
+    now.load_state_dict(checkpoint["lr_schedulers"][0])
+    assert (now.gamma, now.step_size, now.last_epoch) == (0.1, 2, 3)
 
 
 def test_without_own_ones_it_is_adamw_on_one_cycle(shapes, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -62,3 +63,19 @@ def one_cycle(
         resumed["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
         states.append(schedule.state_dict())
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def keep_options(schedule: Any, resumed: dict[str, Any] | None) -> None:
+    """Make a schedule's own options those of this training; how far it is comes from the checkpoint.
+
+    Parameters
+    ----------
+    schedule
+        A new one, of the class that the checkpoint's was.
+    resumed : dict, optional
+        Checkpoint of Lightning's that is going to be restored.
+    """
+    options = inspect.signature(type(schedule)).parameters
+    for state in [] if resumed is None else resumed["lr_schedulers"]:
+        state.update({name: value for name, value in schedule.state_dict().items() if name in options and name in state
+                      and name != "last_epoch"})  # fmt: skip

@@ -20,7 +20,7 @@ from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.train.matching import TargetMatch
 from meshconv.train.predict.meshes import Meshes, MeshResult
-from meshconv.train.schedule import one_cycle
+from meshconv.train.schedule import keep_options, one_cycle
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -173,6 +173,7 @@ class Task(lightning.LightningModule):
             optimizer = self.make_optimizer(self.parameters())
         if self.make_schedule is not None:
             own: Any = self.make_schedule(optimizer)
+            keep_options(own, self._resumed)
             watched = {"monitor": own.monitor} if isinstance(own, ReduceLROnPlateau) else {}
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, **watched}}
         return one_cycle(optimizer, self.trainer.estimated_stepping_batches, self._resumed, self.make_optimizer is None)
