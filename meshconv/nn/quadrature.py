@@ -67,7 +67,10 @@ def quadrature(graph: GaugeGraph, radial: nn.Module, cutoff: float, max_frequenc
     max_frequency
         Highest frequency of the kernels.
     """
-    rule = (repr(radial), cutoff, max_frequency)
+    # By values, not by name: modules of one's own may differ where their text does not.
+    with torch.no_grad():
+        values = tuple(radial(torch.linspace(0, 1, _NODES, dtype=torch.float64)).flatten().tolist())
+    rule = (values, cutoff, max_frequency)
     measures = _kept.setdefault(graph, {})
     if rule not in measures:
         measures[rule] = _measure(graph, radial, cutoff, max_frequency)

@@ -30,7 +30,7 @@ def coastlines(resolution: str = "110m") -> tuple[Line, ...]:
     socket.setdefaulttimeout(10)  # a node without a network must not wait for minutes
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Downloading: ")  # it is told where it fails
+            warnings.filterwarnings("ignore", "Downloading: ")  # a failure is reported below
             path = shapereader.natural_earth(resolution=resolution, category="physical", name="coastline")
             shapes = list(shapereader.Reader(path).geometries())
     except Exception as error:  # whatever the network, the file or a missing library of cartopy's raises
