@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class ClusterPool(SurfaceModule):
         edges = _from_parents(pooling)
         weight = torch.ones_like(pooling.transporter) if areas is None else areas
         if self.centred:
-            weight = weight * _balance(pooling, weight).to(weight.dtype)
+            weight = weight * (_centred(pooling) if areas is None else _balance(pooling, weight)).to(weight.dtype)
         share = _shares(weight, pooling.parent, edges, transpose=True)
         return transport_sum(x, share, -pooling.transporter, edges, self.in_type, transpose=True)
 
@@ -242,6 +243,16 @@ def _shares(weight: Tensor, owner: Tensor, edges: Edges, transpose: bool = False
     ones = torch.ones_like(weight)
     total = transport_sum(weight[:, None], ones, 0 * ones, edges, FieldType("1x0"), transpose)[:, 0]
     return weight / torch.where(total > 0, total, 1)[owner]
+
+
+_known: WeakKeyDictionary[Pooling, Tensor] = WeakKeyDictionary()
+
+
+def _centred(pooling: Pooling) -> Tensor:
+    """:func:`_balance` of equal weights, computed once for each pooling: it inverts a matrix for every cluster."""
+    if pooling not in _known:
+        _known[pooling] = _balance(pooling, torch.ones_like(pooling.transporter))
+    return _known[pooling]
 
 
 @torch.no_grad()

@@ -96,18 +96,18 @@ class ClassTask(Task):
         self.log_loss(split, self.loss(logits, target, weights), len(target))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores(self.val_confusion, "val")
+        self._log_metrics(self.val_confusion, "val")
         self.val_confusion.reset()
 
     def on_test_epoch_start(self) -> None:
         self.test_confusion.reset()  # at the end it is kept, for the files
 
     def on_test_epoch_end(self) -> None:
-        self._log_scores(self.test_confusion, "test")
+        self._log_metrics(self.test_confusion, "test")
         iou = self.test_confusion.metrics.iou
         self.log_dict({f"test/iou/{n}": v for n, v in zip(self.class_names, iou, strict=True)}, sync_dist=True)
 
-    def _log_scores(self, confusion: Confusion, split: str) -> None:
+    def _log_metrics(self, confusion: Confusion, split: str) -> None:
         metrics = confusion.metrics
         means = {"accuracy": metrics.accuracy, "mean_iou": metrics.mean_iou, "f1": metrics.mean_f1}
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=True, sync_dist=True)
