@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.ops import segment_reference as reference, transport_dot, transport_max, transport_sum
+from meshconv.ops import transport_dot, transport_max, transport_sum
+from meshconv.ops.references import segment as reference
 
 
 @dataclass

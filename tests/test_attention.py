@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, nn as layers
-from meshconv.nn.attention import deal_fields, side_by_side
+from meshconv.nn.convolution.attention import deal_fields, side_by_side
 
 MIXED = FieldType("4x0 + 4x1 + 2x2")
 OUT = FieldType("3x0 + 4x1 + 1x3")

@@ -10,7 +10,7 @@ from meshes import icosphere
 
 from meshconv import FieldType, HealpixSphere
 from meshconv.nn import DepthwiseGaugeConv, GaugeConv
-from meshconv.nn.radial import BASES
+from meshconv.nn.convolution.radial import BASES
 
 
 @pytest.mark.parametrize("options", [{}, {"band_limit": 1}, {"radial": "gaussian", "aggregation": "sum"}])

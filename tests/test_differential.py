@@ -13,7 +13,7 @@ from meshes import DEFECTIVE, OPEN, flat_sheet, icosphere
 from scipy.special import sph_harm_y
 
 from meshconv import GaugeGraph, HealpixSphere, nn as layers
-from meshconv.nn.stencil import taylor_stencil
+from meshconv.nn.calculus.stencil import taylor_stencil
 from meshconv.testing import assert_gauge_equivariant
 
 SPHERES = {

@@ -17,7 +17,7 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere, Pooling
 from meshconv.geometry import PointSphere
 from meshconv.models import SphereUNet
 from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeConv, GaugeMessage
-from meshconv.nn.quadrature import quadrature
+from meshconv.nn.convolution.quadrature import quadrature
 from meshconv.ops import gauge_conv
 from meshconv.testing import assert_gauge_equivariant
 

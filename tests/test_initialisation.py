@@ -11,7 +11,7 @@ from torch import Tensor
 
 from meshconv import GaugeGraph, HealpixSphere, Neighbourhood
 from meshconv.nn import GaugeConv
-from meshconv.nn.radial import BASES
+from meshconv.nn.convolution.radial import BASES
 
 TYPES = {"SO(2)": "16x0 + 16x1 + 16x2", "O(2)": "O(2): 8x0 + 8x0- + 16x1 + 16x2"}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType
-from meshconv.nn.kernel import KernelSpace
+from meshconv.nn.convolution.kernel import KernelSpace
 
 ANGLES = torch.linspace(0, 2 * torch.pi, 25, dtype=torch.float64)[:-1] + 0.1
 SCALARS = ["O(2): 1x0", "1x0-"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.nn import GaugeConv
-from meshconv.nn.radial import BASES, ZernikePolynomials, probe_disc, radial_functions, relative_radius
+from meshconv.nn.convolution.radial import BASES, ZernikePolynomials, probe_disc, radial_functions, relative_radius
 from meshconv.testing import assert_gauge_equivariant
 
 RADIUS = torch.linspace(0, 1, 301, dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from meshconv import FieldType
 from meshconv.nn import ClusterMaxPool, ClusterPool, ClusterUnpool, GlobalPool
 from meshconv.ops import segment_softmax, transport_dot, transport_max, transport_sum
-from meshconv.ops.segment_reference import segment_softmax_reference
+from meshconv.ops.references.segment import segment_softmax_reference
 
 TYPES = [("1x0", 1), ("1x3", 1), ("4x0 + 6x1 + 2x4", 2), ("3x0 + 9x1 + 6x2", 3), ("17x0 + 33x1", 1), ("2x2 + 4x8", 2)]
 BOUND = {torch.float64: 1e-13, torch.float32: 3e-6}

@@ -14,7 +14,8 @@ from meshes import DEFECTIVE, MANIFOLD, blob, flat_sheet, icosphere, torus
 
 from meshconv import TriangleMesh
 from meshconv.geometry.repair.defects import duplicates, repeated_corners
-from meshconv.ops import surface, surface_reference
+from meshconv.ops import surface
+from meshconv.ops.references import surface as surface_reference
 
 
 def random_soup(seed: int) -> TriangleMesh:

@@ -1,4 +1,4 @@
-// Tangent frames, log maps and transporters along the edges of a mesh; see meshconv/ops/surface_reference.py.
+// Tangent frames, log maps and transporters along the edges of a mesh; see meshconv/ops/references/surface.py.
 #include <algorithm>
 #include <cmath>
 #include <tuple>

@@ -1,13 +1,9 @@
 """Gauge-equivariant layers: torch modules with ``in_type`` and ``out_type``, called with features and the surface."""
 
 from meshconv.nn.ambient import from_ambient, to_ambient
-from meshconv.nn.attention import GaugeAttention
 from meshconv.nn.block import ResidualBlock
-from meshconv.nn.conv import GaugeConv
-from meshconv.nn.depthwise import DepthwiseGaugeConv
-from meshconv.nn.differential import Curl, Divergence, Gradient, Laplacian
-from meshconv.nn.dropout import FieldDropout
-from meshconv.nn.exterior import (
+from meshconv.nn.calculus.differential import Curl, Divergence, Gradient, Laplacian
+from meshconv.nn.calculus.exterior import (
     CotangentLaplacian,
     FaceCurl,
     FaceDivergence,
@@ -16,8 +12,12 @@ from meshconv.nn.exterior import (
     ToFaces,
     ToVertices,
 )
+from meshconv.nn.convolution.attention import GaugeAttention
+from meshconv.nn.convolution.conv import GaugeConv
+from meshconv.nn.convolution.depthwise import DepthwiseGaugeConv
+from meshconv.nn.convolution.message import GaugeMessage
+from meshconv.nn.dropout import FieldDropout
 from meshconv.nn.linear import Linear
-from meshconv.nn.message import GaugeMessage
 from meshconv.nn.nonlinearity import FourierNonlinearity, GatedNonlinearity, NormNonlinearity
 from meshconv.nn.norm import FieldBatchNorm, FieldInstanceNorm, FieldLayerNorm
 from meshconv.nn.pool import (

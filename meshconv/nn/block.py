@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.attention import GaugeAttention
-from meshconv.nn.conv import GaugeConv
+from meshconv.nn.convolution.attention import GaugeAttention
+from meshconv.nn.convolution.conv import GaugeConv
+from meshconv.nn.convolution.message import GaugeMessage
 from meshconv.nn.linear import Linear
-from meshconv.nn.message import GaugeMessage
 from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
 from meshconv.nn.surface_module import SurfaceModule

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Pooling
-from meshconv.nn.stencil import taylor_stencil
+from meshconv.nn.calculus.stencil import taylor_stencil
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import segment_softmax, transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
@@ -117,9 +117,10 @@ class ClusterInterpolation(SurfaceModule):
 
     .. math:: f_q = \rho(-g_{q \to c}) \big( F_c + \nabla_{u} F_c \big), \qquad u = \log_c q
 
-    The covariant derivative is fitted to the neighbours of the centre (:func:`~meshconv.nn.stencil.taylor_stencil`), so
-    linear fields are exact on the plane, and other fields of second order;
-    :class:`ClusterUnpool` is of first order. ``tests/test_pooling.py`` measures both.
+    The covariant derivative is fitted to the neighbours of the centre
+    (:func:`~meshconv.nn.calculus.stencil.taylor_stencil`), so linear fields are exact on the
+    plane, and other fields of second order; :class:`ClusterUnpool` is of first order.
+    ``tests/test_pooling.py`` measures both.
     """
 
     def __init__(self, in_type: FieldType | str):

@@ -8,7 +8,7 @@ from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
 from meshconv.ops.geodesics import geodesics
 from meshconv.ops.quadrature import matched_weights
-from meshconv.ops.reference import gauge_conv_reference
+from meshconv.ops.references.gauge_conv import gauge_conv_reference
 from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
 LAYER_OPERATORS = (

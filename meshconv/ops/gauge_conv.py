@@ -9,7 +9,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.ops.backend import is_compiled
-from meshconv.ops.reference import gauge_conv_reference
+from meshconv.ops.references.gauge_conv import gauge_conv_reference
 
 Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """dst_ptr, src, dst, src_ptr, src_edge: both directions of a graph in compressed rows."""

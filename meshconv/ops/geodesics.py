@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from meshconv.ops.backend import is_compiled
-from meshconv.ops.coarsening_reference import farthest_points_reference, geodesic_cells_reference
-from meshconv.ops.geodesics_reference import geodesics_reference
+from meshconv.ops.references.coarsening import farthest_points_reference, geodesic_cells_reference
+from meshconv.ops.references.geodesics import geodesics_reference
 
 IRREGULAR, INTERIOR, BOUNDARY = 0, 1, 2
 

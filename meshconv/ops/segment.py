@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.ops import segment_reference as reference
 from meshconv.ops.backend import is_compiled
 from meshconv.ops.gauge_conv import Edges, check_devices
+from meshconv.ops.references import segment as reference
 
 
 def transport_sum(

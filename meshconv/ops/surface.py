@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from meshconv.ops import surface_reference
 from meshconv.ops.backend import is_compiled
-from meshconv.ops.surface_reference import BoolArray, FloatArray, IntArray, VertexGeometry
+from meshconv.ops.references import surface as surface_reference
+from meshconv.ops.references.surface import BoolArray, FloatArray, IntArray, VertexGeometry
 
 
 def _call(name: str, *arguments: Any) -> Any:

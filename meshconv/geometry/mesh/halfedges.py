@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import block_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from meshconv.ops.references.surface import IntArray, following
 from meshconv.ops.surface import half_edges
-from meshconv.ops.surface_reference import IntArray, following
 
 
 @dataclass(frozen=True, eq=False)

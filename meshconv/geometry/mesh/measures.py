@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meshconv.geometry.mesh.halfedges import HalfEdges
 from meshconv.ops import surface
-from meshconv.ops.surface_reference import FloatArray as FloatArray, IntArray, dot as dot, sum_at as sum_at
+from meshconv.ops.references.surface import FloatArray as FloatArray, IntArray, dot as dot, sum_at as sum_at
 
 
 def corner_angles(points: FloatArray, faces: IntArray) -> FloatArray:

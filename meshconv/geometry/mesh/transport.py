@@ -8,7 +8,7 @@ from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import HalfEdges
 from meshconv.geometry.mesh.measures import VertexFans
 from meshconv.ops import surface
-from meshconv.ops.surface_reference import FloatArray, IntArray, tangent_frames as tangent_frames
+from meshconv.ops.references.surface import FloatArray, IntArray, tangent_frames as tangent_frames
 
 Transport = Literal["levi_civita", "normal_aligning"]
 """Parallel transport, see :func:`levi_civita` and :func:`normal_aligning`."""

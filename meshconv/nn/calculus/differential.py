@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.stencil import taylor_stencil
+from meshconv.nn.calculus.stencil import taylor_stencil
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_sum
 
@@ -30,8 +30,9 @@ def at_least_single(x: Tensor) -> Tensor:
 class Gradient(SurfaceModule):
     r"""Gradient of scalars, a tangent field: :math:`\nabla f(p) = \sum_q a_{pq} (f_q - f_p)`.
 
-    The weights are those of a second-order Taylor fit over the log map (:func:`~meshconv.nn.stencil.taylor_stencil`
-    has the reasons and the boundaries), so the error is of second order in the spacing.
+    The weights are those of a second-order Taylor fit over the log map
+    (:func:`~meshconv.nn.calculus.stencil.taylor_stencil` has the reasons and the boundaries), so the error is of
+    second order in the spacing.
 
     Parameters
     ----------

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.conv import Aggregation, check_aggregation, default_radial, edge_functions, initial_scale
-from meshconv.nn.kernel import KernelSpace
+from meshconv.nn.convolution.conv import Aggregation, check_aggregation, default_radial, edge_functions, initial_scale
+from meshconv.nn.convolution.kernel import KernelSpace
+from meshconv.nn.convolution.quadrature import check_fixed
+from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions
 from meshconv.nn.linear import Linear
-from meshconv.nn.quadrature import check_fixed
-from meshconv.nn.radial import Radial, probe_disc, radial_functions
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import depthwise_conv
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.complex import SurfaceComplex
-from meshconv.nn.differential import at_least_single, single_order
+from meshconv.nn.calculus.differential import at_least_single, single_order
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_sum
 from meshconv.ops.dirichlet import dirichlet_solve

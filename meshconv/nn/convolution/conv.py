@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.kernel import KernelSpace
+from meshconv.nn.convolution.kernel import KernelSpace
+from meshconv.nn.convolution.quadrature import check_fixed, quadrature
+from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.nn.linear import Linear
-from meshconv.nn.quadrature import check_fixed, quadrature
-from meshconv.nn.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv
 
@@ -88,8 +88,8 @@ class GaugeConv(SurfaceModule):
 
     In the frame of the edge the kernel is any dense matrix between all pairs of orders (angular frequencies) m: the
     complete solution of the kernel constraint. For types of O(2) it is the half that commutes with the
-    reflection across the edge (:class:`~meshconv.nn.kernel.KernelSpace`); on non-orientable surfaces features
-    behind a reflecting transporter are reflected first.
+    reflection across the edge (:class:`~meshconv.nn.convolution.kernel.KernelSpace`); on non-orientable surfaces
+    features behind a reflecting transporter are reflected first.
 
     Parameters
     ----------
@@ -104,15 +104,16 @@ class GaugeConv(SurfaceModule):
     aggregation
         ``"mean"`` over neighbours, ``"sum"``, ``"area"``: weighted by the neighbours' areas, normalised, or
         ``"quadrature"``: by areas with factors that match the moments of the disc
-        (:func:`~meshconv.nn.quadrature.quadrature`). Only then is the layer the discretisation of an integral, of
-        second order in the spacing of the points. It needs about 16 neighbours for orders 0 and 1, 30 for order 2.
+        (:func:`~meshconv.nn.convolution.quadrature.quadrature`). Only then is the layer the discretisation of an
+        integral, of second order in the spacing of the points. It needs about 16
+        neighbours for orders 0 and 1, 30 for order 2.
     self_interaction
         Add ``K_self``, the complete equivariant linear map of the features of the point.
     bias
         Learnt constant at order 0.
     radial
         ``"linear"`` hats, ``"gaussian"`` bumps, ``"zernike"`` polynomials, ``"smooth"`` bumps that end at the cutoff, a
-        ``"network"`` of the radius (:mod:`meshconv.nn.radial`), or any module from relative radii ``[E]``
+        ``"network"`` of the radius (:mod:`meshconv.nn.convolution.radial`), or any module from relative radii ``[E]``
         in [0, 1] to ``[E, functions]``, which then sets ``num_radial``. By default smooth for quadrature, else
         linear.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.ops.geodesics_reference import Front, following, preceding, prepare
+from meshconv.ops.references.geodesics import Front, following, preceding, prepare
 
 
 class Sampling:

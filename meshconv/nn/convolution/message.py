@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights, check_aggregation
+from meshconv.nn.convolution.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights, check_aggregation
+from meshconv.nn.convolution.quadrature import quadrature
+from meshconv.nn.convolution.radial import Radial, SmoothBumps, probe_disc, radial_functions, relative_radius
 from meshconv.nn.linear import Linear
-from meshconv.nn.quadrature import quadrature
-from meshconv.nn.radial import Radial, SmoothBumps, probe_disc, radial_functions, relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_dot, transport_sum
 

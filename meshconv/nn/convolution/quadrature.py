@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.radial import relative_radius
+from meshconv.nn.convolution.radial import relative_radius
 from meshconv.ops import matched_weights
 
 MOMENTS = 2

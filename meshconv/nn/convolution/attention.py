@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.conv import GaugeConv
+from meshconv.nn.convolution.conv import GaugeConv
+from meshconv.nn.convolution.radial import relative_radius
 from meshconv.nn.linear import Linear
-from meshconv.nn.radial import relative_radius
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv, segment_softmax, transport_dot
 from meshconv.ops.gauge_conv import Edges

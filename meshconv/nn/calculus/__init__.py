@@ -1,0 +1,1 @@
+"""Differential operators, at points and on triangles."""

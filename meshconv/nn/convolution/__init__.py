@@ -1,0 +1,1 @@
+"""Layers over neighbours: convolutions, attention and messages, with their kernels and quadrature."""

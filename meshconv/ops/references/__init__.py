@@ -1,0 +1,1 @@
+"""References of the compiled operators, in plain torch, numpy and Python."""
