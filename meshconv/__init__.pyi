@@ -2,6 +2,7 @@ from . import (
     datasets as datasets,
     demo as demo,
     geometry as geometry,
+    homogeneous as homogeneous,
     io as io,
     models as models,
     nn as nn,

@@ -37,6 +37,7 @@ BELOW["testing"] = {"geometry"}
 BELOW["models"] = {"nn", *BELOW["nn"]}
 BELOW["datasets"] = {"nn", "io", *BELOW["nn"]}
 BELOW["viz"] = {"nn", "io", *BELOW["nn"]}
+BELOW["homogeneous"] = {"models", *BELOW["models"]}
 BELOW["train"] = {"models", "datasets", "viz", "testing", *BELOW["datasets"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["cli"] = {"demo", *BELOW["demo"]}
@@ -104,6 +105,9 @@ def test_imports_point_downwards(path):
         ("meshconv.io.meshes.load", "from meshconv import TriangleMesh"),
         ("meshconv.io.meshes.load", "import meshconv"),
         ("meshconv.viz.mesh", "from meshconv.train.tasks.classes import ClassificationTask"),
+        ("meshconv.nn.conv", "from meshconv.homogeneous import kernel_basis"),
+        ("meshconv.train.tasks.base", "from meshconv import homogeneous"),
+        ("meshconv.homogeneous.networks", "from meshconv.train.tasks.base import Task"),
     ],
 )
 def test_upward_imports_are_found(module, source):
