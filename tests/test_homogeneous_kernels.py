@@ -21,7 +21,7 @@ from meshconv.homogeneous import (
     tilt,
     translation,
 )
-from meshconv.nn.kernel import KernelSpace
+from meshconv.nn.convolution.kernel import KernelSpace
 
 SO2, O2 = MatrixGroup.so2(), MatrixGroup.o2()
 J = np.array([[0.0, -1.0], [1.0, 0.0]])
