@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere, TriangleMesh, ops
-from meshconv.ops import segment_reference as reference
+from meshconv.ops.references import segment as reference
 
 
 def surface_graph(surface: str) -> GaugeGraph:
