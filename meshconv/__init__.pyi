@@ -3,6 +3,7 @@ from . import (
     demo as demo,
     geometry as geometry,
     homogeneous as homogeneous,
+    hybrid as hybrid,
     io as io,
     models as models,
     nn as nn,

@@ -38,7 +38,9 @@ BELOW["models"] = {"nn", *BELOW["nn"]}
 BELOW["datasets"] = {"nn", "io", *BELOW["nn"]}
 BELOW["viz"] = {"nn", "io", *BELOW["nn"]}
 BELOW["homogeneous"] = {"models", *BELOW["models"]}
-BELOW["train"] = {"models", "datasets", "viz", "testing", *BELOW["datasets"]}
+# Nothing of the core imports hybrid, but its task.
+BELOW["hybrid"] = {"models", "nn", "geometry", "ops"}
+BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", *BELOW["datasets"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["cli"] = {"demo", *BELOW["demo"]}
 # Layers see the gauge graph, never the kind of surface it came from.
