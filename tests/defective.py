@@ -49,6 +49,14 @@ def flat_face(v: np.ndarray, f: np.ndarray) -> Arrays:
     return np.vstack([v, [(v[a] + v[b]) / 2]]), np.vstack([others, [[a, m, c], [m, b, c], [a, b, m]]])
 
 
+def t_junction(v: np.ndarray, f: np.ndarray) -> Arrays:
+    """A face is cut in four, its neighbours are not."""
+    a, b, c = f[16]
+    ab, bc, ca = range(len(v), len(v) + 3)
+    four = [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
+    return np.vstack([v, (v[[a, b, c]] + v[[b, c, a]]) / 2]), np.vstack([np.delete(f, 16, axis=0), four])
+
+
 def fin(v: np.ndarray, f: np.ndarray) -> Arrays:
     return np.vstack([v, [[3.0, 3, 3]]]), np.vstack([f, [[f[20, 0], f[20, 1], len(v)]]])
 
@@ -109,8 +117,8 @@ def soup(v: np.ndarray, f: np.ndarray) -> Arrays:
 DAMAGES: dict[str, Callable[[np.ndarray, np.ndarray], Arrays]] = {
     d.__name__: d
     for d in (
-        repeated_corner, duplicate, duplicate_turned, flap, zero_edge, flat_face, fin, bow_tie, isolated, turned, seam,
-        moebius_strip, sliver, hole, double_skin, soup,
+        repeated_corner, duplicate, duplicate_turned, flap, zero_edge, flat_face, t_junction, fin, bow_tie, isolated,
+        turned, seam, moebius_strip, sliver, hole, double_skin, soup,
     )
 }  # fmt: skip
 

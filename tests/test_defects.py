@@ -20,6 +20,8 @@ KNOWN = {
     "duplicate_turned": {"faces": 81, "duplicate_faces": 1},
     "zero_edge": {"degenerate_faces": 2, "coincident_vertices": 1, "edge_spread": float("inf")},
     "flat_face": {"vertices": 43, "faces": 82, "degenerate_faces": 1},
+    "t_junction": {"vertices": 45, "faces": 83, "t_junctions": 3, "boundary_loops": 1, "nonmanifold_vertices": 3,
+                   "euler_characteristic": -1, "genus": None},
     "fin": {"vertices": 43, "faces": 81, "nonmanifold_edges": 1, "nonmanifold_vertices": 2, "genus": None,
             "euler_characteristic": 2, "boundary_loops": 1},
     "bow_tie": {"vertices": 45, "faces": 84, "nonmanifold_vertices": 1, "genus": None, "euler_characteristic": 3},

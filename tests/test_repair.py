@@ -18,7 +18,7 @@ from meshconv.geometry import Changes, Origin, mesh_features
 from meshconv.geometry.repair.repair import repair_surface
 from meshconv.io import save_mesh
 
-LEFT_BY_DROP = ("open seams", "inside out")
+LEFT_BY_DROP = ("open seams", "T-junctions", "inside out")
 FUZZ = settings(
     max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -95,6 +95,7 @@ CHANGES = {
     "flap": Changes(duplicate_faces=2, isolated_vertices=1),
     "zero_edge": Changes(degenerate_faces=2, welded_vertices=1),
     "flat_face": Changes(flipped_edges=1),
+    "t_junction": Changes(split_edges=3),
     "fin": Changes(added_vertices=2),
     "bow_tie": Changes(added_vertices=1),
     "isolated": Changes(isolated_vertices=2),
@@ -110,7 +111,8 @@ def test_each_change_is_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["repeated_corner", "duplicate", "flap", "zero_edge", "flat_face", "isolated", "turned", "seam"]
+    "name",
+    ["repeated_corner", "duplicate", "flap", "zero_edge", "flat_face", "t_junction", "isolated", "turned", "seam"],
 )
 def test_a_damaged_sphere_is_a_sphere_again(name: str) -> None:
     found = damaged(name).repair(isolated="drop").defects

@@ -35,7 +35,7 @@ from .mesh.surface import Surface as Surface
 from .mesh.triangle_mesh import TriangleMesh as TriangleMesh
 from .point_cloud import PointCloud as PointCloud
 from .repair.augmentation import Augmentation as Augmentation
-from .repair.defects import Defects as Defects
+from .repair.counts import Defects as Defects
 from .repair.origin import (
     Changes as Changes,
     Origin as Origin,

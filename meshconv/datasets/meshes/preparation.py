@@ -36,7 +36,7 @@ from meshconv.progress import Progress
 log = logging.getLogger(__name__)
 
 # All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
-_PREPARED = Computation("prepared mesh", 1, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
+_PREPARED = Computation("prepared mesh", 2, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
 # Each level has at most half the vertices of the one before, so no mesh has more.

@@ -21,7 +21,7 @@ from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
 from meshconv.geometry.mesh.orientation_cover import unoriented_graph
 from meshconv.geometry.mesh.surface import Surface, extent
 from meshconv.geometry.mesh.transport import Transport
-from meshconv.geometry.repair.defects import Defects, find_defects
+from meshconv.geometry.repair.counts import Defects, find_defects
 from meshconv.geometry.repair.origin import Origin
 from meshconv.geometry.repair.repair import Isolated, OnDefect, is_clean, repair_surface
 

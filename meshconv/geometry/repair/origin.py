@@ -20,6 +20,7 @@ class Changes:
     duplicate_faces: int = field(default=0, metadata={"says": "{} duplicate faces removed"})
     welded_vertices: int = field(default=0, metadata={"says": "{} vertices welded to others in the same place"})
     flipped_edges: int = field(default=0, metadata={"says": "{} flat faces flipped into their neighbours"})
+    split_edges: int = field(default=0, metadata={"says": "{} edges split at vertices that lie on them"})
     added_vertices: int = field(default=0, metadata={"says": "{} vertices added to cut parts apart"})
     turned_faces: int = field(default=0, metadata={"says": "{} faces turned over"})
     dropped_faces: int = field(default=0, metadata={"says": "{} faces on non-manifold or conflicting edges dropped"})

@@ -25,12 +25,15 @@ from meshconv.geometry.repair.defects import (
 )
 from meshconv.geometry.repair.inside_out import inside_out
 from meshconv.geometry.repair.origin import Changes, Origin, first_of
+from meshconv.geometry.repair.t_junctions import split_faces, t_junctions
 
 OnDefect = Literal["repair", "drop", "error"]
 Isolated = Literal["keep", "drop"]
 
 # Welding or flipping can expose another defect; after this many rounds faces are removed.
 _ROUNDS = 32
+# Splitting can go on where faces overlap, and flipping undo it; it ends first.
+_SPLITS = 8
 
 
 def clean_surface(points: FloatArray, faces: IntArray) -> HalfEdges:
@@ -69,7 +72,9 @@ def is_clean(points: FloatArray, half_edges: HalfEdges, measures: SurfaceMeasure
         return False
     # Open edges can lie on each other only if their ends do.
     border = points[fans.is_boundary]
-    return bool((places(border) == np.arange(len(border))).all())
+    if (places(border) != np.arange(len(border))).any():
+        return False
+    return len(border) == 0 or len(t_junctions(points, half_edges.faces).vertex) == 0
 
 
 @dataclass
@@ -113,14 +118,15 @@ def repair_surface(
     """Repair a triangle mesh, or drop its defective faces.
 
     ``"repair"``, in this order: remove faces with a repeated vertex and duplicates (both of a pair that only hangs on
-    an edge of the surface); weld the ends of edges without length and open edges that lie on each other; flip the
-    longest edge of faces without area, so that no crack opens (on a boundary such a face is removed); cut the surface
-    apart at edges with three faces or more and where several fans meet in a vertex; orient faces consistently, and
-    flip closed parts that are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`).
+    an edge of the surface); weld the ends of edges without length and open edges that lie on each other; split open
+    edges at T-junctions (:func:`~meshconv.geometry.repair.t_junctions.t_junctions`); flip the longest edge of faces
+    without area, so that no crack opens (on a boundary such a face is removed); cut the surface apart at edges with
+    three faces or more and where several fans meet in a vertex; orient faces consistently, and flip closed parts that
+    are inside out (:func:`~meshconv.geometry.repair.inside_out.inside_out`).
 
     ``"drop"``: nothing is welded, flipped, cut or reoriented. Faces that are degenerate or duplicate, all on edges with
     three faces or more, all but the largest fan of a vertex, and those whose orientation is in the minority in their
-    component are removed until none is left. Open seams stay, and so do parts that are inside out.
+    component are removed until none is left. Open seams and T-junctions stay, and so do parts that are inside out.
 
     Parameters
     ----------
@@ -148,9 +154,11 @@ def repair_surface(
     work = _Surface(points, faces, np.arange(len(faces)), np.zeros(len(faces), bool), everything, everything)
     if on_defect == "repair":
         work.remove_repeated_and_duplicate()
-        for _ in range(_ROUNDS):
+        for k in range(_ROUNDS):
             before = work.faces
             _weld(work)
+            if k < _SPLITS:
+                _split_at_t_junctions(work)
             _flip_flat(work)
             _cut_apart(work)
             if np.array_equal(before, work.faces):
@@ -182,6 +190,18 @@ def _weld(work: _Surface) -> None:
         lowest = np.unique(group, return_index=True)[1][group]
         work.welded_to, work.faces = lowest[work.welded_to], lowest[work.faces]
         work.remove_repeated_and_duplicate()
+
+
+def _split_at_t_junctions(work: _Surface) -> None:
+    """Split faces whose open edges have vertices on them, and weld the parts to the faces on the other side."""
+    for _ in range(_SPLITS):
+        found = t_junctions(work.points, work.faces)
+        if len(found.half_edge) == 0:
+            return
+        faces, kept = split_faces(work.faces, found)
+        work.count("split_edges", len(np.unique(kept[np.flatnonzero(np.diff(kept) == 0)])))
+        work.faces, work.face_from, work.turned = faces, work.face_from[kept], work.turned[kept]
+        _weld(work)
 
 
 def _flip_flat(work: _Surface) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.geometry.repair.defects import Defects
+from meshconv.geometry.repair.counts import Defects
 from meshconv.geometry.repair.origin import Changes
 from meshconv.geometry.repair.repair import Isolated
 from meshconv.io.meshes.load import read_mesh
@@ -30,6 +30,7 @@ _COLUMNS = {
     "degen.": "degenerate_faces",
     "unref.": "unreferenced_vertices",
     "seams": "seam_edges",
+    "T-jun.": "t_junctions",
     "confl.": "orientation_conflicts",
     "orient.": "orientable",
     "angle": "smallest_angle",
@@ -38,8 +39,8 @@ _COLUMNS = {
 LEGEND = (
     "comp.: components; Euler: Euler characteristic; loops: boundary loops; nm.edg, nm.vtx: non-manifold edges and "
     "vertices;\ndupl., degen.: duplicate and degenerate faces; unref.: vertices without faces; seams: open edges that "
-    "lie on each other;\nconfl.: neighbours turned the other way; orient.: orientable; angle: smallest, degrees; "
-    "spread: longest over shortest edge; -: has no meaning here"
+    "lie on each other;\nT-jun.: vertices on the inside of open edges; confl.: neighbours turned the other way; "
+    "orient.: orientable; angle: smallest, degrees;\nspread: longest over shortest edge; -: has no meaning here"
 )
 
 
