@@ -21,6 +21,7 @@ commands:
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path last
   validate  the same on the validation split
   predict   meshconv predict runs/NAME/last.ckpt FILE...
+  generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
   check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
   cache     folder and size of the cache of prepared meshes; --clear empties it
   info      versions, devices, and the kernels of each operator
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE)
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "predict": _predict,
-                "check": _check, "cache": _cache, "info": _info}  # fmt: skip
+                "generate": _generate, "check": _check, "cache": _cache, "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
@@ -108,6 +109,35 @@ def _predict(args: list[str]) -> None:
         select=given.select, dimension=given.dimension, join=given.join,
         pictures=given.maps, steps=given.step, probability=given.probability,
     ):  # fmt: skip
+        print(path)
+
+
+def _generate(args: list[str]) -> None:
+    parser = ArgumentParser(
+        prog="meshconv generate",
+        description="Series of maps to train forecasts on: shallow_water is a planet of shallow water. The command goes "
+        "on where it stopped, and more runs only append.",
+    )
+    parser.add_argument("what", choices=("shallow_water",))
+    parser.add_argument("output", type=Path, help="folder of the runs, a NetCDF file each")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--days", type=int, default=40, help="of each run")
+    parser.add_argument("--step_hours", type=float, default=6.0, help="between two maps")
+    parser.add_argument("--spin_up_days", type=int, default=1, help="before the first map of a run")
+    parser.add_argument("--grid", choices=("healpix", "latlon"), default="healpix")
+    parser.add_argument("--nside", type=int, default=16, help="of HEALPix; latlon has 2 nside rows")
+    parser.add_argument("--truncation", type=int, default=42, help="largest degree of the solver's harmonics")
+    parser.add_argument("--axis", type=float, nargs=3, default=(0.0, 0.0, 1.0), metavar=("X", "Y", "Z"))
+    parser.add_argument("--rotation", type=float, default=1.0, help="in rates of the Earth; 0: none")
+    parser.add_argument("--speed", type=float, default=30.0, help="largest wind of the initial states, m/s")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = vars(parser.parse_args(args[1:]))
+    from meshconv.datasets.shallow_water.runs import ShallowWaterRuns
+
+    output, runs = given.pop("output"), given.pop("runs")
+    del given["what"], given["debug"]
+    for path in ShallowWaterRuns(**given).write(output, runs):
         print(path)
 
 

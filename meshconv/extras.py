@@ -11,6 +11,7 @@ MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
     "formats": ("assimp_py", "meshio", "nibabel", "collada"),
+    "planet": ("ducc0",),
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),

@@ -20,3 +20,8 @@ from .meshes.preparation import (
 )
 from .meshes.segments import MeshSegments as MeshSegments
 from .meshes.vertex_budget import VertexBudget as VertexBudget
+from .shallow_water.runs import ShallowWaterRuns as ShallowWaterRuns
+from .shallow_water.solver import (
+    Rings as Rings,
+    ShallowWater as ShallowWater,
+)
