@@ -115,8 +115,8 @@ def _predict(args: list[str]) -> None:
 def _generate(args: list[str]) -> None:
     parser = ArgumentParser(
         prog="meshconv generate",
-        description="Series of maps to train forecasts on: shallow_water is a planet of shallow water. The command goes "
-        "on where it stopped, and more runs only append.",
+        description="Series of maps to train forecasts on: shallow_water is a planet of shallow water. It goes on "
+        "where it stopped; more runs only append.",
     )
     parser.add_argument("what", choices=("shallow_water",))
     parser.add_argument("output", type=Path, help="folder of the runs, a NetCDF file each")
