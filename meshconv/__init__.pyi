@@ -5,6 +5,7 @@ from . import (
     homogeneous as homogeneous,
     hybrid as hybrid,
     io as io,
+    lie as lie,
     models as models,
     nn as nn,
     ops as ops,

@@ -34,6 +34,7 @@ BELOW: dict[str, set[str]] = {
 BELOW["io"] = {"geometry", "ops"}
 BELOW["nn"] = {"geometry", "ops"}
 BELOW["testing"] = {"geometry"}
+BELOW["lie"] = BELOW["nn"]
 BELOW["models"] = {"nn", *BELOW["nn"]}
 BELOW["datasets"] = {"nn", "io", *BELOW["nn"]}
 BELOW["viz"] = {"nn", "io", *BELOW["nn"]}

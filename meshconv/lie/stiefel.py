@@ -1,0 +1,76 @@
+"""Stochastic ascent of the marginal likelihood over orthonormal columns, while the noise is annealed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from meshconv.lie.likelihood import coordinates, expected_noise, marginal_log_likelihood, products
+from meshconv.lie.von_mises import VonMises
+
+NOISE_FLOOR = 1e-6
+"""Smallest variance of the noise, as a share of that of the signals."""
+_MEMORY = 0.9
+_FINAL_STEPS = 20
+
+
+def polar_factor(columns: Tensor) -> Tensor:
+    """The nearest matrix of orthonormal columns."""
+    u, _, v = torch.linalg.svd(columns, full_matrices=False)
+    return u @ v
+
+
+def learn_columns(
+    x: Tensor, y: Tensor, columns: Tensor, eta: Tensor, *, steps: int, batch: int, learning_rate: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Columns and noise that make the pairs likely.
+
+    Each step follows the gradient in the tangent space of the Stiefel manifold (Adam, cosine schedule) and returns to
+    the manifold by the polar factor. The variance of the noise starts at that of the signals and follows expectation
+    maximisation on the batches: with the final noise from the beginning the likelihood is so steep that planes stay
+    where they start.
+
+    Parameters
+    ----------
+    x, y : Tensor [n, dim]
+    columns : Tensor [dim, 2 J]
+        To start from.
+    eta : Tensor [J, 2]
+        Priors.
+
+    Returns
+    -------
+    columns : Tensor [dim, 2 J]
+    noise : Tensor []
+        Standard deviation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    floor = NOISE_FLOOR * x.square().mean()
+    square = x.square().mean()
+    columns = columns.clone().requires_grad_()
+    optimiser = torch.optim.Adam([columns], lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda t: 0.5 * (1 + math.cos(math.pi * t / steps)))
+    for _ in range(steps):
+        rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
+        # The variance as a factor keeps the gradient's size while the noise shrinks.
+        loss = -square * marginal_log_likelihood(x[rows], y[rows], columns, square.sqrt(), eta).mean()
+        (gradient,) = torch.autograd.grad(loss, columns)
+        with torch.no_grad():
+            overlap = columns.mT @ gradient
+            columns.grad = gradient - columns @ (overlap + overlap.mT) / 2
+            optimiser.step()
+            columns.copy_(polar_factor(columns))
+            found = _maximised_noise(x[rows], y[rows], columns, square, eta)
+            square = torch.maximum(_MEMORY * square + (1 - _MEMORY) * found, floor)
+        schedule.step()
+    columns = columns.detach()
+    for _ in range(_FINAL_STEPS):
+        square = torch.maximum(_maximised_noise(x, y, columns, square, eta), floor)
+    return columns, square.sqrt()
+
+
+def _maximised_noise(x: Tensor, y: Tensor, columns: Tensor, square: Tensor, eta: Tensor) -> Tensor:
+    z = products(coordinates(x, columns), coordinates(y, columns))
+    return expected_noise(x, y, z, VonMises(eta + z / square))
