@@ -15,6 +15,7 @@ MODULES = {
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),
+    "homogeneous": ("ducc0",),
 }
 
 

@@ -5,3 +5,18 @@ from .representations import (
     quotient_representation as quotient_representation,
     regular_representation as regular_representation,
 )
+from .rotations import (
+    from_alm as from_alm,
+    rotate_coefficients as rotate_coefficients,
+    to_alm as to_alm,
+)
+from .spin_conv import SpinConv as SpinConv
+from .spin_layers import (
+    PowerSpectrum as PowerSpectrum,
+    SpinBatchNorm as SpinBatchNorm,
+    SpinNonlinearity as SpinNonlinearity,
+    SpinQuadratic as SpinQuadratic,
+    SpinResample as SpinResample,
+    power_spectrum as power_spectrum,
+)
+from .transform import SphereTransform as SphereTransform
