@@ -1,9 +1,9 @@
 """Spin-weighted spherical harmonic transforms of ducc0 as opaque operators, each other's derivative.
 
-Coefficients are real and orthonormal, ``[..., lmax + 1, 2 lmax + 2, dim]``: at degree l and column 2m (2m + 1) the real
-(imaginary) part of ducc0's :math:`a_{lm}`, times :math:`\\sqrt 2` for m > 0. So the transpose of synthesis is its adjoint,
-and a rotation of the sphere is an orthogonal matrix. Columns beyond 2l + 1 and the imaginary part of m = 0 are zero, and
-so are degrees below the order of a field.
+Coefficients are real and orthonormal, ``[..., lmax + 1, 2 lmax + 2, dim]``: at degree l and column 2m (2m + 1) the
+real (imaginary) part of ducc0's :math:`a_{lm}`, times :math:`\\sqrt 2` for m > 0. So the transpose of synthesis is its
+adjoint, and a rotation of the sphere is an orthogonal matrix. Columns beyond 2l + 1 and the imaginary part of m = 0 are
+zero, and so are degrees below the order of a field.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ class SpinConv(nn.Module):
 
     .. math:: \hat f'_{lm} = K_l \hat f_{lm}, \qquad K_l = \sum_b R_b(l / l_{max}) \, W_b
 
-    with (E, B) coefficients of every field. :math:`K_l` is any real matrix between all components of fields whose orders
-    s, s' are at most l: 2 x 2 numbers for a pair of fields of orders above 0, 2 and 1 with scalars, as many as
+    with (E, B) coefficients of every field. :math:`K_l` is any real matrix between all components of fields of orders
+    s, s' up to l: 2 x 2 numbers for a pair of fields of orders above 0, 2 and 1 with scalars, as many as
     :class:`~meshconv.nn.GaugeConv` has. This is the complete space of SO(3)-equivariant linear maps up to degree lmax.
     Kernels that are smooth in l are localised on the sphere. For types of O(2) reflections of the sphere are a symmetry
     too, which leaves the entries of equal parity: E to E, B to B, E to scalars, B to odd scalars.
@@ -124,7 +124,8 @@ class SpinConv(nn.Module):
         """
         if transform.lmax < self.lmax:
             raise InputError(
-                f"the convolution has lmax {self.lmax}, which is too high for {transform}; make the grid finer or lmax lower"
+                f"the convolution has lmax {self.lmax}, which is too high for {transform}; "
+                "make the grid finer or lmax lower"
             )
         target = transform if target is None else target
         lmax = min(self.lmax, target.lmax)

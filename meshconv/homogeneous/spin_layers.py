@@ -17,8 +17,8 @@ class SpinNonlinearity(nn.Module):
     r"""A pointwise nonlinearity of fields, on a finer grid, and projected to the degrees up to lmax.
 
     A pointwise function of fields of degree L has higher degrees, which on a grid for L alias to lower ones and break
-    equivariance. On the finer grid the product of two fields is projected exactly at ``oversampling`` 1.5, and of others
-    less is left: ``benchmarks/homogeneous.py`` measures it.
+    equivariance. On the finer grid the product of two fields is projected exactly at ``oversampling`` 1.5, and of other
+    functions less is left: ``benchmarks/homogeneous.py`` measures it.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ class SpinBatchNorm(nn.Module):
     .. math:: f^0 \mapsto \gamma \frac{f^0 - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad
         f^m \mapsto \gamma \frac{f^m}{\sqrt{\langle |f^m|^2 \rangle / 2 + \epsilon}}
 
-    :class:`~meshconv.nn.FieldBatchNorm` with means over samples and the area of the sphere, which for fields on the grid
-    of their transform are sums of squared coefficients.
+    :class:`~meshconv.nn.FieldBatchNorm` with means over samples and the area of the sphere, which for fields on the
+    grid of their transform are sums of squared coefficients.
 
     Parameters
     ----------

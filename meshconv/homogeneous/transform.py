@@ -34,8 +34,8 @@ class SphereTransform:
     grid : "gauss" or HealpixSphere
         Gauss-Legendre rings, or HEALPix in its own pixel order, with lmax up to 2 nside.
     oversampling
-        Rings of the Gauss-Legendre grid per degree: ``ceil(oversampling * lmax) + 1`` rings of twice as many points. With
-        1.5 the product of two fields is analysed exactly.
+        Rings of the Gauss-Legendre grid per degree: ``ceil(oversampling * lmax) + 1`` rings of twice as many points.
+        With 1.5 the product of two fields is analysed exactly.
 
     Attributes
     ----------
@@ -48,13 +48,13 @@ class SphereTransform:
     Raises
     ------
     InputError
-        lmax too high for the grid, a grid of another kind, ducc0 missing (``pip install 'meshconv[homogeneous]'``; it is
-        free software under the GPL, version 2 or later).
+        lmax too high for the grid, a grid of another kind, ducc0 missing (``pip install 'meshconv[homogeneous]'``; it
+        is under the GPL, version 2 or later).
 
     Notes
     -----
     On Gauss-Legendre grids analysis is exact, on HEALPix it is the least-squares fit (pseudo-analysis), by conjugate
-    gradients to rounding. At degrees beyond 2 nside the fit is ill-conditioned. All are differentiable to any order, in
+    gradients to rounding. Beyond degree 2 nside the fit is ill-conditioned. All are differentiable to any order, in
     float32 and float64 (half precision is computed in float32), with as many threads as torch has; the transforms are
     opaque operators for :func:`torch.compile`. ``tests/test_homogeneous_transform.py`` has round trips and adjoints.
 
@@ -133,8 +133,8 @@ class SphereTransform:
         rows = _check_coefficients(coefficients, kind)
         if rows - 1 > self.lmax:
             raise InputError(
-                f"coefficients of degrees up to {rows - 1} do not fit a transform of lmax {self.lmax}; cut them, or make "
-                f"SphereTransform({rows - 1}, ...)"
+                f"coefficients of degrees up to {rows - 1} do not fit a transform of lmax {self.lmax}; cut them, or "
+                f"make SphereTransform({rows - 1}, ...)"
             )
         return self._to_points(coefficients, kind)
 
@@ -209,7 +209,8 @@ class SphereTransform:
         kind.check(x)
         if x.dim() < 2 or x.shape[-2] != self.num_points:
             raise InputError(
-                f"fields have shape {tuple(x.shape)}, {self} has {self.num_points} points: give [..., points, {kind.dim}]"
+                f"fields have shape {tuple(x.shape)}, {self} has {self.num_points} points: "
+                f"give [..., points, {kind.dim}]"
             )
         if lmax is not None and not 0 <= lmax <= self.lmax:
             raise InputError(f"lmax {lmax} is too high for {self}; make SphereTransform({lmax}, ...)")
@@ -230,8 +231,8 @@ def check_orders(field_type: FieldType, lmax: int) -> None:
     """Raise unless every field has a degree: those of order s begin at degree s."""
     if field_type.max_order > lmax:
         raise InputError(
-            f"fields of order {field_type.max_order} have no degree below {field_type.max_order}, lmax is {lmax}; raise "
-            "lmax or leave them out"
+            f"fields of order {field_type.max_order} have no degree below {field_type.max_order}, lmax is {lmax}; "
+            "raise lmax or leave them out"
         )
 
 
