@@ -1,6 +1,17 @@
+from .enhanced import EnhancedBeliefPropagation as EnhancedBeliefPropagation
+from .factor_graph import (
+    FactorGraph as FactorGraph,
+    belief_propagation as belief_propagation,
+    mean_field as mean_field,
+)
 from .gauss_markov import (
     GaussMarkovModel as GaussMarkovModel,
     lorenz_generator as lorenz_generator,
     taylor_transition as taylor_transition,
 )
+from .ising import (
+    ising_grid as ising_grid,
+    ising_marginals as ising_marginals,
+)
+from .potts import PottsLayer as PottsLayer
 from .smoother import HybridSmoother as HybridSmoother
