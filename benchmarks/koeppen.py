@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ import yaml
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
-from meshconv import FieldType, GaugeGraph
+from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.datasets import SphereMaps
 
 ROOT = Path(__file__).resolve().parents[1]
+RADIUS = 2.4
 SHIPPED = yaml.safe_load((ROOT / "configs/climate_koeppen.yaml").read_text())["data"]["init_args"]
 MONTHS = {"month": [1, 7]}
 INPUTS: dict[str, list[Any]] = {
@@ -43,9 +45,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "PixelwiseNetwork": {"width": 128},
     "IsotropicUNet": {"channels": [48, 72]},
     "PlanarUNet": {"channels": [28, 40]},
-    "SphereUNet": {"channels": [16, 24]},
+    "SphereUNet": {"channels": [16, 24], "aggregation": "quadrature"},
     # The direction to the north as an input, which the map of the planar network implies; with it comes the latitude.
-    "SphereUNet+north": {"channels": [16, 24], "north": True},
+    "SphereUNet+north": {"channels": [16, 24], "north": True, "aggregation": "quadrature"},
+    "SphereUNet, 8 neighbours": {"channels": [16, 24], "aggregation": "mean"},
+    "SphereUNet+north, 8 neighbours": {"channels": [16, 24], "north": True, "aggregation": "mean"},
     "PixelwiseNetwork+latitude": {"width": 128},
     "forest+latitude": {},
 }
@@ -64,9 +68,17 @@ class Zones:
         Land for ``train``, ``val`` and ``test``.
     """
 
-    def __init__(self, scalars: Sequence[Any], fold: int, num_levels: int, val_fraction: float = 0.0, seed: int = 0):
+    def __init__(
+        self,
+        scalars: Sequence[Any],
+        fold: int,
+        num_levels: int,
+        val_fraction: float = 0.0,
+        seed: int = 0,
+        radius: float | None = None,
+    ):
         splits = {"variable": "fold", "test": fold, "val_fraction": val_fraction, "seed": seed}
-        given = {"scalars": scalars, "splits": splits, "num_levels": num_levels}
+        given = {"scalars": scalars, "splits": splits, "num_levels": num_levels, "radius": radius}
         data = SphereMaps(**(SHIPPED | given | {"inputs": str(ROOT / SHIPPED["inputs"])}))
         self.x, self.target, _ = data.sample(0, "train")
         self.masks = {split: data.sample(0, split)[2] for split in ("train", "val", "test")}
@@ -118,10 +130,11 @@ def run(method: str, options: dict[str, Any], data: Zones, split: str, given: An
     surface, kind = data.hierarchy, str(FieldType.from_multiplicities([data.x.shape[1]]))
     near = torch.ones_like(mask)
     if method != "PlanarUNet":
-        near = around(data.target >= 0, surface.finest, given.margin)
+        nearest = HealpixSphere.from_pixel_count(len(mask)).gauge_graph()
+        near = around(data.target >= 0, nearest, given.margin)
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
-    network = NETWORKS[method.split("+")[0]](kind, len(names), **options)
+    network = NETWORKS[re.split("[+,]", method)[0]](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return itertools.repeat((x[None], target[None], learnt[None]))
@@ -167,6 +180,7 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--margin", type=int, default=3, help="pixels of sea around the land")
+    parser.add_argument("--radius", type=float, default=RADIUS, help="of the neighbourhoods of quadrature, in pixels")
     parser.add_argument("--validation", action="store_true", help="score blocks of the training folds")
     parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
     parser.add_argument("--print", action="store_true", help="print tables of the results, run nothing")
@@ -180,10 +194,11 @@ def main() -> None:
         key = {"inputs": inputs, "method": method, "seed": seed, "fold": fold, "split": split}
         options = METHODS[method] | given.options
         if given.validation:
-            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin")}
+            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin", "radius")}
         if not results.has(**key):
             levels = len(options.get("channels", [1]))
-            data = Zones(INPUTS[inputs], fold, levels, held, seed=fold)
+            radius = given.radius if options.get("aggregation") == "quadrature" else None
+            data = Zones(INPUTS[inputs], fold, levels, held, seed=fold, radius=radius)
             results.add(key | run(method, options, data, split, given, seed))
 
 

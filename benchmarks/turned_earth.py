@@ -30,8 +30,9 @@ from meshconv.geometry import Regridder
 from meshconv.nn import Gradient
 
 METHODS: dict[str, dict[str, Any]] = {
-    "SphereUNet": {"channels": [8, 16, 24], "width": 64},
-    "SphereUNet, 8 neighbours": {"channels": [8, 16, 24], "width": 64},
+    "SphereUNet": {"channels": [8, 16, 24], "width": 64, "aggregation": "quadrature"},
+    "SphereUNet, mean": {"channels": [8, 16, 24], "width": 64, "aggregation": "mean"},
+    "SphereUNet, 8 neighbours": {"channels": [8, 16, 24], "width": 64, "aggregation": "mean"},
     "PlanarUNet": {"channels": [16, 28, 40], "width": 64},
     "IsotropicUNet": {"channels": [24, 48, 64], "width": 64},
 }
