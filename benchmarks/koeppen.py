@@ -30,7 +30,8 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.datasets import SphereMaps
 
 ROOT = Path(__file__).resolve().parents[1]
-RADIUS = 2.4
+# Of the neighbourhoods of quadrature, in widths of a pixel: about 22 neighbours.
+RADIUS = 2.7
 SHIPPED = yaml.safe_load((ROOT / "configs/climate_koeppen.yaml").read_text())["data"]["init_args"]
 MONTHS = {"month": [1, 7]}
 INPUTS: dict[str, list[Any]] = {
@@ -194,7 +195,8 @@ def main() -> None:
         key = {"inputs": inputs, "method": method, "seed": seed, "fold": fold, "split": split}
         options = METHODS[method] | given.options
         if given.validation:
-            key |= {"options": options} | {k: getattr(given, k) for k in ("steps", "rate", "decay", "noise", "margin", "radius")}
+            schedule = ("steps", "rate", "decay", "noise", "margin", "radius")
+            key |= {"options": options} | {k: getattr(given, k) for k in schedule}
         if not results.has(**key):
             levels = len(options.get("channels", [1]))
             radius = given.radius if options.get("aggregation") == "quadrature" else None

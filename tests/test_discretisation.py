@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import healpy
 import numpy as np
@@ -16,8 +18,7 @@ from torch import Tensor
 from meshconv import FieldType, GaugeGraph, HealpixSphere, Pooling
 from meshconv.geometry import PointSphere
 from meshconv.models import SphereUNet
-from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeConv, GaugeMessage
-from meshconv.nn.convolution.quadrature import quadrature
+from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeAttention, GaugeConv, GaugeMessage
 from meshconv.ops import gauge_conv
 from meshconv.testing import assert_gauge_equivariant
 
@@ -224,12 +225,98 @@ def test_messages_by_quadrature():
     assert_gauge_equivariant(message, healpix(4))
     graph, x = healpix(4), torch.randn(192, 6, dtype=torch.float64)
     message.double()
-    weight = quadrature(graph, message.window, message.cutoff, 2).edges[:, 0]
-    # Areas for factors: the sum of the window over the disc is a third of the disc.
+    assert message.quadrature is not None
+    weight = message.quadrature(graph).edges[:, 0]
+    # The neighbours stand for the whole disc, over which the integral of the window is a third of the disc.
     total = torch.zeros(192, dtype=torch.float64).index_add(0, graph.dst, weight)
-    own = graph.areas / (math.pi * (message.cutoff * graph.scale) ** 2)
-    assert torch.allclose(total + own, torch.full_like(total, 1 / 3), rtol=1e-6)
+    assert torch.allclose(total, torch.full_like(total, 1 / 3), rtol=1e-6)
     assert torch.isfinite(message(x, graph)).all()
+
+
+@pytest.mark.parametrize("kind", ["2x0 + 2x1", "O(2): 2x0 + 1x0- + 2x1"])
+def test_attention_by_quadrature(kind):
+    """Equal logits leave a convolution whose neighbours have the window's weights; a constant field keeps its value."""
+    attention = GaugeAttention(kind, kind, heads=2, aggregation="quadrature", num_radial=1, self_interaction=False)
+    attention.double()
+    assert_gauge_equivariant(attention, healpix(4))
+    graph = healpix(8)
+    with torch.no_grad():
+        for parameter in attention.logits.parameters():
+            parameter.zero_()
+    weights = attention.attention(torch.zeros(graph.num_vertices, attention.in_type.dim, dtype=torch.float64), graph)
+    sums = torch.zeros(graph.num_vertices, 2, dtype=torch.float64).index_add(0, graph.dst, weights)
+    assert torch.allclose(sums, torch.ones_like(sums)) and (weights >= 0).all()
+    # The first moment is that of the disc: linear functions about a point have their value there.
+    offset = graph.log_radius * torch.exp(1j * graph.log_angle)
+    moment = torch.zeros(graph.num_vertices, dtype=torch.complex128).index_add(0, graph.dst, offset * weights[:, 0])
+    assert moment.abs().median() < 1e-6 * graph.log_radius.max()
+
+
+def counted(graph: GaugeGraph, **options: object) -> int:
+    """Points of a graph that keep the weights of areas."""
+    conv = GaugeConv("1x0 + 1x1", "1x0 + 1x1", aggregation="quadrature", **options)
+    assert conv.quadrature is not None
+    return int((conv.quadrature(graph).residual >= 1).any(1).sum())
+
+
+def test_boundaries_have_the_weights_of_areas():
+    """Of half a sphere, points at the rim take the mean over what is there: a constant keeps its value."""
+    graph = healpix(8)
+    half = graph.subset(graph.positions[:, 2] > 0)
+    conv = GaugeConv("1x0", "1x0", self_interaction=False, bias=False, aggregation="quadrature", num_radial=1).double()
+    assert conv.quadrature is not None
+    measure = conv.quadrature(half)
+    rim = measure.residual[:, 0] >= 1
+    assert rim.any() and (half.positions[rim, 2] < 0.4).all() and not rim.all()
+    share = measure.edges[rim[half.dst], 0]
+    reach = conv.cutoff * half.scale[0]
+    bump = (1 - (half.log_radius / reach).square()).square()
+    areas = torch.zeros(half.num_vertices, dtype=torch.float64).index_add(0, half.dst, half.areas[half.src])
+    wanted = (half.areas[half.src] * bump / (areas + half.areas)[half.dst])[rim[half.dst]]
+    assert torch.allclose(share, wanted)
+
+
+def test_points_without_neighbours_area_or_distance():
+    """Isolated points, zero areas and coincident points: finite numbers, counted."""
+    graph = healpix(2)
+    assert counted(graph) < graph.num_vertices
+    alone = graph.subset(torch.arange(graph.num_vertices) % 40 == 0)
+    assert counted(alone) == alone.num_vertices
+    for change in ({"areas": torch.zeros_like(graph.areas)}, {"log_radius": torch.zeros_like(graph.log_radius)},
+                   {"log_radius": 10 * graph.log_radius}):  # fmt: skip
+        broken = replace(graph, **change)
+        assert counted(broken) == graph.num_vertices
+        for layer in (GaugeConv, DepthwiseGaugeConv, GaugeAttention, GaugeMessage):
+            module = layer("2x0 + 2x1", "2x0 + 2x1", aggregation="quadrature").double()
+            assert torch.isfinite(module(torch.randn(graph.num_vertices, 6, dtype=torch.float64), broken)).all()
+
+
+def test_few_matched_points_are_reported_once(caplog):
+    graph = healpix(4)
+    thin = graph.subset(graph.positions[:, 2].abs() < 0.2)
+    for _ in range(2):
+        counted(thin, cutoff=2.001)
+        thin = replace(thin)
+    (record,) = [r for r in caplog.records if "quadrature" in r.message]
+    assert "points have too few neighbours" in record.message
+
+
+def test_weights_of_a_batch_are_those_of_its_parts():
+    """They are computed once for each part, and follow copies; a changed graph has its own."""
+    parts = [healpix(2), healpix(4)]
+    batch = GaugeGraph.batch(parts)
+    conv = GaugeConv("1x0 + 1x1", "1x0 + 1x1", aggregation="quadrature").double()
+    rule = conv.quadrature
+    assert rule is not None
+    assert torch.equal(rule(batch).edges, torch.cat([rule(part).edges for part in parts]))
+    assert [part.num_vertices for part in batch.parts] == [48, 192]
+    alone = replace(batch)
+    assert alone.parts == () and torch.allclose(rule(alone).edges, rule(batch).edges)
+    read = pickle.loads(pickle.dumps(batch))
+    assert read.parts == () and torch.equal(read.src, batch.src)
+    assert batch.to(torch.float32).parts == () and batch.to(torch.float64) is batch
+    x = torch.randn(batch.num_vertices, 3, dtype=torch.float64)
+    assert torch.allclose(conv(x, batch)[:48], conv(x[:48], parts[0]))
 
 
 def test_what_quadrature_refuses():

@@ -85,7 +85,7 @@ def test_compiled_agrees_with_the_reference(count, bounds):
 
 
 def test_few_neighbours_meet_the_lowest_conditions():
-    """Nine neighbours leave room for seven conditions: mass, frequencies 1 and 2 of moment 0, 0 and 1 of moment 1."""
+    """Nine neighbours leave room for seven conditions: mass and frequencies 1 to 3 of moment 0."""
     ptr, r, theta, _, target = scattered(5, count=9)
     share = 0.25 * bumps(r)
     target = target.clone()

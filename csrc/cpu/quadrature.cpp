@@ -15,18 +15,20 @@ constexpr int64_t kGrain = 64;
 constexpr double kUsed = 0.8;
 // Beyond these shares of the disc's mass a part of the disc has no neighbours, or other ones.
 constexpr double kLeast = 0.5, kMost = 2.0;
-constexpr double kFirst = 1e-9, kLast = 1e4, kStep = 10;
+// Neighbours on one side of a straight boundary have a mean direction of length 2 / pi.
+constexpr double kOneSided = 0.5;
+// Damping as powers of ten; that of the moments above the lowest rises to kHigher before that of the lowest rises.
+constexpr int kFirst = -9, kHigher = 2, kLast = 4;
 
 struct Condition {
   int64_t moment, frequency;
 };
 
-// By total degree, so that the last ones are the first to be left out.
+// Lower moments first, since the last ones are the first to be left out: what moment j misses is an error of order j.
 std::vector<Condition> conditions(int64_t moments, int64_t max_frequency) {
   std::vector<Condition> all;
-  for (int64_t degree = 0; degree <= max_frequency + 2 * (moments - 1); ++degree)
-    for (int64_t j = 0; j < moments; ++j)
-      if (const int64_t n = degree - j; n >= 0 && n <= max_frequency + j) all.push_back({j, n});
+  for (int64_t j = 0; j < moments; ++j)
+    for (int64_t n = 0; n <= max_frequency + j; ++n) all.push_back({j, n});
   return all;
 }
 
@@ -63,11 +65,11 @@ void solve(const std::vector<double>& u, int64_t n, std::vector<double>& x) {
 // Work space of one thread. Rows are stored by neighbour, so that sums over neighbours run along contiguous conditions.
 struct Solver {
   std::vector<Condition> wanted;
-  int64_t max_frequency, moments;
+  int64_t max_frequency, moments, lowest = 0;
   std::vector<double> rows, missing, gram, factor, x, change, cosine, sine, power;
 
   Solver(const std::vector<Condition>& wanted, int64_t max_frequency, int64_t moments)
-      : wanted(wanted), max_frequency(max_frequency + moments - 1), moments(moments) {}
+      : wanted(wanted), max_frequency(max_frequency + moments - 1), moments(moments), lowest(2 * max_frequency + 1) {}
 
   // cos and sin of the multiples of each neighbour's angle, and the powers of its radius.
   void see(int64_t n, const double* radius, const double* angle) {
@@ -105,7 +107,8 @@ struct Solver {
     return m;
   }
 
-  // Least change of unit weights that meets the first m of all rows, damped until all weights are within bounds.
+  // Least change of unit weights that meets the first m of all rows, damped until all weights are within bounds: first
+  // the moments above the lowest, then all.
   bool damped(int64_t m, int64_t all, int64_t n, double low, double high) {
     gram.assign(m * m, 0), change.assign(n, 0);
     for (int64_t i = 0; i < n; ++i)
@@ -118,9 +121,13 @@ struct Solver {
     double trace = 0;
     for (int64_t a = 0; a < m; ++a) trace += gram[a * m + a];
     if (!(trace > 0)) return false;
-    for (double damping = kFirst; damping <= kLast; damping *= kStep) {
+    // Without rows of higher moments the first steps are all the same.
+    int lower = kFirst, higher = m > lowest ? kFirst : kHigher;
+    for (; lower <= kLast; higher < kHigher ? ++higher : ++lower) {
+      const double first = std::pow(10.0, lower), rest = std::pow(10.0, std::max(lower, higher));
       factor = gram;
-      for (int64_t a = 0; a < m; ++a) factor[a * m + a] += damping * trace / static_cast<double>(m);
+      for (int64_t a = 0; a < m; ++a)
+        factor[a * m + a] += (a < lowest ? first : rest) * trace / static_cast<double>(m);
       if (!factorise(factor, m)) continue;
       x.assign(missing.begin(), missing.begin() + m);
       solve(factor, m, x);
@@ -185,12 +192,16 @@ std::tuple<Tensor, Tensor> matched_weights_cpu(Tensor ptr, Tensor radius, Tensor
       solver.see(n, r + first, a + first);
       for (int64_t b = 0; b < functions; ++b) {
         const double *own = s + first * functions + b, *wished = t + (v * functions + b) * moments;
-        double mass = 0, largest = 0;
-        for (int64_t i = 0; i < n; ++i)
-          mass += own[i * functions], largest = std::max(largest, std::fabs(own[i * functions]));
+        double mass = 0, largest = 0, ahead = 0, aside = 0;
+        for (int64_t i = 0; i < n; ++i) {
+          const double value = own[i * functions];
+          mass += value, largest = std::max(largest, std::fabs(value));
+          ahead += value * std::cos(a[first + i]), aside += value * std::sin(a[first + i]);
+        }
         int64_t seen = 0;
         for (int64_t i = 0; i < n; ++i) seen += std::fabs(own[i * functions]) > 1e-9 * largest;
-        const bool whole = wished[0] > 0 && mass > kLeast * wished[0] && mass < kMost * wished[0];
+        const bool whole = wished[0] > 0 && mass > kLeast * wished[0] && mass < kMost * wished[0] &&
+                           std::hypot(ahead, aside) < kOneSided * mass;
         int64_t count = 0, rows = 0;
         for (; whole && count < static_cast<int64_t>(wanted.size()); ++count) {
           const int64_t more = wanted[count].frequency == 0 ? 1 : 2;
@@ -201,11 +212,9 @@ std::tuple<Tensor, Tensor> matched_weights_cpu(Tensor ptr, Tensor radius, Tensor
         if (whole) {
           const int64_t all = solver.build(n, own, functions, wished);
           met = rows > 0 && solver.damped(rows, all, n, low, high);
-          if (!met) solver.change.assign(n, 0);
-          left[v * functions + b] = solver.residual(all, n);
-        } else {
-          left[v * functions + b] = 1;
+          if (met) left[v * functions + b] = solver.residual(all, n);
         }
+        if (!met) left[v * functions + b] = 1;
         for (int64_t i = 0; i < n; ++i) w[(first + i) * functions + b] = met ? 1 + solver.change[i] : 1;
       }
     }

@@ -12,18 +12,24 @@ on the gauge.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshconv.ops.backend import is_compiled
+from meshconv.ops.backend import BACKEND, is_compiled
 
 LEAST, MOST = 0.5, 2.0
 """Shares of the disc's mass between which its neighbours are taken for a sample of all of it."""
 
+ONE_SIDED = 0.5
+"""Length of the mean direction of neighbours from which on they are on one side, as at a boundary: there 2 / pi."""
+
 _USED = 0.8
-_DAMPING = tuple(10.0**k for k in range(-9, 5))
+# Of the lowest moments, and of higher ones, over the mean square of the conditions.
+_DAMPING = [(1e-9, 10.0**k) for k in range(-9, 3)] + [(10.0**k, max(100.0, 10.0**k)) for k in range(-8, 5)]
 
 
 def matched_weights(
@@ -39,8 +45,10 @@ def matched_weights(
     """Factors of the shares of all neighbours, and what they miss.
 
     The least change of unit factors, in the sum of squares, that meets the conditions, damped (Tikhonov) until all
-    factors are within bounds. With few neighbours the conditions of the highest total degree n + j are left out. Where
-    the neighbours have less than half or more than twice the disc's mass, as at a boundary, factors stay 1.
+    factors are within bounds, conditions with j > 0 first: what they miss is an error of first order in the spacing.
+    With few neighbours the conditions of the highest j, then of the highest n, are left out. Factors stay 1 where the
+    neighbours have less than half or more than twice the disc's mass, or are on one side of the point, as at a
+    boundary; and where they are fewer than two.
 
     Parameters
     ----------
@@ -90,11 +98,13 @@ def matched_weights_reference(
     for v, (first, last) in enumerate(zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)):
         row = slice(first, last)
         for b in range(share.shape[1]):
-            mass = s[row, b].sum()
-            if not (t[v, b, 0] > 0 and LEAST * t[v, b, 0] < mass < MOST * t[v, b, 0]):
+            mass, ahead = s[row, b].sum(), abs((s[row, b] * np.exp(1j * theta[row])).sum())
+            if not (t[v, b, 0] > 0 and LEAST * t[v, b, 0] < mass < MOST * t[v, b, 0] and ahead < ONE_SIDED * mass):
                 continue
             a, missing, rows = _system(wanted, r[row], theta[row], s[row, b], t[v, b])
-            change = _damped(a[:rows], missing[:rows], low, high)
+            change = _damped(a[:rows], missing[:rows], 2 * max_frequency + 1, low, high)
+            if change is None:
+                continue
             factor[row, b] += change
             left = iter(missing - a @ change)
             residual[v, b] = max(abs(next(left)) if n == 0 else np.hypot(next(left), next(left)) for _, n in wanted)
@@ -102,9 +112,8 @@ def matched_weights_reference(
 
 
 def conditions(moments: int, max_frequency: int) -> list[tuple[int, int]]:
-    """Moments j and frequencies n, by total degree, lower moments first."""
-    pairs = [(j, n) for j in range(moments) for n in range(max_frequency + j + 1)]
-    return sorted(pairs, key=lambda pair: (sum(pair), pair[0]))
+    """Moments j and frequencies n, in the order in which they count."""
+    return [(j, n) for j in range(moments) for n in range(max_frequency + j + 1)]
 
 
 def _system(
@@ -127,10 +136,21 @@ def _system(
     return np.array(rows), np.array(missing), imposed
 
 
-def _damped(a: NDArray[np.float64], missing: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+def _damped(
+    a: NDArray[np.float64], missing: NDArray[np.float64], lowest: int, low: float, high: float
+) -> NDArray[np.float64] | None:
     gram = a @ a.T
     for damping in _DAMPING if len(a) else ():
-        change = a.T @ np.linalg.solve(gram + damping * np.trace(gram) / len(gram) * np.eye(len(gram)), missing)
+        ridge = np.where(np.arange(len(a)) < lowest, *damping) * np.trace(gram) / len(gram)
+        change = a.T @ np.linalg.solve(gram + np.diag(ridge), missing)
         if 1 + change.min() >= low and 1 + change.max() <= high:
             return change
-    return np.zeros(a.shape[1])
+    return None
+
+
+def _fake(ptr: Tensor, radius: Tensor, angle: Tensor, share: Tensor, target: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return share.new_empty(share.shape), share.new_empty(target.shape[:2])
+
+
+if BACKEND.devices:
+    torch.library.register_fake("meshconv::matched_weights", _fake)

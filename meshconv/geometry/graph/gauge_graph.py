@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -207,6 +208,28 @@ class GaugeGraph(Record):
     @property
     def sizes(self) -> dict[str, int]:
         return {"vertices": self.num_vertices, "edges": self.num_edges, "surfaces": self.num_graphs}
+
+    @property
+    def parts(self) -> tuple[GaugeGraph, ...]:
+        """Graphs whose disjoint union this is, in order: those of a batch, or the one that was copied to a device.
+
+        What is expensive and the same on the parts is taken from there. Empty for a graph that was changed since.
+        """
+        return self.__dict__.get("_parts", ())
+
+    def _with_parts(self, parts: Sequence[GaugeGraph]) -> GaugeGraph:
+        object.__setattr__(self, "_parts", tuple(parts))
+        return self
+
+    @classmethod
+    def batch(cls, records: Sequence[GaugeGraph]) -> GaugeGraph:
+        records = list(records)
+        return super().batch(records)._with_parts(records)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> GaugeGraph:
+        found = super().map(function)
+        # A copy in another precision takes the place of the graph, which would stay in memory.
+        return found if found is self or found.dtype != self.dtype else found._with_parts([self])
 
     @property
     def finest(self) -> GaugeGraph:

@@ -96,6 +96,10 @@ class Record:
             ),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields: what has been derived from them is neither stored nor sent to other processes."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
     @property
     def sizes(self) -> dict[str, int]:
         """Number of entries along every axis."""
@@ -113,8 +117,11 @@ class Record:
 
     def map(self: R, function: Callable[[Tensor], Tensor]) -> R:
         """Apply ``function`` to every tensor, at any depth; the record itself if no tensor changes."""
-        leaves, structure = pytree.tree_flatten(self)
-        found = [function(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda leaf: leaf is not self and isinstance(leaf, Record))
+        found = [
+            function(leaf) if isinstance(leaf, Tensor) else leaf.map(function) if isinstance(leaf, Record) else leaf
+            for leaf in leaves
+        ]
         unchanged = all(new is old for new, old in zip(found, leaves, strict=True))
         return self if unchanged else pytree.tree_unflatten(found, structure)
 

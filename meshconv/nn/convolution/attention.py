@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.convolution.conv import GaugeConv
-from meshconv.nn.convolution.radial import relative_radius
+from meshconv.nn.convolution.quadrature import DiscQuadrature
+from meshconv.nn.convolution.radial import SmoothBumps, relative_radius
 from meshconv.nn.linear import Linear
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import gauge_conv, segment_softmax, transport_dot
@@ -109,7 +110,9 @@ class GaugeAttention(SurfaceModule):
     key_channels
         Fields of each order in the keys of a head; by default the channels of the widest order divided by ``heads``.
     aggregation
-        ``"mean"``, or ``"area"``: attention weights are multiplied by the areas of the neighbours, as in quadrature.
+        ``"mean"``; ``"area"``: attention weights are multiplied by the areas of the neighbours; or ``"quadrature"``: by
+        the weights of a quadrature of the disc with the window :math:`(1 - r^2)^2`, none of them negative, so that the
+        sum stands for a ratio of integrals over the disc.
     conv_options
         The other options of :class:`~meshconv.nn.GaugeConv`.
 
@@ -142,13 +145,18 @@ class GaugeAttention(SurfaceModule):
         **conv_options: Any,
     ):
         super().__init__()
-        if aggregation not in ("mean", "area"):
-            raise ValueError(f"aggregation {aggregation!r}: attention weights sum to one, it is 'mean' or 'area'")
+        if aggregation not in ("mean", "area", "quadrature"):
+            raise ValueError(
+                f"aggregation {aggregation!r}: attention weights sum to one, it is 'mean', 'area' or 'quadrature'"
+            )
         self.values = GaugeConv(in_type, out_type, **conv_options)
         self.in_type, self.out_type = self.values.in_type, self.values.out_type
         if heads is None:
             heads = min(4, max(_counts(self.out_type)))
         self.heads, self.aggregation = heads, aggregation
+        frequency = self.in_type.max_order + self.out_type.max_order
+        rule = (SmoothBumps(1), self.values.cutoff, frequency)
+        self.quadrature = DiscQuadrature(*rule, centre=False, low=0.0) if aggregation == "quadrature" else None
         shares = deal_fields(self.out_type, heads)
         self.head_types = [kind for kind, _ in shares]
         for h, (_, columns) in enumerate(shares):
@@ -168,6 +176,10 @@ class GaugeAttention(SurfaceModule):
         logits = self.logits(x, graph, self._radial(graph))
         if self.aggregation == "area":
             logits = logits + graph.areas[graph.src].log()[:, None]
+        if self.quadrature is not None:
+            # Least weights instead of none: their logarithms are finite.
+            weights = self.quadrature(graph).edges.to(logits.dtype)
+            logits = logits + weights.clamp(min=torch.finfo(logits.dtype).tiny).log()
         return segment_softmax(logits, graph.dst_ptr)
 
     def _radial(self, graph: GaugeGraph) -> Tensor:

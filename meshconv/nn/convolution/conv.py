@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.convolution.kernel import KernelSpace
-from meshconv.nn.convolution.quadrature import check_fixed, quadrature
+from meshconv.nn.convolution.quadrature import DiscQuadrature
 from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions, relative_radius
 from meshconv.nn.linear import Linear
 from meshconv.nn.surface_module import SurfaceModule
@@ -48,14 +48,14 @@ def default_radial(aggregation: Aggregation) -> Radial:
 
 
 def edge_functions(
-    graph: GaugeGraph, radial: nn.Module, cutoff: float, aggregation: Aggregation, max_frequency: int
+    graph: GaugeGraph, radial: nn.Module, cutoff: float, aggregation: Aggregation, quadrature: DiscQuadrature | None
 ) -> tuple[Tensor, list[Tensor]]:
     """Weighted radial functions of every edge ``[E, B]``, and of the point itself, ``[V]`` each.
 
     Only quadrature has terms of the point itself; radial functions that vanish there are left out.
     """
-    if aggregation == "quadrature":
-        measure = quadrature(graph, radial, cutoff, max_frequency)
+    if quadrature is not None:
+        measure = quadrature(graph)
         return measure.edges, measure.centre
     return radial(relative_radius(graph, cutoff)) * aggregation_weights(graph, aggregation)[:, None], []
 
@@ -155,13 +155,14 @@ class GaugeConv(SurfaceModule):
         check_aggregation(aggregation)
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
-        if aggregation == "quadrature":
-            check_fixed(self.radial)
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
         self.steady = KernelSpace(self.in_type, self.out_type, 0) if aggregation == "quadrature" else None
         frequency = self.in_type.max_order + self.out_type.max_order
-        self.max_frequency = frequency if band_limit is None else min(band_limit, frequency)
+        if band_limit is not None:
+            frequency = min(band_limit, frequency)
+        by_quadrature = aggregation == "quadrature"
+        self.quadrature = DiscQuadrature(self.radial, cutoff, frequency) if by_quadrature else None
         self.weight = nn.Parameter(torch.empty(self.num_radial, self.in_type.dim, self.out_type.dim))
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
         scalars = self.out_type.scalars
@@ -187,14 +188,14 @@ class GaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.max_frequency)
+        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.quadrature)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
         # At the point itself there is no direction: only the part of the kernel that commutes with rotations remains.
         if self.steady is not None:
             for share, kernel in zip(centre, self.weight, strict=False):
-                y = y + share[:, None] * (x @ self.steady(kernel))
+                y = y + (share[:, None] * (x @ self.steady(kernel))).to(y.dtype)
         return self.add_point(y, x)
 
     def add_point(self, y: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.convolution.conv import Aggregation, check_aggregation, default_radial, edge_functions, initial_scale
 from meshconv.nn.convolution.kernel import KernelSpace
-from meshconv.nn.convolution.quadrature import check_fixed
+from meshconv.nn.convolution.quadrature import DiscQuadrature
 from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions
 from meshconv.nn.linear import Linear
 from meshconv.nn.surface_module import SurfaceModule
@@ -79,8 +79,6 @@ class DepthwiseGaugeConv(SurfaceModule):
             )
         channels = counts[0]
         self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
-        if aggregation == "quadrature":
-            check_fixed(self.radial)
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
         orders = len(self.out_type.multiplicities)
         self.hidden_type = self.in_type.like([channels] * orders)
@@ -88,7 +86,10 @@ class DepthwiseGaugeConv(SurfaceModule):
         self.kernel_space = KernelSpace(*self.kernel_types, band_limit)
         self.steady = KernelSpace(*self.kernel_types, 0) if aggregation == "quadrature" else None
         frequency = self.in_type.max_order + self.out_type.max_order
-        self.max_frequency = frequency if band_limit is None else min(band_limit, frequency)
+        if band_limit is not None:
+            frequency = min(band_limit, frequency)
+        by_quadrature = aggregation == "quadrature"
+        self.quadrature = DiscQuadrature(self.radial, cutoff, frequency) if by_quadrature else None
         self.weight = nn.Parameter(torch.empty(self.num_radial, channels, *(t.dim for t in self.kernel_types)))
         self.pointwise = Linear(self.hidden_type, self.out_type, bias=bias)
         self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
@@ -109,7 +110,7 @@ class DepthwiseGaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.max_frequency)
+        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.quadrature)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
         geometry = (graph.log_angle, graph.transporter, edges)
@@ -118,7 +119,7 @@ class DepthwiseGaugeConv(SurfaceModule):
             fields = x.unflatten(-1, (-1, self.weight.shape[1]))
             for share, kernel in zip(centre, self.weight, strict=False):
                 own = torch.einsum("...ic,cio->...oc", fields, self.steady(kernel)).flatten(-2)
-                y = y + share[:, None] * own
+                y = y + (share[:, None] * own).to(y.dtype)
         y = self.pointwise(y)
         return y if self.self_interaction is None else y + self.self_interaction(x)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.convolution.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights, check_aggregation
-from meshconv.nn.convolution.quadrature import quadrature
+from meshconv.nn.convolution.quadrature import DiscQuadrature
 from meshconv.nn.convolution.radial import Radial, SmoothBumps, probe_disc, radial_functions, relative_radius
 from meshconv.nn.linear import Linear
 from meshconv.nn.surface_module import SurfaceModule
@@ -148,9 +148,10 @@ class GaugeMessage(SurfaceModule):
             raise ValueError(f"units {units} has to be >= 1")
         self.units, self.cutoff, self.aggregation = units, cutoff, aggregation
         self.radial = radial_functions(radial, num_radial)
-        # Messages under quadrature vanish smoothly at the cutoff.
-        self.window = SmoothBumps(1)
-        self.max_frequency = self.in_type.max_order + self.out_type.max_order
+        # Messages under quadrature vanish smoothly at the cutoff; there is none from the point to itself.
+        frequency = self.in_type.max_order + self.out_type.max_order
+        by_quadrature = aggregation == "quadrature"
+        self.quadrature = DiscQuadrature(SmoothBumps(1), cutoff, frequency, centre=False) if by_quadrature else None
         self.even = EdgeUnits(self.in_type, self.out_type, units)
         # Without odd fields in the input the units of a pair are equal.
         in_pairs = self.in_type.group == "O(2)" and self.in_type.num_fields > self.in_type.scalars
@@ -192,8 +193,8 @@ class GaugeMessage(SurfaceModule):
         self.in_type.check(x, "input")
         radius = relative_radius(graph, self.cutoff)
         radial = self.radial(radius)
-        if self.aggregation == "quadrature":
-            weight = quadrature(graph, self.window, self.cutoff, self.max_frequency).edges
+        if self.quadrature is not None:
+            weight = self.quadrature(graph).edges
         else:
             weight = aggregation_weights(graph, self.aggregation)[:, None]
         z = self.even.look(x, graph) + (radial @ self.radial_weight.to(radial.dtype)).to(x.dtype)
