@@ -215,10 +215,10 @@ class GaugeGraph(Record):
 
         What is expensive and the same on the parts is taken from there. Empty for a graph that was changed since.
         """
-        return self.__dict__.get("_parts", ())
+        return self.__dict__.get("_united", ())
 
     def _with_parts(self, parts: Sequence[GaugeGraph]) -> GaugeGraph:
-        object.__setattr__(self, "_parts", tuple(parts))
+        object.__setattr__(self, "_united", tuple(parts))
         return self
 
     @classmethod

@@ -117,7 +117,7 @@ class Record:
 
     def map(self: R, function: Callable[[Tensor], Tensor]) -> R:
         """Apply ``function`` to every tensor, at any depth; the record itself if no tensor changes."""
-        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda leaf: leaf is not self and isinstance(leaf, Record))
+        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda v: v is not self and isinstance(v, Record))
         found = [
             function(leaf) if isinstance(leaf, Tensor) else leaf.map(function) if isinstance(leaf, Record) else leaf
             for leaf in leaves
