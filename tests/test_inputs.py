@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from meshconv import FieldType, InputError, TriangleMesh
 from meshconv.geometry import MESH_FEATURES, SURFACE_FEATURES, mesh_features, surface_feature_type, surface_features
 
-INVARIANT = ["default", "areas", "curvature", "hks", "wks"]
+INVARIANT = ["surface", "default", "areas", "curvature", "hks", "wks"]
 
 
 def features(mesh: TriangleMesh, names: list[str]) -> torch.Tensor:
@@ -93,9 +93,9 @@ def test_without_orientation_what_changes_sign_is_odd() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "has to name some of default, areas"),
+        ([], "has to name some of surface, default, areas"),
         (["hks", "hks"], "each once"),
-        (["hks", "shape"], "'shape' is not available; choose from default, areas, curvature, hks"),
+        (["hks", "shape"], "'shape' is not available; choose from surface, default, areas, curvature, hks"),
     ],
 )
 def test_wrong_names(names: list[str], message: str) -> None:

@@ -13,6 +13,10 @@ from .features.moments import (
     MESH_FEATURES as MESH_FEATURES,
     mesh_features as mesh_features,
 )
+from .features.smoothed import (
+    SMOOTHED_FEATURES as SMOOTHED_FEATURES,
+    smoothed_features as smoothed_features,
+)
 from .features.spectral import (
     Spectrum as Spectrum,
     heat_kernel_signature as heat_kernel_signature,

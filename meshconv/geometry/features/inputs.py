@@ -14,7 +14,9 @@ from torch import Tensor
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, Group, concatenate_fields
 from meshconv.geometry.features.curvature import GAUSS_CURVATURE, SHAPE_OPERATOR, gauss_curvature, shape_operator
+from meshconv.geometry.features.laplacian import TuftedLaplacian
 from meshconv.geometry.features.moments import MESH_FEATURES, centred_points, log_areas, mesh_features, shorten_fields
+from meshconv.geometry.features.smoothed import SMOOTHED_FEATURES, smoothed_features
 from meshconv.geometry.features.spectral import (
     Spectrum,
     heat_kernel_signature,
@@ -33,7 +35,11 @@ class _Surface:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        return laplacian_spectrum(self.mesh)
+        return laplacian_spectrum(self.mesh, laplacian=self.laplacian)
+
+    @cached_property
+    def laplacian(self) -> TuftedLaplacian:
+        return TuftedLaplacian.of(self.mesh)
 
 
 def _areas(surface: _Surface) -> Tensor:
@@ -52,6 +58,10 @@ def _curvature(surface: _Surface) -> Tensor:
     # field whose sine component alone changes sign under reflection of the frame.
         x = torch.stack([x[:, 0], x[:, 1], -x[:, 3], x[:, 2]], dim=1)
     return x
+
+
+def _smoothed(surface: _Surface) -> Tensor:
+    return smoothed_features(surface.mesh, surface.graph, surface.laplacian)
 
 
 def _heat(surface: _Surface) -> Tensor:
@@ -79,6 +89,7 @@ class _Feature(NamedTuple):
 
 
 _FEATURES = {
+    "surface": _Feature(SMOOTHED_FEATURES, None, _smoothed),
     "default": _Feature(MESH_FEATURES, None, lambda surface: mesh_features(surface.mesh, surface.graph)),
     "areas": _Feature(FieldType("1x0"), FieldType("O(2): 1x0"), _areas),
     "curvature": _Feature(GAUSS_CURVATURE + SHAPE_OPERATOR, FieldType("O(2): 1x0 + 1x0- + 1x2"), _curvature),
@@ -140,8 +151,10 @@ def surface_features(
     ===============  ===============  ===============================================================================
     name             type             fields
     ===============  ===============  ===============================================================================
+    ``surface``      7x0 + 5x1 +      ``smoothed.smoothed_features``: shape at three physical scales, the same for
+                     4x2              every triangulation of a surface
     ``default``      10x0 + 7x1 +     ``moments.mesh_features``: shape from one ring to half
-                     4x2              of the body
+                     4x2              of the body; tells the triangulation
     ``areas``        1x0              log of the vertex area over the mean
     ``curvature``    2x0 + 1x2        Gaussian and mean curvature (1 on a sphere) and traceless shape operator, each
                                       shortened from length x to arsinh(x)
@@ -156,7 +169,7 @@ def surface_features(
     its predictions depend on the pose. The signatures are invariant under isometries.
 
     On graphs made with ``unoriented=True`` types are of O(2): mean curvature and normals, whose signs depend on the
-    side, are odd scalars, and ``default`` is not available.
+    side, are odd scalars, and ``surface`` and ``default`` are not available.
 
     Parameters
     ----------

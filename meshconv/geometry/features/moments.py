@@ -83,7 +83,7 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
 
     bend = edge_shape_operator(_one_ring(mesh, graph), points) / _SPHERE
     scalars = [log_areas(areas), bend[:, 0], 2 * np.sqrt(dot(points, points)), 2 * dot(normal, points)]
-    vectors, tensors = [2 * _tangential(frames, points)], [bend[:, 1:]]
+    vectors, tensors = [2 * tangential(frames, points)], [bend[:, 1:]]
 
     heat = HeatAverage(mesh.half_edges, mesh.corner_angles.ravel(), areas, points)
     rows, cols = np.triu_indices(3)
@@ -96,11 +96,11 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
         offset = (mean[:, :3] - points) / np.sqrt(time)
         scalars.append(dot(normal, offset))
         bent.append(mean[:, 12] / (4 * np.pi))
-        vectors += [_tangential(frames, offset), _tangential(frames, mean[:, 3:6])]
+        vectors += [tangential(frames, offset), tangential(frames, mean[:, 3:6])]
         covariance = np.empty((len(points), 3, 3))
         covariance[:, rows, cols] = mean[:, 6:12] - mean[:, rows] * mean[:, cols]
         covariance[:, cols, rows] = covariance[:, rows, cols]
-        tensors.append(_traceless(frames, covariance) / (2 * time))
+        tensors.append(traceless(frames, covariance) / (2 * time))
 
     parts = [np.stack(scalars + bent, axis=1)]
     for fields in (vectors, tensors):
@@ -144,12 +144,12 @@ def _one_ring(mesh: TriangleMesh, graph: GaugeGraph) -> GaugeGraph:
     return ring.change_gauge(torch.atan2((e1 * ring.frames[:, 1]).sum(1), (e1 * ring.frames[:, 0]).sum(1)))
 
 
-def _tangential(frames: FloatArray, vectors: FloatArray) -> FloatArray:
+def tangential(frames: FloatArray, vectors: FloatArray) -> FloatArray:
     """Components along e1 and e2, ``[V, 2]``."""
     return np.einsum("vai,vi->va", frames[:, :2], vectors)
 
 
-def _traceless(frames: FloatArray, tensors: FloatArray) -> FloatArray:
+def traceless(frames: FloatArray, tensors: FloatArray) -> FloatArray:
     """Order-2 components ``[V, 2]`` of symmetric tensors restricted to the tangent planes."""
     plane = np.einsum("vai,vij,vbj->vab", frames[:, :2], tensors, frames[:, :2])
     return np.stack([0.5 * (plane[:, 0, 0] - plane[:, 1, 1]), plane[:, 0, 1]], axis=1)

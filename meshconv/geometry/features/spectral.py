@@ -15,14 +15,12 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from meshconv.fields import FieldType
+from meshconv.geometry.features.laplacian import TuftedLaplacian
 from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
-# Of a mesh nearly without area (needles), the length unit as a share of its extent.
-_SMALLEST_LENGTH = 1e-6
-_SMALLEST_MASS = 1e-9
 # Below this size, or for a large share of all eigenvectors, the dense solver is faster.
 _DENSE = 800
 # A closed surface of area 1 has its first eigenvalue at 8 pi if it is a sphere.
@@ -68,7 +66,7 @@ class Spectrum(NamedTuple):
         return np.sort(np.concatenate([c.eigenvalues for c in self.components]))
 
 
-def laplacian_spectrum(mesh: TriangleMesh, count: int = 128) -> Spectrum:
+def laplacian_spectrum(mesh: TriangleMesh, count: int = 128, laplacian: TuftedLaplacian | None = None) -> Spectrum:
     r"""Lower end of the Laplacian spectrum, from the intrinsic Delaunay Laplacian of the tufted cover.
 
     That Laplacian (``robust_laplacian``) has no negative weights on any triangles, manifold or not. All eigenvalues up
@@ -81,6 +79,8 @@ def laplacian_spectrum(mesh: TriangleMesh, count: int = 128) -> Spectrum:
     mesh : TriangleMesh
     count : int
         At least 2. Shapes with many more low eigenvalues (long thin ones) are cut off at four times as many.
+    laplacian : TuftedLaplacian, optional
+        Of this mesh, if it is there already.
 
     Returns
     -------
@@ -109,19 +109,10 @@ def laplacian_spectrum(mesh: TriangleMesh, count: int = 128) -> Spectrum:
     >>> np.round(spectrum.eigenvalues[:4] / (4 * np.pi), 1)
     array([0., 2., 2., 2.])
     """
-    import robust_laplacian
-
     if count < 2:
         raise ValueError(f"count has to be at least 2, got {count}")
-    mesh.check_area()
-    used, faces = np.unique(mesh.surface.faces, return_inverse=True)
-    points = mesh.surface.points[used]
-    extent = np.abs(points - points.mean(axis=0)).max()
-    points = points / max(np.sqrt(mesh.area) / mesh.surface.unit, _SMALLEST_LENGTH * extent)
-    stiffness, mass = robust_laplacian.mesh_laplacian(points, faces.reshape(-1, 3))
-    stiffness, mass = csr_array(stiffness), mass.diagonal()
-    mass = np.maximum(mass / mass.sum(), _SMALLEST_MASS / len(mass))
-
+    whole = laplacian or TuftedLaplacian.of(mesh)
+    used, stiffness, mass, points = whole.vertices, whole.stiffness, whole.mass, whole.points
     limit = 4 * np.pi * count
     component = connected_components(stiffness, directed=False)[1]
     order = np.argsort(component, kind="stable")
