@@ -21,6 +21,7 @@ from meshconv.lie import (
     log_i0,
     marginal_log_likelihood,
 )
+from meshconv.lie.likelihood import expectation
 
 
 def model_of(dim: int = 7, weights: tuple[int, ...] = (1, 2, 5), noise: float = 0.7, **more: float) -> ToroidalSubgroup:
@@ -123,6 +124,17 @@ def test_gradients_of_the_likelihood() -> None:
     # The angle of a plane is undefined where all its numbers are zero; the likelihood is smooth there.
     zero = torch.zeros(2, 2).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda e: marginal_log_likelihood(0 * x, y, w, noise, e), zero)
+
+
+def test_expectation_gives_the_gradient() -> None:
+    """Fisher's identity, and a step of expectation maximisation that raises the likelihood."""
+    x, y, model = signals(20), signals(20), model_of(noise=0.5, concentration=0.3)
+    columns = model.columns.requires_grad_()
+    likelihood = marginal_log_likelihood(x, y, columns, model.noise, model.prior.eta).mean()
+    gradient, square = expectation(x, y, columns.detach(), model.noise.square(), model.prior.eta)
+    torch.testing.assert_close(gradient / 0.25, torch.autograd.grad(likelihood, columns)[0])
+    improved = marginal_log_likelihood(x, y, columns, square.sqrt(), model.prior.eta).mean()
+    assert float(improved.detach()) > float(likelihood.detach())
 
 
 def test_likelihood_in_float32_is_finite_where_bessel_functions_overflow() -> None:

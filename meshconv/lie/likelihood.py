@@ -60,8 +60,26 @@ def marginal_log_likelihood(x: Tensor, y: Tensor, columns: Tensor, noise: Tensor
     return planes.sum(-1) - gaussian
 
 
-def expected_noise(x: Tensor, y: Tensor, z: Tensor, posterior: VonMises) -> Tensor:
-    """Variance of the noise that expectation maximisation finds next: the expected squared error per dimension."""
-    outside = (x * y).sum(-1) - z[..., 0].sum(-1)
-    error = (x.square() + y.square()).sum(-1) - 2 * outside - 2 * (z * posterior.resultant).sum((-1, -2))
-    return error.mean() / x.shape[-1]
+def expectation(x: Tensor, y: Tensor, columns: Tensor, square: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
+    r"""One step of expectation: the gradient by the columns, and the variance of the noise that is best for them.
+
+    By Fisher's identity the gradient of :func:`marginal_log_likelihood` is that of the expected
+    :math:`\sum_j (r_j - (1, 0)) \cdot z_j / \sigma^2`, with the posterior means r of (cos, sin) held fixed: two Bessel
+    functions give both results. ``square`` is the present variance of the noise.
+
+    Returns
+    -------
+    gradient : Tensor [dim, 2 J]
+        Of the mean over pairs, times ``square``, so that its size stays while the noise shrinks.
+    square : Tensor []
+        The expected squared error per dimension.
+    """
+    u, v = coordinates(x, columns), coordinates(y, columns)
+    z = products(u, v)
+    mean = VonMises(eta + z / square).resultant
+    inner, cross = (mean[..., :1] - 1) / len(x), mean[..., 1:] / len(x)
+    by_u = inner * v + cross * torch.stack([v[..., 1], -v[..., 0]], dim=-1)
+    by_v = inner * u + cross * torch.stack([-u[..., 1], u[..., 0]], dim=-1)
+    outside = (x * y).sum() - z[..., 0].sum()
+    error = x.square().sum() + y.square().sum() - 2 * outside - 2 * (z * mean).sum()
+    return x.mT @ by_u.flatten(1) + y.mT @ by_v.flatten(1), error / x.numel()

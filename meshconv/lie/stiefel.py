@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from meshconv.lie.likelihood import coordinates, expected_noise, marginal_log_likelihood, products
-from meshconv.lie.von_mises import VonMises
+from meshconv.lie.likelihood import expectation
 
 NOISE_FLOOR = 1e-6
 """Smallest variance of the noise, as a share of that of the signals."""
 _MEMORY = 0.9
 _FINAL_STEPS = 20
+_FINAL_PAIRS = 5_000
 
 
 def polar_factor(columns: Tensor) -> Tensor:
@@ -47,30 +47,22 @@ def learn_columns(
         Standard deviation.
     """
     generator = torch.Generator().manual_seed(seed)
-    floor = NOISE_FLOOR * x.square().mean()
     square = x.square().mean()
+    floor = NOISE_FLOOR * square
     columns = columns.clone().requires_grad_()
     optimiser = torch.optim.Adam([columns], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda t: 0.5 * (1 + math.cos(math.pi * t / steps)))
-    for _ in range(steps):
-        rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
-        # The variance as a factor keeps the gradient's size while the noise shrinks.
-        loss = -square * marginal_log_likelihood(x[rows], y[rows], columns, square.sqrt(), eta).mean()
-        (gradient,) = torch.autograd.grad(loss, columns)
-        with torch.no_grad():
+    with torch.no_grad():
+        for _ in range(steps):
+            rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
+            gradient, found = expectation(x[rows], y[rows], columns, square, eta)
             overlap = columns.mT @ gradient
-            columns.grad = gradient - columns @ (overlap + overlap.mT) / 2
+            columns.grad = columns @ (overlap + overlap.mT) / 2 - gradient
             optimiser.step()
+            schedule.step()
             columns.copy_(polar_factor(columns))
-            found = _maximised_noise(x[rows], y[rows], columns, square, eta)
             square = torch.maximum(_MEMORY * square + (1 - _MEMORY) * found, floor)
-        schedule.step()
-    columns = columns.detach()
-    for _ in range(_FINAL_STEPS):
-        square = torch.maximum(_maximised_noise(x, y, columns, square, eta), floor)
+        columns = columns.detach()
+        for _ in range(_FINAL_STEPS):
+            square = torch.maximum(expectation(x[:_FINAL_PAIRS], y[:_FINAL_PAIRS], columns, square, eta)[1], floor)
     return columns, square.sqrt()
-
-
-def _maximised_noise(x: Tensor, y: Tensor, columns: Tensor, square: Tensor, eta: Tensor) -> Tensor:
-    z = products(coordinates(x, columns), coordinates(y, columns))
-    return expected_noise(x, y, z, VonMises(eta + z / square))

@@ -102,4 +102,3 @@ def _best_weights(eta: Tensor, angles: Tensor, max_weight: int) -> Tensor:
     turn = angles[:, None] * order
     score = eta[..., 0].mT @ torch.cos(turn) + eta[..., 1].mT @ torch.sin(turn)
     return order[score.argmax(-1)]
-
