@@ -1,3 +1,8 @@
+from .egnn import (
+    EGNN as EGNN,
+    charged_bodies as charged_bodies,
+    fully_connected as fully_connected,
+)
 from .enhanced import EnhancedBeliefPropagation as EnhancedBeliefPropagation
 from .factor_graph import (
     FactorGraph as FactorGraph,
@@ -12,6 +17,11 @@ from .gauss_markov import (
 from .ising import (
     ising_grid as ising_grid,
     ising_marginals as ising_marginals,
+)
+from .kriging import Kriging as Kriging
+from .matern import (
+    matern_precision as matern_precision,
+    sphere_covariance as sphere_covariance,
 )
 from .potts import PottsLayer as PottsLayer
 from .smoother import HybridSmoother as HybridSmoother

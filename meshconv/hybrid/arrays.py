@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,3 +64,11 @@ def check_shape(tensor: Tensor, name: str, shape: Sequence[int], because: str) -
     """Raise ``InputError`` unless ``tensor`` has this shape, which ``because`` explains."""
     if list(tensor.shape) != list(shape):
         raise InputError(f"{name} is {list(tensor.shape)}, expected {list(shape)}: {because}")
+
+
+def check_memory(size: int, what: str) -> None:
+    """Raise ``InputError`` if ``size`` bytes are more than the memory that is free."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size
+    if size > free:
+        raise InputError(f"{what} need {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
+                         f"take a part of the graph, or fewer states")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from meshconv.errors import InputError
-from meshconv.hybrid.arrays import finite, like
+from meshconv.hybrid.arrays import check_memory, finite, like
 
 
 class FactorGroup(NamedTuple):
@@ -197,14 +196,6 @@ def normalised(messages: Tensor) -> Tensor:
     """Logarithms of probabilities, or all of -inf where nothing is possible."""
     total = messages.logsumexp(-1, keepdim=True)
     return messages - total.masked_fill(torch.isneginf(total), 0.0)
-
-
-def check_memory(size: int, what: str) -> None:
-    """Raise ``InputError`` if ``size`` bytes are more than the memory that is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size
-    if size > free:
-        raise InputError(f"{what} need {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
-                         f"take a part of the graph, or fewer states")  # fmt: skip
 
 
 def check_damping(damping: float) -> None:

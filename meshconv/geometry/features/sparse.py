@@ -92,6 +92,11 @@ class SymmetricFactor:
         permuted = csc_array(matrix[order][:, order])
         self._factor = splu(permuted, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
+    @property
+    def log_determinant(self) -> float:
+        """Of the matrix: the sum of the logarithms of the pivots."""
+        return float(np.log(np.abs(self._factor.U.diagonal())).sum())
+
     def solve(self, right: FloatArray) -> FloatArray:
         """Solution of ``matrix @ x = right`` for ``right [V]`` or ``[V, C]``."""
         solution = np.empty_like(right)
