@@ -189,7 +189,6 @@ class Together(nn.Module):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.filterwarnings("ignore")
 def test_trains_in_a_lightning_module(precision, tmp_path):
     import lightning
 

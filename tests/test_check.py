@@ -159,7 +159,6 @@ def test_a_folder_of_meshes_follows_its_policy(tmp_path: Path, caplog: pytest.Lo
     assert dropped.surface.num_edges == counts["drop"][0]
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 def test_predict_follows_the_policy_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, runs = tmp_path / "set", tmp_path / "runs"
     for name in ("a", "b"):

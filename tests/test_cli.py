@@ -19,7 +19,6 @@ from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 
 # Lightning and its dependencies warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 SMALL = ["--model.init_args.options", '{"channels": 4, "blocks": 1, "width": 16}']
 

@@ -19,8 +19,6 @@ from meshconv.train.metrics.map_errors import Shape, map_errors
 from meshconv.train.metrics.point_contrast import PointContrast
 from meshconv.train.tasks.correspondence import PointMaps, unit_positions
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning and its command line warn of their own affairs
-
 _SMALL = {"channels": [8, 12, 16], "width": 32, "dropout": 0.0}
 
 

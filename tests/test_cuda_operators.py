@@ -132,7 +132,6 @@ def test_autocast_lowers_nothing(random_graph, name):
 
 
 @each
-@pytest.mark.filterwarnings("ignore")
 def test_compiles_without_graph_breaks(random_graph, name):
     function, tensors, _, _ = on_both(random_graph, name, torch.float32)
     fast = torch.compile(function, fullgraph=True)

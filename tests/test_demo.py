@@ -12,7 +12,6 @@ from meshconv.demo import run_demo
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 def test_the_climate_networks_are_the_shipped_configuration_and_one_without_neighbours(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = run_demo(tmp_path / "demo", Path("data/koeppen_hp64.nc"), climate_steps=1, shape_epochs=1)

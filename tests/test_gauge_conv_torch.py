@@ -143,7 +143,6 @@ def test_compiles_without_graph_breaks(sphere):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_compiles_with_inductor(sphere):
     graph = sphere.to(torch.float32)
     conv = GaugeConv("3x0 + 2x1", "2x0 + 2x1")

@@ -14,8 +14,6 @@ from meshconv.datasets import SurfaceBatch
 from meshconv.train import SegmentationTask, load_task
 from meshconv.train.fit import run_options
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 class Points(lightning.LightningDataModule):
     """Three batches an epoch, and with ``val`` one for validation."""

@@ -33,8 +33,8 @@ def test_labels_of_some_of_the_steps(chosen, shift, tmp_path, caplog):
     whole = maps(save(weather(), tmp_path / "all.nc"))
     assert sorted(k for steps in data.steps.values() for k in steps) == [0, 1, 2, 3]
     for k, step in enumerate(sorted(chosen)):
-        np.testing.assert_array_equal(data._sample(k)[0], whole._sample(step)[0])
-        np.testing.assert_array_equal(data._sample(k)[1], whole._sample(step)[1])
+        np.testing.assert_array_equal(data.arrays(k)[0], whole.arrays(step)[0])
+        np.testing.assert_array_equal(data.arrays(k)[1], whole.arrays(step)[1])
 
 
 def test_inputs_of_some_of_the_labelled_steps(tmp_path):
@@ -63,9 +63,9 @@ def test_one_of_several_labels(tmp_path):
     path = save(data, tmp_path / "a.nc")
     one, two = (maps(path, label={"name": "event", "select": {"person": p}}) for p in ("ann", "bob"))
     wanted = maps(save(weather(), tmp_path / "b.nc"))
-    np.testing.assert_array_equal(one._sample(0)[1], wanted._sample(0)[1])
-    known = wanted._sample(0)[1] >= 0
-    assert (one._sample(0)[1] != two._sample(0)[1])[known].mean() > 0.9  # a tie may go either way
+    np.testing.assert_array_equal(one.arrays(0)[1], wanted.arrays(0)[1])
+    known = wanted.arrays(0)[1] >= 0
+    assert (one.arrays(0)[1] != two.arrays(0)[1])[known].mean() > 0.9  # a tie may go either way
     for label, message in (
         ("event", "select one value of the others"),
         ({"name": "event", "mean": "person"}, "write a var"),
@@ -89,9 +89,9 @@ def test_pixels_whose_order_no_attribute_tells(order, tmp_path):
         maps(path, **given)
     found = maps(path, pixel_order=order, **given)
     nested = HealpixSphere(4)
-    np.testing.assert_allclose(found._sample(0)[0][:, 0], 280 + 10 * nested.xyz[:, 2], atol=1e-4)
+    np.testing.assert_allclose(found.arrays(0)[0][:, 0], 280 + 10 * nested.xyz[:, 2], atol=1e-4)
     away = np.abs(nested.xyz[:, 2]) > 0.2
-    np.testing.assert_array_equal(found._sample(0)[1][away], (nested.xyz[:, 2] > 0)[away])
+    np.testing.assert_array_equal(found.arrays(0)[1][away], (nested.xyz[:, 2] > 0)[away])
 
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -106,7 +106,6 @@ def other_year() -> xr.Dataset:
     return data.assign(t=(data["t"] - 273.15).assign_attrs(units="degC"))
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 def test_a_separate_file_to_test_on(tmp_path):
     path, other = save(weather(), tmp_path / "a.nc"), save(other_year(), tmp_path / "b.nc")
     data = maps(path, test_inputs=str(other), batch_size=1)
@@ -128,7 +127,6 @@ def test_a_separate_file_to_test_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Lightning and jsonargparse warn of their own affairs
 def test_a_separate_file_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(weather(), tmp_path / "a.nc"), save(other_year(), tmp_path / "b.nc")
@@ -150,7 +148,7 @@ def test_a_separate_file_on_the_command_line(tmp_path, monkeypatch):
 def test_an_open_data_set(tmp_path):
     data, path = weather(), save(weather(), tmp_path / "a.nc")
     wanted, found = maps(path), maps(data)
-    np.testing.assert_array_equal(found._sample(3)[0], wanted._sample(3)[0])
+    np.testing.assert_array_equal(found.arrays(3)[0], wanted.arrays(3)[0])
     task = SegmentationTask("PixelwiseNetwork", str(found.in_type), found.class_names, found.spec, {"width": 4}).eval()
     Predictor(task, cache=False).save(path, tmp_path / "one")
     Predictor(task, cache=False).save(data.chunk(time=1), tmp_path / "two")
@@ -159,12 +157,11 @@ def test_an_open_data_set(tmp_path):
     assert data["t"].shape == (6, 17, 36)
 
 
-@pytest.mark.filterwarnings("ignore")  # zarr warns of consolidated metadata
 def test_a_zarr_store_elsewhere(tmp_path):
     pytest.importorskip("fsspec")
     weather().to_zarr("memory://meshconv/maps.zarr", zarr_format=2)
     wanted, found = maps(save(weather(), tmp_path / "a.nc")), maps("memory://meshconv/maps.zarr")
-    np.testing.assert_array_equal(found._sample(3)[0], wanted._sample(3)[0])
+    np.testing.assert_array_equal(found.arrays(3)[0], wanted.arrays(3)[0])
     with pytest.raises(InputError, match=r"none\.zarr: not readable as a Zarr store .*; check") as error:
         open_fields("memory://meshconv/none.zarr")
     one_line(error)

@@ -144,7 +144,6 @@ def test_splits_by_the_values_of_a_map(files):
             assert torch.equal(mask, (torch.from_numpy(np.isin(quarter, values)) & (target >= 0)))
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 @pytest.mark.parametrize(
     ("name", "options"),
     [

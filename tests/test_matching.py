@@ -16,8 +16,6 @@ from meshconv.datasets import SphereMaps, SurfaceBatch
 from meshconv.train import RegressionTask, load_task
 from meshconv.train.matching import TargetMatch, check_network, combine
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 COMMON = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.init_args.cache", "false"]
 PLAIN = ["--data.init_args.variants", "0", "--data.init_args.augment", "null", "--data.init_args.val_fraction", "0"]
 

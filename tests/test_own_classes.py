@@ -17,8 +17,6 @@ from meshconv.datasets.class_path import check_trust, class_path, import_class
 from meshconv.train import ClassificationTask, Task, load_task
 from meshconv.train.schedule import keep_options
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
-
 SOURCE = '''
 """A task of one file: how large the bumps of a mesh are, from all its vertices."""
 

@@ -24,8 +24,6 @@ from meshconv.io import read_mesh, save_mesh
 from meshconv.train import ClassificationTask, SegmentationTask
 from meshconv.train.predict.meshes import Meshes
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def checkpoint(task, path):
     content = {"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}
@@ -148,7 +146,6 @@ def test_maps_are_those_of_the_command_to_the_bit_and_a_damaged_one_stops_nothin
     assert [len(predict(str(tmp_path / "[ac].nc"), **more)) for more in ({}, {"dimension": "time"})] == [2, 2]
 
 
-@pytest.mark.filterwarnings("ignore")  # zarr warns of consolidated metadata
 def test_maps_from_wherever_they_are(tmp_path):
     """An open data set, a Zarr store, an address and joined files are the same input."""
     path = save(weather(), tmp_path / "a.nc")

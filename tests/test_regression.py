@@ -227,7 +227,6 @@ def test_the_loss_leaves_out_what_is_unknown(tubes):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     """Fit, test and predict; a turned tube has the turned field; the vectors are found to a fifth of their length."""
     options = '{"channels": [8, 16], "context": 4, "width": 32}'
@@ -264,7 +263,6 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     np.testing.assert_allclose(*(np.load(tmp_path / f"out_{name}_pressure.npy") for name in ("one", "two")), rtol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_data_without_what_the_task_predicts_are_said_before_meshes_are_prepared(tubes, tmp_path, capsys):
     """Fields are no classes: one line, and no mesh was computed."""
     config = tmp_path / "config.yaml"

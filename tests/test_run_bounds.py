@@ -13,8 +13,6 @@ from meshconv.cli import main
 from meshconv.datasets import MeshFolder
 from meshconv.train import Predictor, load_task
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 CONFIG = "configs/classify.yaml"
 PLAIN = ["--data.init_args.variants", "0", "--data.init_args.augment", "null", "--data.init_args.val_fraction", "0"]
 OPTIONS = ["--model.init_args.options", '{"channels": 4, "blocks": 1, "max_order": 1}', "--trainer.max_steps", "2"]

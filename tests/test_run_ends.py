@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import signal
+import time
 from pathlib import Path
 
 import lightning
@@ -19,8 +20,6 @@ from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table
 from meshconv.progress import Progress
 from meshconv.train import Predictor
-
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 FORMULA = "=cmd|' /C calc'!A0"
 
@@ -149,9 +148,11 @@ def test_a_line_an_epoch_where_the_output_is_no_terminal(shapes, tmp_path, capfd
 
 def test_a_line_a_minute_where_the_output_is_no_terminal(caplog, capfd, monkeypatch):
     caplog.set_level(logging.INFO)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with Progress(4, "reading", "mesh") as progress:
         progress.update()
-        progress._pace.last -= 61
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61)
         progress.update()
         progress.update()
     assert caplog.messages == ["reading: 2 of 4 (mesh)"]

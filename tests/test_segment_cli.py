@@ -17,7 +17,6 @@ from meshconv.datasets.meshes.elements import edges_of
 from meshconv.io import read_mesh, save_mesh
 
 # Lightning and its dependencies warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 # Three levels of 162 vertices in all are soon trained.
 SMALL = ["--model.init_args.options", '{"channels": [8, 8], "max_order": 1, "width": 16}',

@@ -20,8 +20,6 @@ from meshconv.train.fit import run_options
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.point_weights import point_weights
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 NAMES = ["land", "lake", "peak"]
 SPEC = {"data": "meshconv.datasets.MeshSegments"}
 

@@ -17,8 +17,6 @@ from meshconv.datasets.generated import write_shapes
 from meshconv.errors import InputError
 from meshconv.train import ClassificationTask, load_task
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 SPEC = {"data": "meshconv.datasets.MeshFolder", "features": ["default"]}
 
 

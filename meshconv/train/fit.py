@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from meshconv.datasets.class_path import class_path, import_class
 from meshconv.errors import InputError, first_line
@@ -30,6 +30,7 @@ from meshconv.progress import Pace
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision
+from meshconv.train.resuming import DrawnStates, RunCheckpoint
 from meshconv.train.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class RunCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", default="run", help="the run is kept in <runs>/<name>/")
         parser.add_argument("--runs", default="runs", help="folder of all runs")
+        parser.add_argument("--resume", action="store_true", help="go on from the run's last.ckpt, if there is one")
         parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.accelerator": "auto"})
         for name in ("in_type", "class_names", "field_names", "spec"):
@@ -87,6 +89,9 @@ class RunCLI(LightningCLI):
             raise InputError("--config: the file is no text; give a configuration, such as config.yaml") from error
         config = self._chosen
         given = config.get("ckpt_path")
+        if given is None and config["resume"] and (self._folder / "last.ckpt").is_file():
+            given = "last"
+        config["resume"] = False
         if given is not None:
             config["ckpt_path"] = None
             self.checkpoint = checkpoint_path(self._folder / "last.ckpt" if str(given) == "last" else given).absolute()
@@ -151,6 +156,9 @@ class RunCLI(LightningCLI):
         self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
         try:
             return command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
+        except SIGTERMException as error:
+            log.warning("stopped by SIGTERM; go on with --resume")
+            raise SystemExit(128 + signal.SIGTERM) from error
         except SystemExit as error:  # what Lightning makes of Ctrl-C, after which it ignores any other
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from error
@@ -342,10 +350,10 @@ def _metrics(trainer: lightning.Trainer) -> str:
 
 def run_options(folder: Path) -> dict[str, Any]:
     """Trainer arguments that keep a run's log, metrics and last checkpoint in ``folder``."""
-    checkpoint = ModelCheckpoint(folder, filename="{epoch}", save_last=True, save_top_k=1, enable_version_counter=False)
+    checkpoints = [RunCheckpoint(folder), DrawnStates()]
     return {
         "logger": RunLogger(str(folder.parent), folder.name, version=""),
-        "callbacks": [checkpoint, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
+        "callbacks": [*checkpoints, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
         "default_root_dir": str(folder),
     }
 

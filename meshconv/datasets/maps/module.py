@@ -40,7 +40,8 @@ Split = Literal["train", "val", "test"]
 _MISSING = -1
 # No label of a file: -1 may be a class.
 _NO_LABEL = int(np.iinfo(np.int64).min)
-_KEPT_BYTES = 1 << 30
+# Bytes of samples that stay in memory.
+KEPT_BYTES = 1 << 30
 
 
 class SphereMaps(lightning.LightningDataModule):
@@ -154,7 +155,7 @@ class SphereMaps(lightning.LightningDataModule):
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
         few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
         if few:  # a module that is for testing alone takes the statistics of the training
-            samples = map(self._sample, track(few, "statistics", "step"))
+            samples = map(self.arrays, track(few, "statistics", "step"))
             self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in samples), self.fields)
 
     @property
@@ -296,14 +297,14 @@ class SphereMaps(lightning.LightningDataModule):
             return {"train": [0], "val": [0], "test": [0]}, block_masks(self.surface.points)
         return split_steps(self.fields, self.dimension, splits), None
 
-    def _sample(self, step: int) -> tuple[NDArray, NDArray]:
+    def arrays(self, step: int) -> tuple[NDArray, NDArray]:
         """Raw inputs float32 ``[V, dim]`` and class of each point, int64 ``[V]``, -1 where unknown."""
         if step in self._kept:
             return self._kept[step]
         at = {} if self.dimension is None else {self.dimension: step}
         raw, target = self.surface.raw(at)[0].astype(np.float32), self._target(step)
         # Every worker keeps its own.
-        if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) * max(self.num_workers, 1) < _KEPT_BYTES:
+        if (len(self._kept) + 1) * (raw.nbytes + target.nbytes) * max(self.num_workers, 1) < KEPT_BYTES:
             self._kept[step] = raw, target
         return raw, target
 
@@ -328,7 +329,7 @@ class SphereMaps(lightning.LightningDataModule):
 
     def sample(self, step: int, split: Split) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Inputs ``[V, dim]``, target ``[V]`` and mask ``[V]`` of one step."""
-        raw, target = self._sample(step)
+        raw, target = self.arrays(step)
         x, present = self.inputs.normalise(raw)
         mask = self._counts(target, split) & present
         return torch.from_numpy(x), torch.from_numpy(target), torch.from_numpy(mask)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
+from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.common_samples import (
     Reading,
     category_of,
@@ -194,7 +195,7 @@ class MeshCorrespondence(MeshData):
             pairs = sorted(random.Random(self.seed).sample(pairs, self.max_pairs))
         return pairs
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> Loader:
         loader, names = super().test_dataloader(), {Path(sample.name) for sample in self.samples("test")}
         if not self.pairs("test"):
             raise InputError(
@@ -207,12 +208,12 @@ class MeshCorrespondence(MeshData):
                         "" if count else "; all pairs of their categories are taken instead")  # fmt: skip
         return loader
 
-    def _loader(self, samples: Any, shuffle: bool = False) -> DataLoader:
+    def _loader(self, samples: Any, shuffle: bool = False) -> Loader:
         if not shuffle:
-            return DataLoader(samples, 1, collate_fn=collate_samples)
+            return Loader(samples, collate_fn=collate_samples)
         names = [self.category[Path(sample.name)] for sample in self.samples("train")]
         batches = CategoryBatches(names, self.batch_size, self.seed)
-        return DataLoader(samples, batch_sampler=batches, collate_fn=collate_samples)
+        return Loader(samples, batch_sampler=batches, collate_fn=collate_samples)
 
     def _check_train(self, train: Sequence[Path]) -> None:
         counts = {name: sum(self.category[path] == name for path in train) for name in self.class_names}

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
 from meshconv.datasets.class_path import class_path
+from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.meshes.vertex_budget import VertexBudget
@@ -192,22 +192,22 @@ class MeshData(lightning.LightningDataModule):
             self._variants = Variants([own, *changed])
         return self._variants
 
-    def _loader(self, samples: Any, shuffle: bool = False) -> DataLoader:
+    def _loader(self, samples: Any, shuffle: bool = False) -> Loader:
         if self.batch_vertices is None:
-            return DataLoader(samples, self.batch_size, shuffle=shuffle, collate_fn=collate)
+            return Loader(samples, self.batch_size, shuffle=shuffle, collate_fn=collate)
         varied = samples.choices if isinstance(samples, Variants) else [[s] for s in samples]
         sizes, names = [max(len(s.x) for s in choice) for choice in varied], [choice[0].name for choice in varied]
         batches = VertexBudget(sizes, self.batch_vertices, shuffle, self.seed, names)
-        return DataLoader(samples, batch_sampler=batches, collate_fn=collate)
+        return Loader(samples, batch_sampler=batches, collate_fn=collate)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Loader:
         return self._loader(self._varied(), shuffle=True)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> Loader | list:
         samples = self.samples("val") if self.files["val"] else []
         return self._loader(samples) if samples else []
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> Loader:
         if not self.files["test"]:
             raise InputError(
                 f"{self.root}: there are no test meshes; add some, or of several meshes set test_fraction above 0"

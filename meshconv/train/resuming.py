@@ -1,0 +1,86 @@
+"""Checkpoints of a run from which a resumed training gives the numbers of an uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from meshconv.datasets.loader import Loader
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """``last.ckpt`` in ``folder`` after every epoch, and when the process is asked to end (SIGTERM)."""
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        super().__init__(
+            folder, filename="{epoch}", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
+        )
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Lightning raises it between two batches, so that the rest of the epoch can follow."""
+        if isinstance(exception, SIGTERMException):
+            self._save_last_checkpoint(trainer, {})
+
+
+class DrawnStates(Callback):
+    """Callback that stores the place in the data and the states of all generators in checkpoints, and restores them.
+
+    Generators are those of Python, numpy and torch, on GPUs too. Order of the data, dropout and augmentation after a
+    checkpoint are then those of a training that was never interrupted: on the CPU the same bits
+    (``tests/test_resuming.py``).
+    """
+
+    def __init__(self) -> None:
+        self._loader: Any = None
+        self._restored: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and tensors, as a checkpoint that runs no code may hold them."""
+        _, keys, *place = np.random.get_state()  # noqa: NPY002 (what libraries draw from)
+        version, numbers, gauss = random.getstate()
+        devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": [torch.cuda.get_rng_state(k) for k in devices],
+            "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), *(float(value) for value in place)],
+            "python": [version, list(numbers), gauss],
+            "loader": self._loader.state_dict() if isinstance(self._loader, Loader) else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until the training begins; wrong ones raise here."""
+        keys, *place = state_dict["numpy"]
+        version, numbers, gauss = state_dict["python"]
+        states = {
+            "torch": state_dict["torch"],
+            "cuda": list(state_dict["cuda"]),
+            "numpy": ("MT19937", keys.numpy().astype(np.uint32), int(place[0]), int(place[1]), float(place[2])),
+            "python": (version, tuple(numbers), gauss),
+            "loader": state_dict["loader"],
+        }
+        torch.Generator().set_state(states["torch"])
+        np.random.RandomState().set_state(states["numpy"])
+        random.Random().setstate(states["python"])
+        self._restored = states
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        states, self._restored, self._loader = self._restored, None, trainer.train_dataloader
+        if states is None:
+            return
+        # Lightning's own way comes too late where the schedule has asked for the number of batches.
+        if states["loader"] is not None and isinstance(self._loader, Loader):
+            self._loader.load_state_dict(states["loader"])
+        torch.set_rng_state(states["torch"])
+        for k, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(state, k)
+        np.random.set_state(states["numpy"])  # noqa: NPY002
+        random.setstate(states["python"])

@@ -1,0 +1,141 @@
+"""Interrupted trainings: what a resumed one gives, to the bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from meshconv import HealpixSphere
+from meshconv.datasets import SurfaceBatch
+from meshconv.datasets.loader import Loader
+from meshconv.train import SegmentationTask
+from meshconv.train.fit import run_options
+
+
+def only(batches):
+    return batches[0]
+
+
+class Points(lightning.LightningDataModule):
+    """Five batches an epoch in an order that is drawn, and one for validation."""
+
+    class_names = ("sea", "land")
+
+    def __init__(self, workers: int = 0):
+        super().__init__()
+        surface, generator = HealpixSphere(1).hierarchy(1).to(torch.float32), torch.Generator().manual_seed(1)
+        x = torch.randn(5, 12, 2, generator=generator)
+        self.batches = [SurfaceBatch(v, surface, (v[:, 0] > 0).long(), None, ["sphere"]) for v in x]
+        self.workers = workers
+
+    def train_dataloader(self):
+        return Loader(self.batches, shuffle=True, collate_fn=only, num_workers=self.workers)
+
+    def val_dataloader(self):
+        return Loader(self.batches[:1], collate_fn=only)
+
+
+class Stop(lightning.Callback):
+    """End the training after a step, by an error or by the signal; losses of all batches."""
+
+    def __init__(self, step: int | None, how: str):
+        self.step, self.how, self.losses = step, how, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(float(outputs["loss"]))
+        if trainer.global_step == self.step:
+            if self.how == "error":
+                raise RuntimeError("a fault")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(folder, step=None, how="error", checkpoint=None, workers=0) -> tuple[list[float], list[Tensor]]:
+    lightning.seed_everything(0, verbose=False)
+    model = SegmentationTask(
+        "IsotropicUNet", in_type="2x0", class_names=["sea", "land"], spec={},
+        options={"channels": [4], "dropout": 0.3}, learning_rate=0.01,
+    )  # fmt: skip
+    options, stop = run_options(folder), Stop(step, how)
+    options["callbacks"].append(stop)
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
+    trainer = lightning.Trainer(max_epochs=3, **quiet, **options)
+    try:
+        trainer.fit(model, datamodule=Points(workers), ckpt_path=checkpoint)
+    except (RuntimeError, SIGTERMException):
+        assert step is not None
+    return stop.losses, [value.clone() for value in model.state_dict().values()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(
+    ("step", "how", "kept"),
+    [(7, "error", 5), (10, "error", 5), (11, "error", 10), (2, "SIGTERM", 2), (7, "SIGTERM", 7), (10, "SIGTERM", 10)],
+)
+def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(tmp_path, uninterrupted, step, how, kept):
+    """Order of the data, dropout, schedule, optimiser and weights; ``kept`` steps are in the last checkpoint."""
+    losses, weights = uninterrupted
+    first, _ = train(tmp_path, step, how)
+    rest, resumed = train(tmp_path, checkpoint=tmp_path / "last.ckpt")
+    assert first == losses[:step]
+    assert rest == losses[kept:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed, weights, strict=True))
+
+
+def test_workers_change_nothing(tmp_path, uninterrupted):
+    losses, weights = train(tmp_path, workers=1)
+    assert losses == uninterrupted[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights, uninterrupted[1], strict=True))
+
+
+def test_orders_differ_by_epoch_and_seed():
+    def orders(seed):
+        torch.manual_seed(seed)
+        loader = Loader(range(9), shuffle=True, collate_fn=only)
+        return [list(loader) for _ in range(3)]
+
+    first, other = orders(0), orders(1)
+    assert first == orders(0)
+    assert len({tuple(order) for order in first + other}) == 6
+    assert all(sorted(order) == list(range(9)) for order in first)
+
+
+RUN = """
+from meshconv.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, shapes_folder):
+    """kill -9 at twenty moments; the same command is given again each time."""
+
+    def command(name):
+        given = f"fit --config configs/classify.yaml --name {name} --runs {tmp_path} --resume --trainer.max_epochs 12"
+        data = f"--data.init_args.root {shapes_folder} --data.init_args.variants 0 --trainer.accelerator cpu"
+        return [sys.executable, "-c", RUN, *given.split(), *data.split()]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    moments = torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist()
+    for moment in moments:
+        run = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(4 + 12 * moment)
+        run.kill()
+        run.wait()
+    found = subprocess.run(command("killed"), capture_output=True, text=True)
+    assert found.returncode == 0 or "has done" in found.stderr
+    ends = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "killed")]
+    for (key, a), b in zip(ends[0]["state_dict"].items(), ends[1]["state_dict"].values(), strict=True):
+        assert torch.equal(a, b), key
