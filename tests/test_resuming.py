@@ -11,6 +11,7 @@ import time
 import lightning
 import pytest
 import torch
+import trimesh
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -112,30 +113,48 @@ def test_orders_differ_by_epoch_and_seed():
     assert all(sorted(order) == list(range(9)) for order in first)
 
 
-RUN = """
-from meshconv.cli import main
-main()
-"""
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of three meshes."""
+    for name, make in (("ball", trimesh.creation.icosphere), ("box", lambda k: trimesh.creation.box().subdivide())):
+        (tmp_path / "shapes" / name).mkdir(parents=True)
+        for k in range(3):
+            mesh = make(1)
+            mesh.vertices = mesh.vertices * [1, 1 + 0.1 * k, 1]
+            mesh.export(tmp_path / "shapes" / name / f"{k}.ply")
+    return tmp_path / "shapes"
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, shapes_folder):
-    """kill -9 at twenty moments; the same command is given again each time."""
+def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, folder):
+    """kill -9 at twenty moments, with variants and batches by vertices; the same command is given again each time."""
 
     def command(name):
-        given = f"fit --config configs/classify.yaml --name {name} --runs {tmp_path} --resume --trainer.max_epochs 12"
-        data = f"--data.init_args.root {shapes_folder} --data.init_args.variants 0 --trainer.accelerator cpu"
-        return [sys.executable, "-c", RUN, *given.split(), *data.split()]
+        run = f"fit --config configs/classify.yaml --name {name} --runs {tmp_path} --resume --trainer.max_epochs 40"
+        data = f"--data.init_args.root {folder} --data.init_args.variants 2 --data.init_args.batch_vertices 100"
+        task = ["--model.init_args.options", "{channels: 4, blocks: 1, max_order: 1}", "--trainer.accelerator", "cpu"]
+        return [sys.executable, "-m", "meshconv.cli", *run.split(), *data.split(), *task]
+
+    def end(name):
+        return torch.load(tmp_path / name / "last.ckpt", weights_only=True)
+
+    def written():
+        path = tmp_path / "killed" / "last.ckpt"
+        return path.stat().st_mtime_ns if path.is_file() else 0
 
     subprocess.run(command("whole"), check=True, capture_output=True)
-    moments = torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist()
-    for moment in moments:
+    for number, moment in enumerate(torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist()):
+        before = written()
         run = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(4 + 12 * moment)
+        if number % 4:  # the others end while the program starts
+            while written() == before and run.poll() is None:
+                time.sleep(0.01)
+        time.sleep(moment)
         run.kill()
         run.wait()
     found = subprocess.run(command("killed"), capture_output=True, text=True)
-    assert found.returncode == 0 or "has done" in found.stderr
-    ends = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "killed")]
-    for (key, a), b in zip(ends[0]["state_dict"].items(), ends[1]["state_dict"].values(), strict=True):
+    assert found.returncode == 0 or "has done" in found.stderr  # it had come to its end
+    for (key, a), b in zip(end("whole")["state_dict"].items(), end("killed")["state_dict"].values(), strict=True):
         assert torch.equal(a, b), key
+    tables = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "killed")]
+    assert tables[0] == tables[1]

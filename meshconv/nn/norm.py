@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.surface_module import SurfaceModule
+from meshconv.ranks import rank_and_world, sum_over_ranks
 
 
 class FieldBatchNorm(nn.Module):
@@ -17,8 +18,8 @@ class FieldBatchNorm(nn.Module):
         f^m \mapsto \gamma \frac{f^m}{\sqrt{\langle |f^m|^2 \rangle / 2 + \epsilon}}
 
     Invariant scalars as usual; fields of order (angular frequency) m >= 1 are divided by the root mean square of a
-    component, over batch and points. Their mean is not subtracted, as it depends on the gauge. Evaluation uses
-    running statistics.
+    component, over batch and points, of all processes in a distributed training. Their mean is not subtracted, as it
+    depends on the gauge. Evaluation uses running statistics.
 
     Parameters
     ----------
@@ -43,9 +44,8 @@ class FieldBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x, "input")
         if self.training and x.numel():
-            mean, var = self._statistics(x)
+            mean, var, rows = self._statistics(x)
             with torch.no_grad():
-                rows = x.numel() // x.shape[-1]
                 # As in torch: normalisation uses the biased variance of the batch, the running estimate is unbiased.
                 unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
@@ -57,21 +57,26 @@ class FieldBatchNorm(nn.Module):
         offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the scalars, and per field the variance (invariant scalars) or mean square of a component."""
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Mean of the scalars, per field the variance (invariant scalars) or mean square of a component, and rows."""
         flat = x.reshape(-1, x.shape[-1])
         if flat.dtype in (torch.float16, torch.bfloat16):
             flat = flat.float()
+        rows = float(len(flat))
+        share = 1.0  # of these rows in those of all processes
+        if rank_and_world()[1] > 1:
+            rows = float(sum_over_ranks(torch.tensor(rows, dtype=torch.float64, device=flat.device)))
+            share = len(flat) / rows
         mean, parts = flat.new_zeros(0), []
         for m, block in self.in_type.split(flat).items():
             if m == 0:
                 even, odd = block.split([self.in_type.scalars, self.in_type.odd_scalars], dim=-1)
-                mean = even.mean(0)
+                mean = sum_over_ranks(even.mean(0) * share)
                 # Two passes; torch.var_mean along rows takes four times as long (128 scalars, one thread).
                 parts += [(even - mean).square().mean(0), odd.square().mean(0)]
             else:
                 parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
-        return mean, torch.cat(parts)
+        return mean, sum_over_ranks(torch.cat(parts) * share), rows
 
     def extra_repr(self) -> str:
         return str(self.in_type)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from meshconv.datasets.class_path import import_class
 from meshconv.errors import InputError
+from meshconv.ranks import mean_over_ranks
 
 LossName = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice"]
 ClassWeights = Sequence[float] | Literal["balanced"] | None
@@ -163,7 +164,7 @@ class OwnLoss(nn.Module):
                 )
             return each
         a = torch.ones_like(each) if weights is None else weights.to(each.dtype)
-        return (a * each).sum() / _total(a)
+        return (a * each).sum() / _total(a, self)
 
 
 def construct_loss(path: str, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -177,7 +178,7 @@ def construct_loss(path: str, options: Mapping[str, Any] | None = None) -> nn.Mo
 
 def _cross_entropy(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
     each = nn.functional.cross_entropy(logits, target, w, reduction="none", label_smoothing=loss.label_smoothing)
-    return (a * each).sum() / _total(a * w[target])
+    return (a * each).sum() / _total(a * w[target], loss)
 
 
 def _focal(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ def _focal(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor
     # The least value bounds the derivative of the power where gamma < 1.
     missing = -torch.expm1(log_p).clamp(max=-torch.finfo(logits.dtype).eps)
     a = a * w[target]
-    return -(a * missing**loss.focal_gamma * log_p).sum() / _total(a)
+    return -(a * missing**loss.focal_gamma * log_p).sum() / _total(a, loss)
 
 
 def _dice(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
@@ -193,12 +194,13 @@ def _dice(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor)
     truth = a @ y
     present = truth > 0
     dice = 2 * (a @ (p * y))[present] / (a @ p + truth)[present]
-    return (w[present] * (1 - dice)).sum() / _total(w[present])
+    return (w[present] * (1 - dice)).sum() / w[present].sum().clamp(min=torch.finfo(w.dtype).tiny)
 
 
-def _total(weights: Tensor) -> Tensor:
-    """Their sum; where all are 0 so is what it divides."""
-    return weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+def _total(weights: Tensor, loss: nn.Module) -> Tensor:
+    """Their sum, in training the mean of the sums of all processes; where all are 0 so is what it divides."""
+    total = mean_over_ranks(weights.sum()) if loss.training else weights.sum()
+    return total.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def _class_weights(given: ClassWeights, num_classes: int) -> Tensor | None:

@@ -18,6 +18,7 @@ from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path, import_class
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.ranks import mean_over_ranks
 from meshconv.train.matching import TargetMatch
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.schedule import keep_options, one_cycle
@@ -154,6 +155,8 @@ class Task(lightning.LightningModule):
     def log_loss(self, split: str, loss: Tensor, count: int) -> None:
         """Log the mean of an epoch, over processes too; ``count`` is how much a batch weighs in it."""
         bar = split == "train"
+        if bar:  # losses of processes are shares of one of them all, see meshconv.train.metrics.losses
+            count = round(float(mean_over_ranks(torch.tensor(float(count), device=loss.device))))
         self.log(f"{split}/loss", loss, bar, on_step=False, on_epoch=True, batch_size=max(count, 1), sync_dist=True)
 
     def write_test(self, folder: Path) -> None:

@@ -19,6 +19,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.io.meshes.save import save_mesh
 from meshconv.nn.ambient import to_ambient
+from meshconv.ranks import mean_over_ranks
 from meshconv.train.metrics.field_errors import FieldErrors
 from meshconv.train.metrics.losses import OwnLoss
 from meshconv.train.metrics.point_weights import point_weights
@@ -106,7 +107,8 @@ class RegressionTask(Task):
         if self.loss is not None:
             units = [((field - self.mean) / self.size)[known] for field in (predicted, batch.target)]
             return predicted, batch.target, weights, self.loss(*units, a[known] if self.weigh else None)
-        loss = (a * torch.where(known, off, 0.0) ** 2).sum() / a.sum().clamp(min=torch.finfo(a.dtype).tiny)
+        total = mean_over_ranks(a.sum()) if self.training else a.sum()
+        loss = (a * torch.where(known, off, 0.0) ** 2).sum() / total.clamp(min=torch.finfo(a.dtype).tiny)
         return predicted, batch.target, weights, loss
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:

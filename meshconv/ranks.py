@@ -1,0 +1,30 @@
+"""Processes of a distributed training (``torch.distributed``); alone where there are no others."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process, and of all."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """Mean of the values of all processes, without derivative."""
+    world = rank_and_world()[1]
+    if world == 1:
+        return value
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value / world
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Sum of the values of all processes, differentiable."""
+    if rank_and_world()[1] == 1:
+        return value
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(value)
