@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.distributed as dist
 from torch import Tensor
 
@@ -28,3 +30,13 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_reduce
 
     return all_reduce(value)
+
+
+def gathered(values: list[Any]) -> list[Any]:
+    """Lists of all processes as one: the first of each, then the second of each, and so on."""
+    world = rank_and_world()[1]
+    if world == 1:
+        return values
+    found: list[Any] = [None] * world
+    dist.all_gather_object(found, values)
+    return [values[k] for k in range(max(map(len, found))) for values in found if k < len(values)]

@@ -39,7 +39,7 @@ class Points(lightning.LightningDataModule):
         self.workers = workers
 
     def train_dataloader(self):
-        return Loader(self.batches, shuffle=True, collate_fn=only, num_workers=self.workers)
+        return Loader(self.batches, train=True, collate_fn=only, num_workers=self.workers)
 
     def val_dataloader(self):
         return Loader(self.batches[:1], collate_fn=only)
@@ -104,7 +104,7 @@ def test_workers_change_nothing(tmp_path, uninterrupted):
 def test_orders_differ_by_epoch_and_seed():
     def orders(seed):
         torch.manual_seed(seed)
-        loader = Loader(range(9), shuffle=True, collate_fn=only)
+        loader = Loader(range(9), train=True, collate_fn=only)
         return [list(loader) for _ in range(3)]
 
     first, other = orders(0), orders(1)

@@ -1,70 +1,65 @@
-"""Data loader whose order is that of its seed and epoch, and that raises errors of worker processes as themselves."""
+"""Data loader: batches of seed, epoch and process, a place to go on from, errors of worker processes as themselves."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from meshconv.errors import InputError
-
-
-class Shuffled(Sampler):
-    """Sampler of ``size`` indices in an order that depends on seed and epoch alone; passes count up on their own."""
-
-    def __init__(self, size: int, seed: int):
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next pass is of."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        order = torch.Generator().manual_seed(_mixed(self.seed, self.epoch))
-        self.epoch += 1
-        yield from torch.randperm(self.size, generator=order).tolist()
+from meshconv.ranks import rank_and_world
 
 
 class Loader(DataLoader):
-    """A :class:`torch.utils.data.DataLoader` that can be resumed, and raises ``InputError`` of workers as itself.
+    """A :class:`torch.utils.data.DataLoader` that can be resumed and divided among processes.
 
-    Order and seeds of worker processes depend on torch's seed and the number of the epoch alone, not on what else is
-    drawn nor on the number of workers. A checkpoint of Lightning's amid an epoch has the place in it
-    (:meth:`state_dict`), where the next pass begins. torch makes of an error in a worker a new one whose message is a
-    traceback: here errors come as values, and are raised where batches are taken.
+    Batches and seeds of worker processes depend on torch's seed and the number of the epoch alone, not on what else is
+    drawn nor on the number of workers. In a distributed training each process has its share: of training data batches
+    of as many samples in every process, all samples once; of other data every sample once. A checkpoint of Lightning's
+    amid an epoch has the place in it (:meth:`state_dict`), where the next pass begins. torch makes of an error in a
+    worker a new one whose message is a traceback: here an ``InputError`` comes as a value, and is raised as itself.
 
     Parameters
     ----------
-    dataset, batch_size, shuffle, options
-        As of :class:`torch.utils.data.DataLoader`; ``collate_fn`` has to be given.
+    dataset : Dataset
+    batch_size
+        In a process, unless ``batches`` are given.
+    train
+        Shuffle, and give every process as many batches.
+    batches : Sampler, optional
+        Batches of an epoch, lists of indices, of all processes; with ``set_epoch``. Where they do not go round, large
+        ones are halved, or, if it has ``repeats``, some come twice.
+    collate_fn, options
+        As of :class:`torch.utils.data.DataLoader`.
+
+    Raises
+    ------
+    InputError
+        When it is iterated: fewer samples than processes.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Any,
         batch_size: int = 1,
-        shuffle: bool = False,
+        train: bool = False,
+        batches: Any = None,
         *,
         collate_fn: Callable[[list], Any],
         **options: Any,
     ):
-        self.seed = torch.initial_seed()
+        self.shares = Shares(len(dataset), batch_size, train, batches)
         options.setdefault("generator", torch.Generator())
-        dataset = _Caught(dataset)
-        if shuffle:
-            options["sampler"] = Shuffled(len(dataset), self.seed)
-        super().__init__(dataset, batch_size, collate_fn=_Collated(collate_fn), **options)
+        super().__init__(
+            _Caught(dataset), batch_size=None, sampler=self.shares, collate_fn=_Collated(collate_fn), **options
+        )
         self._done = self._left_out = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names the class of its own iterators
-        epoch = next((s.epoch for s in (self.batch_sampler, self.sampler) if hasattr(s, "epoch")), 0)
-        self.generator.manual_seed(_mixed(self.seed, epoch))
+        self.generator.manual_seed(_mixed(self.shares.seed, self.shares.epoch))
         left_out, self._left_out = self._left_out, 0
         for k, batch in enumerate(super().__iter__()):
             if k < left_out:
@@ -76,14 +71,68 @@ class Loader(DataLoader):
 
     def state_dict(self) -> dict[str, int]:
         """Seed, and number of batches of this pass that have been taken."""
-        return {"seed": self.seed, "batches": self._done}
+        return {"seed": self.shares.seed, "batches": self._done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """The next pass leaves out the batches that have been taken, unless they are all."""
-        self.seed, done = int(state["seed"]), int(state["batches"])
+        self.shares.seed, done = int(state["seed"]), int(state["batches"])
         self._left_out = done if done < len(self) else 0
-        if isinstance(self.sampler, Shuffled):
-            self.sampler.seed = self.seed
+
+
+class Shares(DistributedSampler):
+    """Batches of this process in an epoch, lists of indices; passes count up on their own.
+
+    To trainers it is a sampler that knows the processes, which they leave as it is and give the epoch.
+    """
+
+    def __init__(self, size: int, batch_size: int, train: bool, batches: Sampler | None):
+        self.size, self.batch_size, self.train, self.batches = size, batch_size, train, batches
+        self.seed, self.epoch = torch.initial_seed(), 0
+
+    def __len__(self) -> int:
+        rank, world = rank_and_world()
+        return len(range(rank, self._count(world), world))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, world = rank_and_world()
+        count, epoch = self._count(world), self.epoch
+        self.epoch += 1
+        if self.batches is not None:
+            self.batches.set_epoch(epoch)
+            whole = self._even([list(batch) for batch in self.batches], count)
+        elif not self.train:
+            whole = self._even(_cut(list(range(self.size)), self.batch_size), count)
+        else:
+            order = torch.randperm(self.size, generator=torch.Generator().manual_seed(_mixed(self.seed, epoch)))
+            steps = _cut(order.tolist(), self.batch_size * world)
+            last = count // world - 1  # fewer samples than processes are left over for no step of their own
+            steps = [*steps[:last], [k for step in steps[last:] for k in step]]
+            whole = [step[k::world] for step in steps for k in range(world)]
+        yield from whole[rank::world]
+
+    def _count(self, world: int) -> int:
+        """Number of batches of all processes."""
+        if 0 < self.size < world:
+            raise InputError(f"{self.size} samples for {world} processes; use fewer with --trainer.devices")
+        if self.batches is None and self.train:
+            steps, rest = divmod(self.size, self.batch_size * world)
+            return max(steps + (rest >= world), self.size > 0) * world
+        whole = -(-self.size // self.batch_size) if self.batches is None else len(self.batches)
+        return -(-whole // world) * world if self.train else max(whole, min(world, self.size))
+
+    def _even(self, batches: list[list[int]], count: int) -> list[list[int]]:
+        """As many as ``count``."""
+        if getattr(self.batches, "repeats", False):
+            return [batches[k % len(batches)] for k in range(count)]
+        while len(batches) < count:
+            most = max(range(len(batches)), key=lambda k: len(batches[k]))
+            half = len(batches[most]) // 2
+            batches[most : most + 1] = [batches[most][:half], batches[most][half:]]
+        return batches
+
+
+def _cut(order: list[int], size: int) -> list[list[int]]:
+    return [order[k : k + size] for k in range(0, len(order), size)]
 
 
 def _mixed(seed: int, epoch: int) -> int:
@@ -91,15 +140,17 @@ def _mixed(seed: int, epoch: int) -> int:
 
 
 class _Caught(Dataset):
+    """Lists of samples; an error of the user's data is a value."""
+
     def __init__(self, dataset: Any):
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, indices: Sequence[int]) -> Any:
         try:
-            return self.dataset[index]
+            return [self.dataset[k] for k in indices]
         except InputError as error:
             return error
 
@@ -108,5 +159,5 @@ class _Collated:
     def __init__(self, collate: Callable[[list], Any]):
         self.collate = collate
 
-    def __call__(self, samples: list[Any]) -> Any:
-        return next((s for s in samples if isinstance(s, InputError)), None) or self.collate(samples)
+    def __call__(self, samples: Any) -> Any:
+        return samples if isinstance(samples, InputError) else self.collate(samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import re
 import signal
 import sys
@@ -359,9 +360,11 @@ def run_options(folder: Path) -> dict[str, Any]:
 
 
 def quiet() -> None:
-    """Keep Lightning's advice about worker processes and its banners off the screen."""
+    """Keep Lightning's advice about worker processes and its banners off the screen, and all but one process quiet."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        logging.getLogger("meshconv").setLevel(logging.ERROR)
     for message in (
         "does not have many workers",
         "number of training batches",

@@ -366,7 +366,7 @@ class SphereMaps(lightning.LightningDataModule):
         return Loader(
             data,
             self.batch_size,
-            shuffle=split == "train",
+            train=split == "train",
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -59,6 +59,8 @@ class CategoryBatches(Sampler[list[int]]):
     [[0, 2], [1, 3]]
     """
 
+    repeats = True  # half a batch of pairs is none
+
     def __init__(self, categories: Sequence[str], size: int, seed: int = 0):
         self.size, self.seed, self.epoch = size, seed, 0
         self.members = [[i for i, c in enumerate(categories) if c == name] for name in sorted(set(categories))]
@@ -208,12 +210,12 @@ class MeshCorrespondence(MeshData):
                         "" if count else "; all pairs of their categories are taken instead")  # fmt: skip
         return loader
 
-    def _loader(self, samples: Any, shuffle: bool = False) -> Loader:
-        if not shuffle:
+    def _loader(self, samples: Any, train: bool = False) -> Loader:
+        if not train:
             return Loader(samples, collate_fn=collate_samples)
         names = [self.category[Path(sample.name)] for sample in self.samples("train")]
         batches = CategoryBatches(names, self.batch_size, self.seed)
-        return Loader(samples, batch_sampler=batches, collate_fn=collate_samples)
+        return Loader(samples, train=True, batches=batches, collate_fn=collate_samples)
 
     def _check_train(self, train: Sequence[Path]) -> None:
         counts = {name: sum(self.category[path] == name for path in train) for name in self.class_names}

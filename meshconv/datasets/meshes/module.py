@@ -192,16 +192,16 @@ class MeshData(lightning.LightningDataModule):
             self._variants = Variants([own, *changed])
         return self._variants
 
-    def _loader(self, samples: Any, shuffle: bool = False) -> Loader:
+    def _loader(self, samples: Any, train: bool = False) -> Loader:
         if self.batch_vertices is None:
-            return Loader(samples, self.batch_size, shuffle=shuffle, collate_fn=collate)
+            return Loader(samples, self.batch_size, train, collate_fn=collate)
         varied = samples.choices if isinstance(samples, Variants) else [[s] for s in samples]
         sizes, names = [max(len(s.x) for s in choice) for choice in varied], [choice[0].name for choice in varied]
-        batches = VertexBudget(sizes, self.batch_vertices, shuffle, self.seed, names)
-        return Loader(samples, batch_sampler=batches, collate_fn=collate)
+        batches = VertexBudget(sizes, self.batch_vertices, train, self.seed, names)
+        return Loader(samples, train=train, batches=batches, collate_fn=collate)
 
     def train_dataloader(self) -> Loader:
-        return self._loader(self._varied(), shuffle=True)
+        return self._loader(self._varied(), train=True)
 
     def val_dataloader(self) -> Loader | list:
         samples = self.samples("val") if self.files["val"] else []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from meshconv.datasets.class_path import import_class
 from meshconv.errors import InputError
-from meshconv.ranks import mean_over_ranks
+from meshconv.ranks import mean_over_ranks, sum_over_ranks
 
 LossName = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice"]
 ClassWeights = Sequence[float] | Literal["balanced"] | None
@@ -191,9 +191,10 @@ def _focal(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor
 
 def _dice(loss: ClassLoss, logits: Tensor, target: Tensor, a: Tensor, w: Tensor) -> Tensor:
     p, y = logits.softmax(-1), nn.functional.one_hot(target, logits.shape[-1]).to(logits.dtype)
-    truth = a @ y
+    sums = torch.stack([a @ (p * y), a @ p, a @ y])
+    both, found, truth = sum_over_ranks(sums) if loss.training else sums
     present = truth > 0
-    dice = 2 * (a @ (p * y))[present] / (a @ p + truth)[present]
+    dice = 2 * both[present] / (found + truth)[present]
     return (w[present] * (1 - dice)).sum() / w[present].sum().clamp(min=torch.finfo(w.dtype).tiny)
 
 

@@ -25,6 +25,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.save import save_mesh
+from meshconv.ranks import gathered
 from meshconv.train.metrics.losses import construct_loss
 from meshconv.train.metrics.map_errors import Matching, Shape, map_errors, write_errors
 from meshconv.train.metrics.point_contrast import PointContrast
@@ -125,7 +126,7 @@ class CorrespondenceTask(Task):
     def _measure(self, split: str, refine: bool, points: int) -> None:
         data = demand(self.data, PairData, "the error of correspondence")
         samples, pairs = data.samples(split), data.pairs(split)
-        maps = PointMaps(self._embeddings, [mesh_of(s, data.how) for s in samples])
+        maps = PointMaps(gathered(self._embeddings), [mesh_of(s, data.how) for s in samples])
         matchings: dict[str, Matching] = {"error": maps.match}
         if refine:
             matchings["refined_error"] = maps.refined
@@ -134,7 +135,7 @@ class CorrespondenceTask(Task):
         self._pairs = [(Path(samples[a].name).stem, Path(samples[b].name).stem) for a, b in pairs]
         for name, errors in self._errors.items():
             mean = float(np.mean([e.mean() for e in errors if len(e)])) if pairs else float("nan")
-            self.log(f"{split}/{name}_x100", 100 * mean, prog_bar=True)
+            self.log(f"{split}/{name}_x100", 100 * mean, prog_bar=True, rank_zero_only=False, sync_dist=True)
 
     def predict_meshes(self, meshes: Meshes) -> Iterator[Matches]:
         """Each mesh but the template, by default the first, matched to it; refined where tests are."""

@@ -1,0 +1,144 @@
+"""Trainings on two processes: the numbers of one process with the joint batch."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+import trimesh
+import xarray as xr
+
+from meshconv import FieldType, HealpixSphere, InputError
+from meshconv.datasets.loader import Loader
+from meshconv.datasets.meshes.vertex_budget import VertexBudget
+from meshconv.nn import FieldBatchNorm
+from meshconv.train.metrics.losses import ClassLoss
+
+pytestmark = pytest.mark.slow
+
+
+def shares(rank, store, out):
+    """What a process gets of loaders of all kinds, and its part of a layer and a loss."""
+    torch.distributed.init_process_group("gloo", f"file://{store}", world_size=2, rank=rank)
+    torch.manual_seed(0)
+    sizes = [30, 20, 50, 60, 10, 40, 70]
+    loaders = {
+        "train": Loader(range(7), 2, True, collate_fn=list),
+        "few": Loader(range(5), 2, True, collate_fn=list),
+        "evaluate": Loader(range(7), 2, collate_fn=list),
+        "one batch": Loader(range(3), 8, collate_fn=list),
+        "budget": Loader(range(7), train=True, batches=VertexBudget(sizes, 100, True), collate_fn=list),
+        "budget, evaluate": Loader(range(7), batches=VertexBudget(sizes, 100), collate_fn=list),
+    }
+    batches = {name: [list(loader), list(loader)] for name, loader in loaders.items()}
+    lengths = {name: len(loader) for name, loader in loaders.items()}
+    with pytest.raises(InputError, match="1 samples for 2 processes"):
+        list(Loader(range(1), collate_fn=list))
+    kind, generator = FieldType("2x0 + 1x1"), torch.Generator().manual_seed(1)
+    x = torch.randn(9, kind.dim, generator=generator, dtype=torch.float64)
+    x = x[:3] if rank == 0 else x[3:]
+    norm = FieldBatchNorm(kind).double()
+    y = norm(x.requires_grad_())
+    (y[:, 0] ** 3).sum().backward()
+    logits = torch.linspace(-1, 1, 10).reshape(5, 2)[rank * 2 : rank * 2 + 2 + rank].requires_grad_()
+    loss = ClassLoss(2)(logits, torch.tensor([0, 1, 1])[: len(logits)])
+    found = {"y": y.detach(), "grad": x.grad, "var": norm.running_var, "loss": loss.detach()}
+    torch.save({"batches": batches, "lengths": lengths, **found}, f"{out}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shares")
+    mp.spawn(shares, (folder / "store", folder), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", ["train", "few", "evaluate", "one batch", "budget", "budget, evaluate"])
+def test_no_sample_is_lost_and_none_comes_twice(both, name):
+    for epoch in range(2):
+        parts = [found["batches"][name][epoch] for found in both]
+        assert [len(part) for part in parts] == [found["lengths"][name] for found in both]
+        assert all(batch for part in parts for batch in part)
+        if name in ("train", "few", "budget"):
+            assert len(parts[0]) == len(parts[1])  # else the processes would wait for each other
+        count = {"few": 5, "one batch": 3}.get(name, 7)
+        assert sorted(i for part in parts for batch in part for i in batch) == list(range(count))
+
+
+def test_epochs_differ(both):
+    assert both[0]["batches"]["train"][0] != both[0]["batches"]["train"][1]
+
+
+def test_normalisation_and_loss_are_those_of_the_joint_batch(both):
+    kind = FieldType("2x0 + 1x1")
+    x = torch.randn(9, kind.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+    norm = FieldBatchNorm(kind).double()
+    y = norm(x)
+    (y[:, 0] ** 3).sum().backward()
+    torch.testing.assert_close(torch.cat([found["y"] for found in both]), y.detach())
+    torch.testing.assert_close(torch.cat([found["grad"] for found in both]), x.grad)
+    torch.testing.assert_close(both[0]["var"], norm.running_var)
+    joint = ClassLoss(2)(torch.linspace(-1, 1, 10).reshape(5, 2), torch.tensor([0, 1, 0, 1, 1]))
+    torch.testing.assert_close((both[0]["loss"] + both[1]["loss"]) / 2, joint)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """Eight meshes in two categories, with classes by vertex and a field, and a map of sixteen steps."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("ball", "egg"):
+        for part in ("classes", "segments", "fields", "poses"):
+            (root / part / name).mkdir(parents=True)
+        for k in range(4):
+            mesh = trimesh.creation.icosphere(1)
+            mesh.vertices = mesh.vertices * [1, 1 + 0.1 * k, 1 + (name == "egg")]
+            for part in ("classes", "segments", "fields", "poses"):
+                mesh.export(root / part / name / f"{name}{k}.ply")
+            z = mesh.vertices[:, 2]
+            np.savetxt(root / "segments" / name / f"{name}{k}.txt", (z > 0).astype(int), fmt="%d")
+            np.save(root / "fields" / name / f"{name}{k}.npy", z)
+    sphere, rng = HealpixSphere(4), np.random.default_rng(0)
+    wave = rng.normal(size=(16, 1)) * sphere.xyz[:, 0] + rng.normal(size=(16, 1)) * sphere.xyz[:, 1]
+    fields = {"t": (("time", "cell"), wave), "label": (("time", "cell"), (wave > 0).astype(np.int16))}
+    time = np.datetime64("2000-01-01", "ns") + np.arange(16) * np.timedelta64(1, "D")
+    xr.Dataset(fields, {"time": time}, {"healpix_order": "nest"}).to_netcdf(root / "map.nc")
+    return root
+
+
+RUNS = {
+    "classify": ["--data.init_args.root", "{root}/classes", "--data.init_args.variants", "0"],
+    "segment": ["--data.init_args.root", "{root}/segments", "--data.init_args.variants", "0"],
+    "regress": ["--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"],
+    "sphere_maps": ["--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"],
+}
+OPTIONS = {
+    "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",
+    "segment": "{channels: [4, 4, 4, 4], max_order: 1, context: 0, dropout: 0.0}",
+    "regress": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
+    "sphere_maps": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_train_as_one_with_the_joint_batch(shapes, tmp_path, name):
+    """Twenty steps: the loss of every epoch, and that of the test."""
+    curves = {}
+    for run, devices, size in (("one", 1, 4), ("two", 2, 2)):
+        given = ["--config", f"configs/{name}.yaml", "--name", run, "--runs", str(tmp_path), *RUNS[name]]
+        given += ["--model.init_args.options", OPTIONS[name], "--data.init_args.batch_size", str(size)]
+        given += ["--trainer.accelerator", "cpu", "--trainer.devices", str(devices), "--trainer.max_steps", "20"]
+        given = [text.format(root=shapes) if "{root}" in text else text for text in given]
+        if name == "segment":
+            given += ["--data.init_args.batch_vertices", "null"]
+        command = [sys.executable, "-m", "meshconv.cli"]
+        done = subprocess.run([*command, "fit", *given], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        rows = csv.DictReader((tmp_path / run / "metrics.csv").open())
+        curves[run] = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+    np.testing.assert_allclose(curves["two"], curves["one"], atol=1e-4)
