@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of what Lightning's command line calls
 with warnings.catch_warnings():
     # Where the extension is absent the package says so, and the tests cover the references.
     warnings.filterwarnings("default", message="meshconv runs on plain-torch references")

@@ -67,7 +67,7 @@ def error_of(capsys, arguments):
 def test_a_run_keeps_checkpoint_metrics_and_configuration(trained):
     assert (trained / "last.ckpt").is_file()
     assert (trained / "config.yaml").is_file()
-    rows = list(csv.DictReader((trained / "metrics.csv").open()))
+    rows = list(csv.DictReader((trained / "metrics.csv").read_text().splitlines()))
     assert any(row["train/loss"] for row in rows)
     assert any(row["val/accuracy"] for row in rows)
     log = (trained / "log.txt").read_text()
@@ -93,7 +93,7 @@ def test_the_saved_configuration_tests_the_run(trained, shapes, tmp_path, capsys
     assert "test/accuracy" in capsys.readouterr().out
     found = json.loads((tmp_path / "classify" / "test_metrics.json").read_text())
     assert found["classes"][0]["name"] == sorted(p.name for p in shapes.iterdir())[0]
-    rows = list(csv.reader((tmp_path / "classify" / "confusion.csv").open()))
+    rows = list(csv.reader((tmp_path / "classify" / "confusion.csv").read_text().splitlines()))
     table = np.array([[float(v) for v in row[1:]] for row in rows[1:]])
     assert table.sum() == 8
     assert found["accuracy"] == pytest.approx(np.trace(table) / 8)
@@ -112,7 +112,7 @@ def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path,
     assert main(["predict", str(trained / "last.ckpt"), str(folder), "--output", str(tmp_path / "out")]) == 0
     assert "broken.obj" in caplog.text
     assert "1 of 4 files skipped" in caplog.text
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     full = json.loads((tmp_path / "out.json").read_text())
     assert len(rows) == 3
     assert len(full["skipped"]) == 1

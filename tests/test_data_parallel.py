@@ -139,6 +139,6 @@ def test_two_processes_train_as_one_with_the_joint_batch(shapes, tmp_path, name)
         command = [sys.executable, "-m", "meshconv.cli"]
         done = subprocess.run([*command, "fit", *given], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        rows = csv.DictReader((tmp_path / run / "metrics.csv").open())
+        rows = csv.DictReader((tmp_path / run / "metrics.csv").read_text().splitlines())
         curves[run] = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
     np.testing.assert_allclose(curves["two"], curves["one"], atol=1e-4)

@@ -98,14 +98,14 @@ def test_metrics_of_both_trainings_are_kept(tmp_path):
     """The rows of the first as they were, then those of the second; a run that begins anew begins anew."""
     table = tmp_path / "run" / "metrics.csv"
     train(tmp_path / "run", task(), max_epochs=2)
-    first = list(csv.DictReader(table.open()))
+    first = list(csv.DictReader(table.read_text().splitlines()))
     train(tmp_path / "run", task(), True, tmp_path / "run" / "last.ckpt", max_epochs=4)
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert "val/loss" in rows[0]
     assert [{k: row[k] for k in first[0]} for row in rows[: len(first)]] == first
     assert {int(row["epoch"]) for row in rows if row["train/loss"]} == {0, 1, 2, 3}
     train(tmp_path / "run", task(), max_epochs=1)
-    assert {int(row["epoch"]) for row in csv.DictReader(table.open()) if row["train/loss"]} == {0}
+    assert {int(row["epoch"]) for row in csv.DictReader(table.read_text().splitlines()) if row["train/loss"]} == {0}
 
 
 def test_rows_from_after_the_checkpoint_are_not_kept_twice(tmp_path):
@@ -113,7 +113,7 @@ def test_rows_from_after_the_checkpoint_are_not_kept_twice(tmp_path):
     train(tmp_path / "run", task(), max_epochs=3)
     train(tmp_path / "other", task(), max_epochs=1)
     train(tmp_path / "run", task(), checkpoint=tmp_path / "other" / "last.ckpt", max_epochs=3)
-    rows = [row for row in csv.DictReader((tmp_path / "run" / "metrics.csv").open()) if row["train/loss"]]
+    rows = [row for row in csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()) if row["train/loss"]]
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
 
 

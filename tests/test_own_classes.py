@@ -144,7 +144,7 @@ def test_a_task_of_ones_own_trains_and_predicts_with_consent(shapes, package, tm
         load_task(checkpoint, trust=("bump", "bumps.siz"))
     assert "bumps" not in sys.modules
     assert main([*words, "--trust", "bumps"]) == 0
-    (row,) = csv.DictReader((tmp_path / "out.csv").open())
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     task = load_task(checkpoint, trust=("bumps",))
     assert type(task).__module__ == "bumps.size" and task.power == 1.5
     assert meshconv.Predictor(checkpoint, trust=["bumps"])(str(mesh)).size == float(row["size"])
@@ -161,7 +161,7 @@ def test_network_loss_optimizer_and_schedule_by_class_path(shapes, package, tmp_
            "model.schedule.gamma": 0.5},
     )  # fmt: skip
     assert predict.task.loss.loss.margin == 2
-    rows = list(csv.DictReader((tmp_path / "runs" / "own" / "metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "runs" / "own" / "metrics.csv").read_text().splitlines()))
     rates = [float(row["lr-SGD"]) for row in rows if row.get("lr-SGD")]
     assert rates == [0.25, 0.125]
     checkpoint = tmp_path / "runs" / "own" / "last.ckpt"
@@ -194,7 +194,7 @@ def test_options_of_an_own_schedule_are_those_of_the_command_line():
 
 def test_without_own_ones_it_is_adamw_on_one_cycle(shapes, tmp_path):
     quick(shapes, tmp_path, name="usual", **SMALL)
-    rows = list(csv.DictReader((tmp_path / "runs" / "usual" / "metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "runs" / "usual" / "metrics.csv").read_text().splitlines()))
     rates = [float(row["lr-AdamW"]) for row in rows if row.get("lr-AdamW")]
     assert len(rates) == 2 and max(rates) < 5e-3 and rates[0] != rates[1]
 

@@ -49,7 +49,7 @@ def test_classes_are_those_of_the_command_to_the_bit(classifier, shapes, tmp_pat
     files = sorted(shapes.rglob("test/*"))[:5]
     words = [str(classifier), *map(str, files), "--cache", "false", "--workers", "0"]
     assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     full = json.loads((tmp_path / "out.json").read_text())["predictions"]
     predict = Predictor(str(classifier), device="cpu", cache=False, workers=0)
     found = predict([str(path) for path in files])

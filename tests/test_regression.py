@@ -243,7 +243,7 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     assert found["cosine/wss"] > 0.98
     assert found["rmse/pressure"] < 0.15
     assert not (run / "confusion.csv").exists()
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     assert any(row.get("train/loss") for row in rows)
     task = load_task(run / "last.ckpt")
     assert float(task.mean[0]) == pytest.approx(2.5, abs=0.05)

@@ -81,7 +81,7 @@ def test_a_training_in_half_precision(shapes, tmp_path, precision):
 
 def test_predictions_from_python_take_text_and_tables_hold_no_formula(run, shapes, tmp_path):
     (table, _) = Predictor(str(run / "last.ckpt")).save(str(shapes), str(tmp_path / "out"))
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert len(rows) == 8
     named = next(p.name for p in shapes.iterdir() if p.name != "ball")
     assert {row["class"] for row in rows} <= {"ball", f"'{named}"}

@@ -52,7 +52,7 @@ def test_fit_test_and_predict(trained: tuple[str, Path, Path], tmp_path: Path, c
     assert "test/accuracy" in capsys.readouterr().out
     out = tmp_path / "out" / "new"
     assert main(["predict", str(run / "last.ckpt"), str(root / "test"), "--output", str(out)]) == 0
-    rows = list(csv.DictReader(out.with_suffix(".csv").open()))
+    rows = list(csv.DictReader(out.with_suffix(".csv").read_text().splitlines()))
     full = json.loads(out.with_suffix(".json").read_text())
     assert [Path(row["file"]).stem for row in rows] == ["0", "1", "2"]
     right = []

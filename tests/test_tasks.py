@@ -194,7 +194,7 @@ def test_a_test_leaves_its_numbers_and_its_confusion_matrix(tmp_path):
     with torch.no_grad():
         predicted = model.eval()(batch).argmax(-1)
     a = batch.surface.areas / batch.surface.areas.mean()
-    rows = list(csv.reader((folder / "confusion.csv").open()))
+    rows = list(csv.reader((folder / "confusion.csv").read_text().splitlines()))
     assert rows[0] == ["truth", *NAMES]
     assert [row[0] for row in rows[1:]] == NAMES
     table = np.array([[float(v) for v in row[1:]] for row in rows[1:]])
