@@ -113,7 +113,8 @@ def test_rows_from_after_the_checkpoint_are_not_kept_twice(tmp_path):
     train(tmp_path / "run", task(), max_epochs=3)
     train(tmp_path / "other", task(), max_epochs=1)
     train(tmp_path / "run", task(), checkpoint=tmp_path / "other" / "last.ckpt", max_epochs=3)
-    rows = [row for row in csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()) if row["train/loss"]]
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    rows = [row for row in csv.DictReader(lines) if row["train/loss"]]
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
 
 
