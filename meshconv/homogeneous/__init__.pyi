@@ -1,5 +1,11 @@
 from .groups import MatrixGroup as MatrixGroup, rotation as rotation, tilt as tilt, translation as translation
 from .kernels import double_coset_basis as double_coset_basis, kernel_basis as kernel_basis, stabiliser as stabiliser
+from .networks import (
+    MixedUNet as MixedUNet,
+    SpinBlock as SpinBlock,
+    SpinClassifier as SpinClassifier,
+    SpinUNet as SpinUNet,
+)
 from .representations import (
     Representation as Representation,
     quotient_representation as quotient_representation,

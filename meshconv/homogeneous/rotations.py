@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from meshconv.errors import InputError
-from meshconv.homogeneous.sht import ducc
+from meshconv.homogeneous.ducc import ducc
 
 
 def euler_angles(rotation: ArrayLike) -> tuple[float, float, float]:

@@ -8,27 +8,17 @@ zero, and so are degrees below the order of a field.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshconv.extras import require
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from meshconv.homogeneous.ducc import ducc
+from meshconv.homogeneous.legendre import dense
 
 Array = NDArray[Any]
-
-
-def ducc() -> ModuleType:
-    """ducc0 (GPL-2), or an error that says how to install it."""
-    require("the spherical harmonic transform", "homogeneous")
-    import ducc0
-
-    return ducc0
 
 
 def geometry(rings: Array, lmax: int, order: int) -> dict[str, Any]:
@@ -107,21 +97,24 @@ def _fields(maps: Array, n: int) -> Array:
 
 def _run_synthesis(coefficients: Tensor, rings: Tensor, points: int, order: int) -> Tensor:
     """Fields ``[N, points, dim]`` of one order on rings, from ``[N, L+1, 2L+2, dim]``."""
-    given = coefficients.detach().cpu().numpy()
-    n, rows, _, dim = given.shape
-    if not given.size:
+    n, rows, _, dim = coefficients.shape
+    if not coefficients.numel():
         return coefficients.new_zeros(n, points, dim)
-    maps = _synthesis(to_complex(given, order), geometry(rings.cpu().numpy(), rows - 1, order))
+    if (matrices := dense(rings, rows - 1, order, coefficients)) is not None:
+        return matrices.synthesis(coefficients)
+    arguments = geometry(rings.cpu().numpy(), rows - 1, order)
+    maps = _synthesis(to_complex(coefficients.detach().cpu().numpy(), order), arguments)
     return torch.from_numpy(_fields(maps, n)).to(coefficients.device)
 
 
 def _run_adjoint(x: Tensor, rings: Tensor, lmax: int, order: int) -> Tensor:
     """Transpose of ``synthesis``: ``[N, points, dim]`` to ``[N, L+1, 2L+2, dim]``."""
-    given = x.detach().cpu().numpy()
-    n, _, dim = given.shape
-    if not given.size:
+    n, _, dim = x.shape
+    if not x.numel():
         return x.new_zeros(n, lmax + 1, 2 * lmax + 2, dim)
-    alm = _adjoint(_maps(given, order), geometry(rings.cpu().numpy(), lmax, order))
+    if (matrices := dense(rings, lmax, order, x)) is not None:
+        return matrices.adjoint(x)
+    alm = _adjoint(_maps(x.detach().cpu().numpy(), order), geometry(rings.cpu().numpy(), lmax, order))
     return torch.from_numpy(from_complex(alm, n, lmax, transposed=True)).to(x.device)
 
 

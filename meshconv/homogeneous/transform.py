@@ -14,7 +14,8 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.sphere.frames import polar_frames, unit_vectors
 from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.homogeneous.sht import adjoint, ducc, inside, solve, synthesis
+from meshconv.homogeneous.ducc import ducc
+from meshconv.homogeneous.sht import adjoint, inside, solve, synthesis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
