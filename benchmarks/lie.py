@@ -3,8 +3,11 @@
     python benchmarks/lie.py rings --seeds 0 1 2
     python benchmarks/lie.py patches --pairs 60000 --seeds 0 1 2 --picture docs/images/lie_filters.png
     python benchmarks/lie.py digits --seeds 0 1 2
+    python benchmarks/lie.py surfaces --data PATH/shrec_16 PATH/maps.npz --picture docs/images/lie_rings.png
+    python benchmarks/lie.py classifier
 
-Each command prints its rows of docs/lie.md in markdown. ``digits`` needs scikit-learn.
+Each command prints its rows of docs/lie.md in markdown. ``digits`` needs scikit-learn. ``surfaces`` takes any of
+SHREC'11 as MeshCNN distributes it, and maps in HEALPix pixels, nested, as arrays of an npz file.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +25,14 @@ from scipy.ndimage import zoom
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from meshconv.lie import ToroidalSubgroup, disc_mask, noise_images, turned_pairs
+from meshconv import FieldType, GaugeGraph, HealpixSphere, Neighbourhood, TriangleMesh, load_mesh
+from meshconv.datasets import generate_shapes
+from meshconv.geometry import MESH_FEATURES, mesh_features, shape_operator
+from meshconv.lie import ToroidalSubgroup, disc_mask, noise_images, ring_pairs, suggest_type, turned_pairs
+from meshconv.models import ShapeClassifier
+from meshconv.models.invariants import InvariantLayers
+from meshconv.nn import ResidualBlock
+from meshconv.nn.block import surface_layer
 
 
 def uniform_angles(n: int, seed: int, limit: float = math.pi) -> np.ndarray:
@@ -160,19 +172,152 @@ def digits(seed: int, args: argparse.Namespace) -> str:
     return f"| {seed} | {errors} |"
 
 
+def measured_surfaces(paths: list[str]) -> Iterator[tuple[str, GaugeGraph, Tensor]]:
+    """Name, graph and a scalar: mean curvature of three bodies, or maps averaged to nside 16."""
+    for path in map(Path, paths):
+        if path.is_dir():
+            meshes = [load_mesh(sorted(path.glob(f"{name}/train/*.obj"))[0]) for name in ("ants", "hand", "lamp")]
+            yield "mean curvature of three SHREC'11 meshes", *curvature(meshes)
+            continue
+        maps, graph = np.load(path), HealpixSphere(16).gauge_graph()
+        for name, key in (("temperature in January", "era5_t2m_degC"), ("relief", "itur_topo_km_P1511v1")):
+            pixels = maps[key] if maps[key].ndim == 1 else maps[key][0]
+            yield f"{name}, HEALPix nside 16", graph, torch.as_tensor(pixels.astype(float).reshape(3072, -1).mean(1))
+
+
+def curvature(meshes: list[TriangleMesh]) -> tuple[GaugeGraph, Tensor]:
+    """Mean curvature with outliers clipped, of mean 0 and variance 1 on every mesh, on two-rings."""
+    found = []
+    for mesh in meshes:
+        graph = mesh.gauge_graph()
+        bend = shape_operator(mesh, graph)[0][:, 0].double()
+        bend = bend.clamp(*torch.quantile(bend, torch.tensor([0.02, 0.98]).double()).tolist())
+        found.append((bend - bend.mean()) / bend.std())
+    graphs = []
+    for mesh in meshes:
+        size = math.sqrt(mesh.area)
+        graphs.append(replace(mesh, vertices=mesh.vertices / size).gauge_graph(Neighbourhood(rings=2)))
+    return GaugeGraph.batch(graphs), torch.cat(found)
+
+
+def fourier_share(model: ToroidalSubgroup, samples: int) -> Tensor:
+    """Share of every plane in the Fourier modes of every order on two rings, ``[J, samples // 2 + 1]``."""
+    angle = 2 * math.pi * torch.arange(samples).double() / samples
+    shares = []
+    for m in range(samples // 2 + 1):
+        modes = torch.stack([torch.cos(m * angle), torch.sin(m * angle)])
+        modes = torch.nn.functional.normalize(modes[: 1 if m in (0, samples // 2) else 2], dim=1)
+        rings = torch.block_diag(modes, modes)
+        shares.append((rings @ model.planes).square().sum((1, 2)) / 2)
+    return torch.stack(shares, 1)
+
+
+def surfaces(seed: int, args: argparse.Namespace) -> str:
+    """Rings round vertices of meshes and pixels of maps, turned by random changes of gauge."""
+    rows = []
+    for name, graph, x in measured_surfaces(args.data):
+        kinds = [str(suggest_type(graph, x, noise=n, seed=seed)) for n in (0.3, 0.1)]
+        first, second, angles = ring_pairs(graph, x, seed=seed)
+        model = ToroidalSubgroup(14, steps=args.steps, max_weight=8, seed=seed).fit((first, second), angles)
+        energy = (first @ model.columns).square().mean(0).unflatten(0, (-1, 2)).sum(1)
+        strong = energy > 10 * 2 * 0.1**2
+        share, order = fourier_share(model, 16).max(1)
+        right = float((order == model.weights)[strong].double().mean())
+        weights = model.weights[strong].tolist()
+        rows.append(f"| {name} | {seed} | {weights} | {right:.0%} | {float(share[strong].median()):.3f} | "
+                    f"`{kinds[0]}` | `{kinds[1]}` |")  # fmt: skip
+        if args.picture:
+            draw_rings(model, strong, Path(args.picture).with_stem(f"{Path(args.picture).stem}_{len(rows)}"))
+        print(rows[-1], flush=True)
+    return ""
+
+
+def draw_rings(model: ToroidalSubgroup, kept: Tensor, path: Path) -> None:
+    """Both filters of planes on the two rings."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    numbers = kept.nonzero().flatten().tolist()
+    figure, axes = plt.subplots(2, len(numbers), figsize=(1.3 * len(numbers), 2.8), squeeze=False,
+                                subplot_kw={"projection": "polar"})  # fmt: skip
+    edges = 2 * math.pi * (np.arange(17) - 0.5) / 16
+    for column, j in enumerate(numbers):
+        for part in range(2):
+            values = model.planes[j, :, part].unflatten(0, (2, 16))
+            axis = axes[part, column]
+            axis.pcolormesh(edges, [0.3, 0.7, 1.1], values, cmap="RdBu", vmin=-0.4, vmax=0.4)
+            axis.set_ylim(0, 1.1)
+            axis.set_axis_off()
+        axes[0, column].set_title(int(model.weights[j]), fontsize=9, pad=2)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def typed_classifier(hidden: FieldType, num_classes: int) -> ShapeClassifier:
+    """A :class:`ShapeClassifier` of any hidden type: its layers, of this type."""
+    network = ShapeClassifier(MESH_FEATURES, num_classes, 1, 0, blocks=2, width=32)
+    network.stem = surface_layer("conv", MESH_FEATURES, hidden, num_radial=2, cutoff=2.0, aggregation="mean")
+    network.blocks = torch.nn.ModuleList(
+        ResidualBlock(hidden, hidden, "conv", num_radial=2, cutoff=2.0, aggregation="mean") for _ in range(2)
+    )
+    network.invariants = InvariantLayers(hidden, 32)
+    return network
+
+
+def classifier(seed: int, args: argparse.Namespace) -> str:
+    """Generated shapes, with hidden fields of uniform orders 0 to 2 and of the suggested type."""
+    shapes = [s for s in generate_shapes(args.train + args.test, seed, 300) if s[1] < args.families]
+    graphs = [m.gauge_graph() for m, _ in shapes]
+    features = [mesh_features(m, g).float() for (m, _), g in zip(shapes, graphs, strict=True)]
+    graphs = [g.to(torch.float32) for g in graphs]
+    labels = torch.tensor([label for _, label in shapes])
+    place = torch.arange(len(shapes)) % (args.train + args.test)
+    train, test = ((place < args.train).nonzero().flatten(), (place >= args.train).nonzero().flatten())
+    kind = suggest_type(*curvature([shapes[i][0] for i in train[:: max(1, len(train) // 8)]]), noise=args.noise)
+    copies = max(1, args.channels // max(kind.multiplicities))
+    rows = []
+    for name, hidden in (("uniform", FieldType.uniform(args.channels, 2)), ("suggested", copies * kind)):
+        torch.manual_seed(seed)
+        network = typed_classifier(hidden, args.families)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
+        steps = args.epochs * -(-len(train) // 8)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps)
+        start = time.perf_counter()
+        for _ in range(args.epochs):
+            for part in train[torch.randperm(len(train))].split(8):
+                logits = network(torch.cat([features[i] for i in part]), GaugeGraph.batch([graphs[i] for i in part]))
+                optimiser.zero_grad()
+                torch.nn.functional.cross_entropy(logits, labels[part]).backward()
+                optimiser.step()
+                schedule.step()
+        network.eval()
+        with torch.no_grad():
+            right = [int(network(features[i], graphs[i]).argmax()) == int(labels[i]) for i in test]
+        numbers = sum(p.numel() for p in network.parameters())
+        rows.append(f"| {seed} | {name} | `{hidden}` | {numbers} | {np.mean(right):.1%} of {len(right)} | "
+                    f"{time.perf_counter() - start:.0f} |")  # fmt: skip
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {
         rings: {"pairs": 2000, "steps": 500, "noise": 0.01},
         patches: {"pairs": 60_000, "planes": 50, "steps": 2000, "blur": 0.8, "picture": ""},
+        surfaces: {"steps": 300, "picture": "", "data": []},
+        classifier: {"train": 12, "test": 8, "families": 4, "channels": 8, "epochs": 12, "noise": 0.1},
         digits: {"train": 1000, "test": 500, "copies": 5, "planes": 40, "steps": 1000, "limit": 180.0},
     }
     for run, options in defaults.items():
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
         for name, value in options.items():
-            command.add_argument(f"--{name}", type=type(value), default=value)
+            more = {"nargs": "+", "required": True} if isinstance(value, list) else {"type": type(value)}
+            command.add_argument(f"--{name}", default=value, **more)
         command.set_defaults(run=run)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -22,6 +22,7 @@ from meshconv.lie import (
     marginal_log_likelihood,
 )
 from meshconv.lie.likelihood import expectation
+from meshconv.lie.stiefel import norm_changes
 
 
 def model_of(dim: int = 7, weights: tuple[int, ...] = (1, 2, 5), noise: float = 0.7, **more: float) -> ToroidalSubgroup:
@@ -156,6 +157,18 @@ def test_planes_and_weights_of_mixed_rings() -> None:
     turn = model.angle_posterior((x, y)).angle
     error = torch.stack([torch.cos(turn - s), torch.cos(turn + s)]).mean(1)
     assert float(error.max()) > 0.999  # up to one sign
+
+
+def test_norms_change_in_mixtures_of_planes() -> None:
+    """0 for a plane that turns; 1/2 for one dimension from each of two Gaussian planes.
+
+    A squared component has the covariance 2 - 1 with itself after a turn by any angle, and the variance 3 - 1.
+    """
+    x, s = signals(4000, 4), 2 * math.pi * torch.rand(4000).double()
+    pairs = x, ToroidalSubgroup.from_columns(torch.eye(4), [1, 2]).transform(x, s)
+    pure, mixed = ([p[:, columns].unflatten(-1, (-1, 2)) for p in pairs] for columns in ([0, 1, 2, 3], [0, 2, 1, 3]))
+    torch.testing.assert_close(norm_changes(*pure), torch.zeros(2).double(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(norm_changes(*mixed), torch.full((2,), 0.5).double(), atol=0.06, rtol=0)
 
 
 @pytest.mark.slow

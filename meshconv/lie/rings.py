@@ -17,9 +17,8 @@ _LEAST_SUPPORT = 0.6
 
 
 def reach(graph: GaugeGraph) -> float:
-    """Radius of the neighbourhoods: the median over points of the distance of the farthest neighbour."""
-    farthest = _per_target(graph, graph.log_radius.double(), "amax")
-    return float(farthest[graph.dst_ptr.diff() > 0].median())
+    """Radius of the neighbourhoods: of the disc with the second moment of the neighbours, the median over points."""
+    return float(_discs(graph)[0].median())
 
 
 def ring_samples(
@@ -50,8 +49,8 @@ def ring_samples(
         Points with neighbours near all samples; the values of others are extrapolations.
     """
     radius, angle = graph.log_radius.double(), graph.log_angle.double()
-    nearest = _per_target(graph, radius, "amin")
-    width = _BANDWIDTH * float(nearest[graph.dst_ptr.diff() > 0].median())
+    discs, count = _discs(graph)
+    width = _BANDWIDTH * float((discs * torch.sqrt(math.pi / count)).median())
     own = torch.arange(graph.num_vertices)
     dst = torch.cat([graph.dst, own])
     place = torch.cat([torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], -1),
@@ -78,8 +77,12 @@ def ring_samples(
     return rings, inside
 
 
-def _per_target(graph: GaugeGraph, values: Tensor, reduce: str) -> Tensor:
+def _discs(graph: GaugeGraph) -> tuple[Tensor, Tensor]:
+    """Radii of the discs of neighbours and their numbers of points, for points that have neighbours."""
     if not graph.num_edges:
         raise InputError("graph: it has no edges; rings need neighbours")
-    start = torch.zeros(graph.num_vertices, dtype=values.dtype)
-    return start.scatter_reduce(0, graph.dst, values, reduce, include_self=False)
+    square = graph.log_radius.double().square()
+    total = torch.zeros(graph.num_vertices, dtype=torch.float64).index_add(0, graph.dst, square)
+    degree = graph.dst_ptr.diff()
+    count = (degree[degree > 0] + 1).double()
+    return torch.sqrt(2 * total[degree > 0] / count), count

@@ -10,14 +10,12 @@ from torch import Tensor
 from meshconv.errors import InputError
 from meshconv.lie.likelihood import coordinates, marginal_log_likelihood, products, turned
 from meshconv.lie.pairs import Array, Pairs, as_pairs, as_signals, check_variety
-from meshconv.lie.start import invariant_planes
-from meshconv.lie.stiefel import learn_columns
+from meshconv.lie.stiefel import Ascent, learn_planes
 from meshconv.lie.von_mises import CoupledVonMises, VonMises, modulus
 from meshconv.lie.weights import integer_weights
 
 Orbit = Literal["torus", "subgroup"]
 
-_START_PAIRS = 10_000
 _WEIGHT_PAIRS = 2_000
 
 
@@ -193,9 +191,8 @@ class ToroidalSubgroup:
                 f"ask for at most {dim // 2}"
             )
         check_variety(x, y)
-        columns = invariant_planes(x[:_START_PAIRS], y[:_START_PAIRS], self.num_planes)
-        options = {"steps": self.steps, "batch": self.batch, "learning_rate": self.learning_rate, "seed": self.seed}
-        columns, self.noise = learn_columns(x, y, columns, self.prior.eta, **options)
+        how = Ascent(self.steps, self.batch, self.learning_rate, self.seed)
+        columns, self.noise = learn_planes(x, y, self.num_planes, self.prior.eta[0], how)
         self._set(columns, torch.zeros(self.num_planes, dtype=torch.int64))
         return self.fit_weights((x, y), angles)
 

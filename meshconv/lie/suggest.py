@@ -16,7 +16,7 @@ from meshconv.lie.rings import reach, ring_samples
 from meshconv.lie.subgroup import ToroidalSubgroup
 from meshconv.lie.von_mises import log_i0, modulus
 
-_RADII = (0.5, 0.9)
+_RADII = (0.4, 0.7)
 _MOST_PAIRS = 4000
 _FEWEST_PAIRS = 40
 
@@ -32,7 +32,7 @@ def ring_pairs(
     x : Tensor [V] or [V, C]
         Scalars; each channel is brought to mean 0 and variance 1 and is a signal of its own.
     num_samples
-        On each of two circles, at 0.5 and 0.9 of the radius of the neighbourhoods.
+        On each of two circles, at 0.4 and 0.7 of the radius of the neighbourhoods.
     noise
         Standard deviation of what is added to every sample of either ring.
 
