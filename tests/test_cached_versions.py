@@ -34,6 +34,7 @@ MESHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "rings": (bumpy_sheet, {"rings": 2}),
     "radius, levels": (blob, {"radius": 0.25, "num_levels": 3}),
     "simplified": (lambda: icosphere(3), {"max_faces": 200}),
+    "resolution": (blob, {"resolution": 0.06, "num_levels": 2}),
     "variant": (blob, {"augment": {"noise": 0.02, "decimate": 0.5, "remesh": 0.5}, "variant": 2}),
     "repaired": (lambda: damaged("duplicate+flap+isolated+seam"), {"on_defect": "repair"}),
     "dropped": (lambda: damaged("duplicate+fin+isolated"), {"on_defect": "drop"}),

@@ -38,7 +38,9 @@ class SurfaceBatch(Record):
     names : list of str
         Name of each surface, for people.
     elements : int64 Tensor [n, k] or None
-        Vertices of each face or edge that has a class.
+        Points of each vertex, face or edge that has a class.
+    shares : float Tensor [n, k] or None
+        Their weights in its value; None: all alike.
     """
 
     x: Tensor
@@ -47,3 +49,4 @@ class SurfaceBatch(Record):
     mask: Tensor | None
     names: list[str]
     elements: Tensor | None = None
+    shares: Tensor | None = None

@@ -73,7 +73,9 @@ class ShapeUNet(UNet):
         self.invariants = InvariantLayers(self.seen, width, layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
 
-    def forward(self, x: Tensor, surface: Hierarchy, elements: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, surface: Hierarchy, elements: Tensor | None = None, shares: Tensor | None = None
+    ) -> Tensor:
         """Logits of every point, or of elements.
 
         Parameters
@@ -82,7 +84,9 @@ class ShapeUNet(UNet):
             Fields on the finest level.
         surface : Hierarchy
         elements : int64 Tensor [n, k], optional
-            Vertices of each face or edge; the last layer takes the mean of their invariant features.
+            Points of each face or edge; the last layer takes the mean of their invariant features.
+        shares : Tensor [n, k], optional
+            Weights of that mean, which add up to 1; by default all points weigh the same.
 
         Returns
         -------
@@ -90,5 +94,6 @@ class ShapeUNet(UNet):
         """
         features = self.invariants(self.fields(x, surface))
         if elements is not None:
-            features = features[..., elements, :].mean(-2)
+            chosen = features[..., elements, :]
+            features = chosen.mean(-2) if shares is None else (chosen * shares[..., None].to(chosen.dtype)).sum(-2)
         return self.head(features)

@@ -139,6 +139,8 @@ class MeshCorrespondence(MeshData):
         Of each split, mesh files and how their points are found.
     """
 
+    takes_resolution = False
+
     def __init__(
         self,
         root: str,

@@ -155,15 +155,17 @@ def elements_of_file(kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -
     assert sample.origin is not None and graph.positions is not None
     origin, read = sample.origin, file_origin(raw)
     positions = graph.positions.numpy().astype(np.float64)
-    usable = np.ones(len(graph.positions if sample.elements is None else sample.elements), bool)
+    usable = np.diff(graph.dst_ptr.numpy()) > 0
+    if sample.places is not None:
+        corners, shares = (part.numpy() for part in sample.places)
+        positions, usable = np.einsum("vk,vki->vi", shares, positions[corners]), usable[corners[:, 0]]
     if kind == "vertices":
-        usable = np.diff(graph.dst_ptr.numpy()) > 0
         place = origin.vertex_to
         centres, known = raw.vertices[read.vertex_to], read.vertex_to >= 0
     else:
         assert sample.elements is not None
         corners = sample.elements.numpy()
-        positions = positions[corners].mean(axis=1)
+        positions, usable = positions[corners].mean(axis=1), np.ones(len(corners), bool)
         if kind == "faces":
             place = origin.face_to
             middle = raw.vertices[raw.faces].mean(axis=1)

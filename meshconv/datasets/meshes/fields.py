@@ -53,6 +53,8 @@ class MeshFields(MeshData):
         No meshes, or fields that are not there, have another length than the mesh has vertices, or another shape.
     """
 
+    takes_resolution = False
+
     def __init__(
         self, root: str, fields: Sequence[str], test_fraction: float = 0.2, val_fraction: float = 0.0, **options: Any
     ):

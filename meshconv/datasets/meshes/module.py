@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning
 import torch
@@ -48,15 +48,23 @@ MESH_SUFFIXES = frozenset(BY_SUFFIX)
 def collate(samples: list[MeshSample]) -> SurfaceBatch:
     """Disjoint union of meshes; all graphs, or all hierarchies."""
     targets = [s.target for s in samples]
-    given = [s.elements for s in samples if s.elements is not None]
-    shifts = accumulate((len(s.x) for s in samples[:-1]), initial=0)
+    shifts = list(accumulate((len(s.x) for s in samples[:-1]), initial=0))
+    given, shares = [], []
+    for sample, shift in zip(samples, shifts, strict=True):
+        if sample.places is not None and sample.target.ndim:
+            points, weights = sample.places.elements(sample.elements)
+            given.append(points + shift)
+            shares.append(weights)
+        elif sample.elements is not None:
+            given.append(sample.elements + shift)
     return SurfaceBatch(
         x=torch.cat([s.x for s in samples]),
         surface=join_surfaces([s.surface for s in samples]),
         target=torch.stack(targets) if targets[0].ndim == 0 else torch.cat(targets),
         mask=None,
         names=[s.name for s in samples],
-        elements=torch.cat([e + k for e, k in zip(given, shifts, strict=True)]) if given else None,
+        elements=torch.cat(given) if given else None,
+        shares=torch.cat(shares) if shares else None,
     )
 
 
@@ -84,6 +92,12 @@ class MeshData(lightning.LightningDataModule):
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.
     num_levels
         Number of levels of hierarchies; 1: graphs.
+    resolution
+        Spacing of points on the finest level, in units of the square root of the surface area: 0.015 makes 4,444
+        points. They lie evenly on the surface, whatever its triangles, and have neighbours within ``radius`` (by
+        default 2.3 spacings, about 16 neighbours); every further level has twice the spacing and the radius. Labels
+        and predictions are those of the mesh's own vertices, faces or edges, interpolated from the points near them.
+        None: the points are the vertices.
     max_faces
         Meshes with more faces are simplified to this number first; labels follow.
     augment
@@ -109,6 +123,9 @@ class MeshData(lightning.LightningDataModule):
         Values out of range.
     """
 
+    takes_resolution: ClassVar[bool] = True
+    """Whether what is predicted may be interpolated between points of a ``resolution``."""
+
     def __init__(
         self,
         *,
@@ -121,6 +138,7 @@ class MeshData(lightning.LightningDataModule):
         nearest: int | None = None,
         features: Sequence[str] = ("default",),
         num_levels: int = 1,
+        resolution: float | None = None,
         max_faces: int | None = None,
         augment: Mapping[str, Any] | None = None,
         variants: int = 0,
@@ -135,8 +153,14 @@ class MeshData(lightning.LightningDataModule):
             if value is not None and value < least:
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
+        if resolution is not None and not self.takes_resolution:
+            raise InputError(
+                f"resolution {resolution}: {type(self).__name__} has values at the vertices themselves; leave it out"
+            )
         near = Neighbourhood(rings, radius, nearest)
-        self.how = Preparation(transport, on_defect, near, tuple(features), num_levels, max_faces)
+        self.how = Preparation(
+            transport, on_defect, near, tuple(features), num_levels, max_faces, resolution=resolution
+        )
         self.preparations = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()

@@ -21,6 +21,8 @@ from meshconv.geometry.features.inputs import surface_feature_type, surface_feat
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
+from meshconv.geometry.mesh.refinement import refined
+from meshconv.geometry.mesh.resampling import check_resolution, resample
 from meshconv.geometry.mesh.transport import Transport, check_transport
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.augmentation import Augmentation
@@ -36,7 +38,7 @@ from meshconv.progress import Progress
 log = logging.getLogger(__name__)
 
 # All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
-_PREPARED = Computation("prepared mesh", 2, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
+_PREPARED = Computation("prepared mesh", 3, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
 # Each level has at most half the vertices of the one before, so no mesh has more.
@@ -44,6 +46,30 @@ _MOST_LEVELS = 32
 
 # A file, or a mesh in memory.
 MeshSource = Path | TriangleMesh
+
+
+class Places(NamedTuple):
+    """Vertices of a mesh as means of points near them.
+
+    Attributes
+    ----------
+    corners : int32 Tensor [V, k]
+        Points of the finest level.
+    shares : float32 Tensor [V, k]
+        Their weights, which add up to 1.
+    """
+
+    corners: torch.Tensor
+    shares: torch.Tensor
+
+    def elements(self, elements: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points and weights, int64 and float32 ``[n, m]``, of the vertices or of means of some ``[n, k]``."""
+        if elements is None:
+            return self.corners.to(torch.int64), self.shares
+        return (
+            self.corners[elements].flatten(1).to(torch.int64),
+            self.shares[elements].flatten(1) / elements.shape[1],
+        )
 
 
 class MeshSample(NamedTuple):
@@ -64,6 +90,8 @@ class MeshSample(NamedTuple):
         Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
     source : Path or TriangleMesh
         What it was prepared from.
+    places : Places, optional
+        Where its vertices lie among the points of ``surface``; None: they are the points.
     """
 
     x: torch.Tensor
@@ -73,6 +101,7 @@ class MeshSample(NamedTuple):
     origin: Origin | None = None
     elements: torch.Tensor | None = None
     source: MeshSource = Path()
+    places: Places | None = None
 
     def raw(self) -> TriangleMesh:
         """The mesh as given, or as in its file."""
@@ -91,6 +120,8 @@ class PreparedMesh(NamedTuple):
         Of the repaired mesh.
     file_faces : int32 Tensor [F1, 3]
         Triangles of the file's vertices, before any repair.
+    places : Places, optional
+        Where the vertices of the repaired mesh lie among the points of ``surface``; None: they are the points.
     """
 
     x: torch.Tensor
@@ -98,6 +129,7 @@ class PreparedMesh(NamedTuple):
     origin: Origin
     faces: torch.Tensor
     file_faces: torch.Tensor
+    places: Places | None = None
 
 
 # Target and elements of a sample; an InputError where labels do not belong to the mesh.
@@ -131,7 +163,11 @@ class Preparation:
     num_levels
         1: a graph; more: a hierarchy with that number of levels
         (:meth:`TriangleMesh.hierarchy <meshconv.TriangleMesh.hierarchy>`).
-
+    resolution
+        Spacing of the finest level, in units of the square root of the surface area: points at that spacing stand for
+        the surface whatever its triangles, further levels have twice the spacing each
+        (:func:`~meshconv.geometry.mesh.resampling.resample`). ``neighbourhood`` is then a radius on the finest level,
+        which doubles too, or the default one. None: the points are the vertices.
     max_faces
         Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.repair.simplification.simplify`).
     augment : Augmentation or dict, optional
@@ -153,6 +189,7 @@ class Preparation:
     max_faces: int | None = None
     augment: Augmentation | None = None
     variant: int = 0
+    resolution: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augment", Augmentation.from_spec(self.augment))
@@ -167,6 +204,14 @@ class Preparation:
             raise InputError(f"on_defect {self.on_defect!r} is not known; use one of {', '.join(get_args(OnDefect))}")
         if not 1 <= self.num_levels <= _MOST_LEVELS:
             raise InputError(f"num_levels {self.num_levels} has to be 1 to {_MOST_LEVELS}")
+        if self.resolution is not None:
+            check_resolution(self.resolution)
+            near = self.neighbourhood
+            if near.rings is not None or near.nearest is not None:
+                raise InputError(
+                    f"resolution {self.resolution} takes neighbours within a radius, not rings {near.rings} or nearest "
+                    f"{near.nearest} of the mesh's own vertices; leave them out, or give a radius"
+                )
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
@@ -197,10 +242,23 @@ class Preparation:
 
     def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
         """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
-        hierarchy = mesh.hierarchy(self.num_levels, neighbourhood=self.neighbourhood, transport=self.transport)
-        x, _ = surface_features(mesh, hierarchy.finest, self.features)
+        return self.placed_inputs(mesh)[:2]
+
+    def placed_inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy, Places | None]:
+        """As :meth:`inputs`, and where the vertices of the mesh lie among the points."""
+        places = None
+        if self.resolution is None:
+            hierarchy = mesh.hierarchy(self.num_levels, neighbourhood=self.neighbourhood, transport=self.transport)
+            x, _ = surface_features(mesh, hierarchy.finest, self.features)
+        else:
+            fine = refined(mesh, self.resolution)
+            found = resample(fine.surface, self.resolution, self.num_levels, self.neighbourhood.radius, self.transport)
+            x, _ = surface_features(fine, fine.gauge_graph(), self.features)
+            hierarchy, x = found.hierarchy, x[torch.from_numpy(found.points)]
+            corners, shares = found.corners[: mesh.num_vertices], found.shares[: mesh.num_vertices]
+            places = Places(torch.from_numpy(corners.astype(np.int32)), torch.from_numpy(shares.astype(np.float32)))
         surface = hierarchy if self.num_levels > 1 else hierarchy.finest
-        return x.to(torch.float32), surface.to(torch.float32)
+        return x.to(torch.float32), surface.to(torch.float32), places
 
     def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:
         """The repaired mesh of a file or its variant, of at most ``max_faces``; its origin leads back to the file."""
@@ -223,13 +281,13 @@ class Preparation:
         with _messages(f"{name_of(source)}: ") as said:
             raw = read_source(source)
             mesh = self._prepared(raw)
-            x, surface = self.inputs(mesh)
+            x, surface, places = self.placed_inputs(mesh)
         # Half of the bytes: no mesh has more vertices than fit.
         in_file = raw.faces if raw.origin is None else raw.origin.vertex_from[raw.faces]
         faces, file_faces = (torch.from_numpy(f.astype(np.int32)) for f in (mesh.faces, in_file))
         same = torch.equal(faces, file_faces)
         return {"x": x, "surface": surface, "origin": mesh.origin, "faces": faces,
-                "file_faces": None if same else file_faces, "said": said}  # fmt: skip
+                "file_faces": None if same else file_faces, "said": said, "places": places}  # fmt: skip
 
 
 def prepare_mesh(
@@ -284,13 +342,14 @@ def prepare_meshes(
         for level, text in entry["said"]:
             log.log(level, "%s: %s", name_of(path), text)
         file_faces = entry["faces"] if entry["file_faces"] is None else entry["file_faces"]
-        mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces)
+        places = None if entry["places"] is None else Places(*entry["places"])
+        mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces, places)
         try:
             target, elements = label(mesh) if callable(label) else (torch.tensor(label), None)
         except InputError as error:
             fail(i, error)
             return
-        found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path)
+        found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path, mesh.places)
 
     def fail(i: int, error: InputError) -> None:
         if strict:

@@ -95,7 +95,7 @@ def coarsen(
         return Hierarchy([graph], [])
     ring = graph if transport == "levi_civita" and neighbourhood.is_edges else edge_graph(surface)
     walked, has_face = geodesic_surface(surface, ring), surface.has_face
-    num_components, rank = _components(walked, surface.vertex_areas)
+    num_components, rank = surface_components(walked, surface.vertex_areas)
     isolated = int((~has_face).sum())
     counts = [int(has_face.sum())]
     for _ in range(num_levels - 1):
@@ -107,7 +107,7 @@ def coarsen(
     levels, pools = [graph], []
     for n, distance, cell in zip(counts[1:], sampling.distance.numpy(), sampling.cell.numpy(), strict=True):
         centres = chosen[: n + isolated]
-        parent, to_parent, src, dst, edges = _cells(walked, centres, level.vertices, distance, cell)
+        parent, to_parent, src, dst, edges = map_cells(walked, centres, level.vertices, distance, cell)
         # In the order of vertices, neighbours are closer in memory than in the order of sampling.
         order = np.argsort(centres)
         number = np.argsort(order)
@@ -134,7 +134,7 @@ def coarsen(
     return Hierarchy(levels, pools)
 
 
-def _components(surface: GeodesicSurface, areas: FloatArray) -> tuple[int, IntArray]:
+def surface_components(surface: GeodesicSurface, areas: FloatArray) -> tuple[int, IntArray]:
     """Number of connected parts, and each vertex's place when they are sorted by distance from their part's centroid.
 
     Farthest first; equals (in single precision) by their coordinates, so that the numbering decides nothing.
@@ -153,10 +153,17 @@ def _components(surface: GeodesicSurface, areas: FloatArray) -> tuple[int, IntAr
     return count, rank
 
 
-def _cells(
-    surface: GeodesicSurface, centres: IntArray, points: IntArray, distance: FloatArray, cell: IntArray
+def map_cells(
+    surface: GeodesicSurface,
+    centres: IntArray,
+    points: IntArray,
+    distance: FloatArray,
+    cell: IntArray,
+    pairs: tuple[IntArray, IntArray, FloatArray] | None = None,
 ) -> tuple[IntArray, FloatArray, IntArray, IntArray, FloatArray]:
     """Clusters of ``points`` and neighbourhood of ``centres``, both vertices, from approximate distances and cells.
+
+    Neighbours are given ``pairs``, as of :func:`touching_cells`; by default centres with touching cells.
 
     Returns
     -------
@@ -165,12 +172,12 @@ def _cells(
     to_parent : float64 [3, points]
         Radius, angle, transporter there.
     src, dst : int64 [E]
-        Numbers of centres with touching cells, both ways.
+        Numbers of centres, both ways, sorted by ``dst``.
     edges : float64 [3, E]
         Radius, angle, transporter of ``src`` at ``dst``.
     """
     n = len(centres)
-    dst, src, near = _touching(surface, distance, cell, n)
+    dst, src, near = touching_cells(surface, distance, cell, n) if pairs is None else pairs
     others = points[~np.isin(points, centres)]
     owner = np.concatenate([dst, cell[others]])
     target = np.concatenate([centres[src], others])
@@ -199,7 +206,7 @@ def _cells(
     return nearest[points], polar[:, points], src, dst, edges
 
 
-def _touching(
+def touching_cells(
     surface: GeodesicSurface, distance: FloatArray, cell: IntArray, num_cells: int
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Pairs of cells with an edge of the mesh between them, sorted, and the shortest way over one."""

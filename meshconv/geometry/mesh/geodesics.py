@@ -15,6 +15,8 @@ from meshconv.geometry.mesh.surface import Surface
 from meshconv.geometry.mesh.transport import Transport, check_transport, normal_aligning
 from meshconv.ops.geodesics import BOUNDARY, INTERIOR, IRREGULAR, GeodesicSurface, Neighbourhoods, geodesics
 
+_FLAT = 1e-9
+
 
 def geodesic_neighbourhoods(surface: Surface, ring: GaugeGraph, neighbourhood: Neighbourhood) -> Neighbourhoods:
     r"""Log maps and transporters along shortest paths to the vertices near each vertex.
@@ -62,6 +64,9 @@ def geodesic_surface(surface: Surface, ring: GaugeGraph) -> GeodesicSurface:
 
     fans, half_edges = surface.fans, surface.half_edges
     kind = np.where(fans.regular, np.where(fans.is_boundary, BOUNDARY, INTERIOR), IRREGULAR)
+    # Where faces are flat, rounding makes no saddle: every one would send rays of its own.
+    full = np.where(fans.is_boundary, np.pi, 2 * np.pi)
+    total = np.where(np.abs(fans.total - full) < _FLAT, full, fans.total)
     return GeodesicSurface(
         points=tensor(surface.points),
         frames=ring.frames,
@@ -69,7 +74,7 @@ def geodesic_surface(surface: Surface, ring: GaugeGraph) -> GeodesicSurface:
         twin=tensor(half_edges.twin),
         corner=tensor(surface.corner_angles.ravel()),
         fan_angle=tensor(fans.angle),
-        total=tensor(fans.total),
+        total=tensor(total),
         scale=tensor(fans.scale),
         kind=tensor(kind),
         ring_ptr=ring.dst_ptr,

@@ -11,6 +11,8 @@ from meshconv.datasets.batch import SurfaceBatch
 def point_weights(batch: SurfaceBatch) -> Tensor:
     """Area of each point or face, or length of each edge, in means of its surface: 1 where all are alike.
 
+    Of elements with shares it is the area they have of their points.
+
     Returns
     -------
     float64 Tensor [V], or [n] if the batch has elements
@@ -18,6 +20,12 @@ def point_weights(batch: SurfaceBatch) -> Tensor:
     graph = batch.surface.finest
     if batch.elements is None:
         sizes, surface = graph.areas.to(torch.float64), graph.batch_index
+    elif batch.shares is not None:
+        # The area of each point, divided among the elements that take from it.
+        shares = batch.shares.to(torch.float64)
+        taken = shares.new_zeros(graph.num_vertices).index_add(0, batch.elements.flatten(), shares.flatten())
+        density = torch.where(taken > 0, graph.areas.to(torch.float64) / torch.where(taken > 0, taken, 1), 0)
+        sizes, surface = (shares * density[batch.elements]).sum(1), graph.batch_index[batch.elements[:, 0]]
     else:
         corners = graph.positions.to(torch.float64)[batch.elements]
         sides = corners[:, 1:] - corners[:, :1]

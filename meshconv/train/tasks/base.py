@@ -41,7 +41,7 @@ class Task(lightning.LightningModule):
     ----------
     network : str
         Name of a class in :mod:`meshconv.models`, or the path of another class. It is constructed with ``in_type``,
-        ``out`` and ``options``, and called with features, surface and, if a batch has them, elements.
+        ``out`` and ``options``, and called with features, surface and, if a batch has them, elements and their shares.
     in_type : str
         Field type of the inputs.
     spec : dict
@@ -91,7 +91,8 @@ class Task(lightning.LightningModule):
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""
-        return self.network(batch.x, batch.surface, *([] if batch.elements is None else [batch.elements]))
+        given = [part for part in (batch.elements, batch.shares) if part is not None]
+        return self.network(batch.x, batch.surface, *given)
 
     @property
     def spec(self) -> dict[str, Any]:
