@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import platform
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
+from typing import NoReturn
 
-from meshconv.errors import PlaceError, behind
+from meshconv.errors import InputError, PlaceError, behind, parser_says
 from meshconv.extras import require
 
 _USAGE = """usage: meshconv COMMAND ...
@@ -66,6 +67,13 @@ def _bad_place(error: BaseException | None) -> PlaceError | None:
     return None if error is None else PlaceError.of(error)
 
 
+class _Parser(ArgumentParser):
+    """A parser whose objections are one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog.removeprefix('meshconv ')}: {message}; {self.prog} --help lists the options")
+
+
 def _lightning(args: list[str]) -> None:
     require(f"meshconv {args[0]}", "train")
     from meshconv.train.fit import RunCLI, quiet
@@ -78,7 +86,9 @@ def _predict(args: list[str]) -> None:
     require("meshconv predict", "train")
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog="meshconv predict", description="Prediction for meshes or maps by a trained network.")
+    parser = ArgumentParser(
+        prog="meshconv predict", description="Prediction for meshes or maps by a trained network.", exit_on_error=False
+    )
     parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
     parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
@@ -96,7 +106,10 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
     parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
-    given = parser.parse_args(args[1:])
+    try:
+        given = parser.parse_args(args[1:])
+    except ArgumentError as error:
+        raise InputError(f"predict: {parser_says(str(error))}; meshconv predict --help lists the options") from error
     from meshconv.train import Predictor
 
     if given.select:  # of maps alone
@@ -142,7 +155,7 @@ def _generate(args: list[str]) -> None:
 
 
 def _check(args: list[str]) -> int:
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="meshconv check",
         description="Defects of meshes. Exit status: 0 clean or repaired, 1 a mesh needs repair, 2 one is unreadable.",
     )
@@ -160,7 +173,7 @@ def _check(args: list[str]) -> int:
 
 
 def _cache(args: list[str]) -> None:
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="meshconv cache",
         description="Cache of prepared meshes and regridding weights. MESHCONV_CACHE is its folder (empty: no cache), "
         "MESHCONV_CACHE_SIZE its maximum size, such as 500M or 20G (default 10G): above it the least recently used "
@@ -180,7 +193,7 @@ def _cache(args: list[str]) -> None:
 
 
 def _demo(args: list[str]) -> None:
-    parser = ArgumentParser(prog="meshconv demo", description="Training of both tasks, with a report.")
+    parser = _Parser(prog="meshconv demo", description="Training of both tasks, with a report.")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the report")
     parser.add_argument("--climate", type=Path, default=Path("data/koeppen_hp64.nc"), help="the climate set")
     parser.add_argument("--climate_steps", type=int, help="training steps of each climate network, else as configured")
@@ -196,6 +209,9 @@ def _demo(args: list[str]) -> None:
 
 
 def _info(args: list[str]) -> None:
+    parser = _Parser(prog="meshconv info", description="Versions, devices, and the kernels of each operator.")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    parser.parse_args(args[1:])
     import numpy
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 
@@ -46,3 +47,22 @@ def behind(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def parser_says(text: str) -> str:
+    """What the parser objects to, in one line and without its own classes."""
+    unknown = re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", text)
+    if unknown is not None:
+        return f"{unknown[1]} has no option {unknown[2]}; its documentation lists them"
+    missing = re.search(r"arguments are required: (.*)", text)
+    if missing is not None:
+        return f"missing: {missing[1]}"
+    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
+    own = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given", "tip:")
+    said = [line for line in lines if line and not line.startswith(own) and "NoneType" not in line]
+    value = re.search(r"Given value: (?!NestedArg)(.*)", text)
+    reason = re.sub(r"<class '([^']+)'>|typing\.(?=\w)", r"\1", ", ".join(dict.fromkeys(said)))
+    reason = reason.replace("Expected a ", "expected ")
+    given = f"; it is {value[1]}" if value else ""
+    return f"{keys}{': ' if keys else ''}{reason[:300]}{given[:100]}"

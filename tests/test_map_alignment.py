@@ -52,3 +52,26 @@ def test_a_map_that_does_not_change_may_have_a_time_of_its_own(steps, tmp_path, 
         with pytest.raises(InputError) as error:
             maps([first, save(static, tmp_path / "y.nc")], scalars=["t", "z"], vectors=[])
         one_line(error)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_times_that_interleave_are_put_in_order(parts, apart, tmp_path, caplog):
+    """Even and odd days in a file each; also with a variable in files of its own."""
+    caplog.set_level("INFO")
+    data = weather()
+    files = []
+    for k in range(parts):
+        part = data.isel(time=slice(k, None, parts))
+        if not apart:
+            files.append(save(part, tmp_path / f"{k}.nc"))
+            continue
+        files += [save(part[["t", "event"]], tmp_path / f"a{k}.nc"), save(part[["u", "v"]], tmp_path / f"b{k}.nc")]
+    fields = open_fields(files[::-1])
+    assert fields.dataset["time"].values.tolist() == TIMES.tolist()
+    for name in ("t", "u", "event"):
+        np.testing.assert_array_equal(fields.values(name), data[name].values.reshape(len(TIMES), -1))
+    assert caplog.text.count(f"interleaves with that of {parts - 1} other files") == (2 if apart else 1)
+    with pytest.raises(InputError, match="is also in") as error:
+        open_fields([*files, save(data.isel(time=[1, 5]), tmp_path / "again.nc")])
+    one_line(error)

@@ -72,10 +72,6 @@ FILES = {
         two(lambda d: d.assign(t=d["t"].assign_attrs(units="degC"))),
         "b.nc: t is in 'degC', in .*a.nc in 'K'; convert the values of one",
     ),
-    "overlapping times": (
-        two(lambda d: d.assign_coords(time=TIMES + np.timedelta64(20, "D"))),
-        "files of one grid whose times do not overlap",
-    ),
 }
 
 

@@ -55,6 +55,28 @@ def test_small_numbers_far_from_all_others(tmp_path, caplog, fill):
         assert named.class_names == ["no", "yes", "far"]
 
 
+OTHER_WORDS = ["FillValue", "fill_value", "nodata", "NODATA_value", "missing_data", "missingValue"]
+
+
+@pytest.mark.parametrize("name", OTHER_WORDS)
+@pytest.mark.parametrize("value", [279.0, "279", "279.f"])
+def test_other_words_for_what_is_missing(tmp_path, name, value):
+    """A number among the others, which nothing but the attribute tells from them."""
+    data = weather()
+    data["t"][:, 3:6, 4:9] = 279.0
+    data["t"].attrs[name] = value
+    found = open_fields(save(data, tmp_path / "a.nc")).values("t").reshape(data["t"].shape)
+    np.testing.assert_array_equal(np.isnan(found), data["t"].values == 279.0)
+
+
+@pytest.mark.parametrize("fill", [1e10, 1e15, -9e33, 1.7e308, 65535.0, 2147483647.0, -888.88])
+def test_more_numbers_for_nothing(tmp_path, fill):
+    data = weather()
+    data["t"][:, 3:6, 4:9] = fill
+    found = open_fields(save(data, tmp_path / "a.nc", encoding={"t": {"_FillValue": None}})).values("t")
+    np.testing.assert_array_equal(np.isnan(found.reshape(data["t"].shape)), data["t"].values == fill)
+
+
 def test_small_numbers_among_others(tmp_path):
     """The sea floor at 999 and 9999 metres below the surface."""
     data = weather()

@@ -167,6 +167,53 @@ def test_poles_in_single_precision(tmp_path, units, beyond):
     check(fields, tolerance=1e-5)
 
 
+@pytest.mark.parametrize("which", [["lat"], ["lon"], ["lat", "lon"]])
+@pytest.mark.parametrize("east", [0.0, -180.0])
+@pytest.mark.parametrize("crossed", [True, False])
+def test_radians_that_are_called_degrees(tmp_path, which, east, crossed):
+    lat, lon = np.linspace(-88, 88, 45), np.arange(0, 360, 4.0) + east
+    la, lo = np.meshgrid(lat, lon, indexing="ij")
+    dims = ("lat", "lon") if crossed else ("y", "x")
+    places = {"lat": ("lat", lat), "lon": ("lon", lon)} if crossed else {"lat": (dims, la), "lon": (dims, lo)}
+    data = xr.Dataset({"t": (dims, t_at(la, lo))}, places)
+    for name, unit in (("lat", "degrees_north"), ("lon", "degrees_east")):
+        data[name].attrs["units"] = unit
+    check(open_fields(save(data, tmp_path / "right.nc")))
+    for name in which:
+        data = data.assign_coords({name: (data[name].dims, np.radians(data[name].values), data[name].attrs)})
+    with pytest.raises(InputError, match=f"x.nc: {' and '.join(which)} cover the globe in radians, from .* 'radian'"):
+        open_fields(save(data, tmp_path / "x.nc"))
+
+
+@pytest.mark.parametrize("which", ["degrees_south", "deg S", "°S"])
+def test_degrees_towards_south_and_west(tmp_path, which):
+    la, lo = patch()
+    west = {"degrees_south": "degrees_west", "deg S": "degree W", "°S": "°W"}[which]
+    places = {"lat": (("y", "x"), -la, {"units": which}), "lon": (("y", "x"), -lo, {"units": west})}
+    check(open_fields(save(xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, places), tmp_path / "a.nc")))
+
+
+def test_colatitudes_and_names_that_contradict_units(tmp_path):
+    la, lo = patch()
+    said = {"units": "degrees", "long_name": "colatitude"}
+    places = {"lat": (("y", "x"), 90 - la, said), "lon": (("y", "x"), lo, LON)}
+    with pytest.raises(InputError, match="lat is a colatitude"):
+        open_fields(save(xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, places), tmp_path / "a.nc"))
+    units = [{"units": f"degrees_{k}"} for k in ("east", "north")]
+    swapped = {"lat": (("y", "x"), lo, units[0]), "lon": (("y", "x"), la, units[1])}
+    with pytest.raises(InputError, match="no latitude found"):
+        open_fields(save(xr.Dataset({"t": (("y", "x"), t_at(la, lo))}, swapped), tmp_path / "b.nc"))
+
+
+def test_small_regions_and_bands_at_the_equator_are_no_radians(tmp_path):
+    for k, (lat, lon) in enumerate([(np.linspace(-1.5, 1.5, 13), np.arange(0, 360, 5.0)),
+                                    (np.linspace(-1.2, 1.2, 9), np.linspace(0, 6.2, 20)),
+                                    (np.linspace(-80, 80, 33), np.linspace(0, 5, 20))]):  # fmt: skip
+        data = xr.Dataset({"t": (("lat", "lon"), t_at(*np.meshgrid(lat, lon, indexing="ij")))})
+        data = data.assign_coords(lat=("lat", lat, LAT), lon=("lon", lon, LON))
+        check(open_fields(save(data, tmp_path / f"{k}.nc")))
+
+
 @pytest.mark.parametrize("fill", [-1.6375e30, 1e20, 9.96921e36, -9999.0])
 @pytest.mark.parametrize("which", ["lat", "lon"])
 @pytest.mark.parametrize("kind", ["float32", "float64"])
@@ -496,8 +543,8 @@ def test_faces(tmp_path, make: Callable[[], tuple[np.ndarray, np.ndarray]], orde
 
 
 def test_faces_of_healpix_without_coordinates(tmp_path):
-    """No attribute says in which order the pixels of a face are."""
-    mapping = {"grid_mapping_name": "healpix", "indexing_scheme": "nested", "refinement_level": 2}
+    """Nothing says in which order the pixels of a face are."""
+    mapping = {"grid_mapping_name": "healpix", "refinement_level": 2}
     data = xr.Dataset({"t": (("face", "y", "x"), np.ones((12, 4, 4))), "crs": ((), 0, mapping)})
     with pytest.raises(
         InputError, match=r"faces of HEALPix pixels .* add latitude and longitude along .* one dimension of pixels"
@@ -507,6 +554,26 @@ def test_faces_of_healpix_without_coordinates(tmp_path):
     places = {"lat": (("face", "y", "x"), lat, LAT), "lon": (("face", "y", "x"), lon, LON)}
     whole = data.assign(t=(("face", "y", "x"), t_at(lat, lon))).assign_coords(places)
     check(open_fields(save(whole, tmp_path / "b.nc")))
+
+
+@pytest.mark.parametrize("dims", [("face", "y", "x"), ("face", "height", "width"), ("face", "n", "nested")])
+@pytest.mark.parametrize("times", [0, 3])
+def test_nested_faces_of_healpix(tmp_path, caplog, dims, times):
+    """A nested map cut into faces: said, as pictures of the faces would look alike."""
+    z = value(HealpixSphere(4).xyz)
+    faces = z.reshape(12, 4, 4) * np.ones((max(times, 1), 1, 1, 1))
+    data = xr.Dataset({"t": (("time", *dims), faces)}) if times else xr.Dataset({"t": (dims, faces[0])})
+    silent = "nested" in dims
+    if not silent:
+        data["crs"] = ((), 0, {"grid_mapping_name": "healpix", "indexing_scheme": "nested", "refinement_level": 2})
+    elif not times:
+        data.attrs = {"nside": 4, "ordering": "NESTED"}
+    fields = open_fields(save(data, tmp_path / "a.nc"), "nest" if silent and times else None)
+    assert fields.dims == ("cell",) and "read in nested order as they are stored" in caplog.text
+    check(fields)
+    ring = data.drop_vars("crs", errors="ignore").assign_attrs(nside=4, ordering="RING")
+    with pytest.raises(InputError, match=r"is on faces .* which maps in ring order do not have|contradicts"):
+        open_fields(save(ring, tmp_path / "r.nc"))
 
 
 def test_a_latitude_longitude_map_beside_healpix(tmp_path):

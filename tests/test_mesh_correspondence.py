@@ -280,8 +280,9 @@ def test_no_category_with_two_training_meshes(folder):
             (folder / f"body{k + 2 * (part == 'test')}.off").rename(folder / part / f"{name}.off")
             shutil.copy(folder / "corres" / f"body{k + 2 * (part == 'test')}.vts", folder / "corres" / f"{name}.vts")
     (folder / "body4.off").unlink()
+    data = _data(folder)
     with pytest.raises(InputError, match=r"no two of 2 training meshes are of one category.*set categories to 'one'"):
-        _data(folder)
+        data.train_dataloader()
     assert len(_data(folder, categories="one").samples("train")) == 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meshconv.datasets import MeshSegments
 from meshconv.errors import InputError
 from meshconv.io.meshes import readers
 from meshconv.io.meshes.check import check_files
@@ -396,6 +398,35 @@ def test_3mf_objects_in_files_of_their_own(tmp_path: Path) -> None:
     write_3mf(path, **{"3dmodel": root})
     with pytest.raises(InputError, match=r"part 3d/other\.model is not in the archive"):
         load_mesh(path)
+
+
+def test_colours_of_3mf_are_labels(tmp_path: Path) -> None:
+    """Of a triangle, else of its object; of materials too, and grey where there is none among painted ones."""
+    plain = object_3mf(1, "a")
+    first, second, _, last = (f'v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in FACES)
+    painted = plain.replace(first, first.replace("/>", ' pid="7" p1="1" p2="1" p3="1"/>'))
+    painted = painted.replace(second, second.replace("/>", ' pid="8" p1="0"/>'))
+    painted = painted.replace(last, last.replace("/>", ' p1="0"/>'))
+    groups = ('<m:colorgroup id="7"><m:color color="#00FF00"/><m:color color="#FF000080"/></m:colorgroup>'
+              '<basematerials id="8"><base name="x" displaycolor="#0000ff"/></basematerials>')  # fmt: skip
+    space = 'xmlns:m="http://schemas.microsoft.com/3dmanufacturing/material/2015/02"'
+    colors = {}
+    for name, one in (("object", painted.replace('type="model"', 'type="model" pid="7" pindex="1"')),
+                      ("bare", painted), ("plain", plain)):  # fmt: skip
+        model = f'<model {CORE} {space}><resources>{groups}{one}</resources><build><item objectid="1"/></build></model>'
+        (tmp_path / name).mkdir()
+        write_3mf(tmp_path / name / "m.3mf", **{"3dmodel": model})
+        colors[name] = load_mesh(tmp_path / name / "m.3mf").face_data.get("color")
+    red, green, blue, grey = [255, 0, 0], [0, 255, 0], [0, 0, 255], [160, 160, 160]
+    assert colors["object"].tolist() == [red, blue, red, green]
+    assert colors["bare"].tolist() == [red, blue, grey, grey]
+    assert colors["plain"] is None
+    shutil.copy(tmp_path / "object" / "m.3mf", tmp_path / "object" / "n.3mf")
+    data = MeshSegments(str(tmp_path / "object"), attribute="color", test_fraction=0.5, cache=False)
+    assert data.element == "faces" and data.class_names == ["#0000ff", "#00ff00", "#ff0000"]
+    write_3mf(tmp_path / "m.3mf", **{"3dmodel": model.replace(plain, painted).replace('p1="1"', 'p1="9"')})
+    with pytest.raises(InputError, match=r"m\.3mf: cannot be read as '3mf' \(index 9 is out of bounds"):
+        load_mesh(tmp_path / "m.3mf")
 
 
 @pytest.mark.parametrize(

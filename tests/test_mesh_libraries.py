@@ -122,6 +122,27 @@ def test_a_gifti_reads_no_other_file(tmp_path: Path) -> None:
         read_mesh(tmp_path / "m.gii")
 
 
+@pytest.mark.parametrize(("version", "number"), [("2.2", None), ("4.0", "<i4"), ("4.1", "<u8")])
+def test_numbers_of_binary_gmsh_nodes_take_no_memory(tmp_path: Path, version: str, number: str | None) -> None:
+    meshio = pytest.importorskip("meshio")
+    path = tmp_path / "m.msh"
+    meshio.gmsh.write(path, meshio.Mesh(POINTS, [("triangle", FACES)]), fmt_version=version, binary=True)
+    mesh = load_mesh(path)
+    assert (mesh.num_vertices, mesh.num_faces) == (4, 4)
+    content = path.read_bytes()
+    begin = content.index(b"$Nodes\n") + 7
+    if number is None:
+        path.write_bytes(content[:begin] + content[begin:].replace(b"4\n", b"2000000000\n", 1))
+        says = "2000000000 nodes in"
+    else:
+        at = begin + (16 if version == "4.0" else 32) + 20  # the first number of a node
+        large = np.array(2_000_000_000, dtype=number).tobytes()
+        path.write_bytes(content[:at] + large + content[at + len(large) :])
+        says = "16,000,000,000, and at most"
+    with pytest.raises(InputError, match=rf"m\.msh: .*{says}"):
+        load_mesh(path)
+
+
 def test_numbers_of_gmsh_nodes_take_no_memory(tmp_path: Path) -> None:
     pytest.importorskip("meshio")
     (tmp_path / "m.msh").write_text(

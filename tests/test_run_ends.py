@@ -96,6 +96,25 @@ def test_text_that_would_be_a_formula(tmp_path, text):
     assert rows == [["name", "'" + text], ["'" + text, "-1.5"], ["plain", "-1.5"]]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "text", ["a;=cmd", "a;+1", "a;-x", "a; @SUM(A1)", "a\t=1", "\uff1d1", 'a;"=1', "b; \t=1", "a\n=1"]
+)
+def test_no_cell_is_a_formula_whatever_separates_cells(tmp_path, delimiter, text):
+    write_table(tmp_path / "x.csv", ["name", "value"], [[text, -1.5], [text, "b"]])
+    with (tmp_path / "x.csv").open(newline="", encoding="utf-8") as stream:
+        cells = [cell.strip(" \"") for row in csv.reader(stream, delimiter=delimiter) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in "=+@\t\uff1d" and cell]
+    assert all(float(cell.split(",")[0]) for cell in cells if cell.startswith("-"))
+
+
+@pytest.mark.parametrize("text", ["left-right", "a;b", "a = b", "x@y", "1e5", "-3", "runs/-x.ply"])
+def test_plain_text_stays(tmp_path, text):
+    write_table(tmp_path / "x.csv", ["name"], [[text]])
+    with (tmp_path / "x.csv").open(newline="") as stream:
+        assert list(csv.reader(stream)) == [["name"], [text]]
+
+
 FULL = Path("/dev/full")
 
 

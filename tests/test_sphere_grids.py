@@ -7,9 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import SphericalVoronoi
 
 from meshconv import HealpixSphere, InputError
 from meshconv.geometry import LatLonGrid, PointSphere, Regridder, icosahedral_sphere
+from meshconv.geometry.sphere.delaunay import DelaunayPoints
 from meshconv.geometry.sphere.points import distinct_points
 
 
@@ -53,6 +55,32 @@ def test_areas_cover_the_sphere_and_cells_contain_their_points(name):
     same_place = np.linalg.norm(grid.xyz[located] - grid.xyz, axis=1) < 1e-12  # all of a pole's row is one point
     assert same_place.all()
     np.testing.assert_allclose(np.linalg.det(grid.frames), 1, atol=1e-12)
+
+
+def in_a_wedge() -> np.ndarray:
+    """Points of an eighth of a turn with both poles: an edge of their convex hull runs from pole to pole."""
+    xyz = np.abs(np.random.default_rng(1).normal(size=(40, 3))) * [1, 1, 0.5]
+    return np.concatenate([xyz, [[0, 0, 1], [0, 0, -1], [1, 0, 0], [0, 1, 0]]])
+
+
+@pytest.mark.parametrize(
+    "xyz",
+    [
+        np.random.default_rng(0).normal(size=(500, 3)),
+        np.random.default_rng(0).normal(size=(5, 3)),
+        np.random.default_rng(0).normal(size=(20, 3)) * 0.1 + [1, 1, 1],
+        global_grid(12).xyz,
+        in_a_wedge(),
+    ],
+    ids=["scattered", "five", "region", "rows", "wedge"],
+)
+def test_cells_are_those_of_the_voronoi_diagram(xyz):
+    """With SciPy's, cut along its regions."""
+    xyz = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
+    wanted = SphericalVoronoi(xyz, threshold=1e-8).calculate_areas()
+    found = DelaunayPoints(xyz, np.zeros((len(xyz), 3, 3))).cells
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+    assert found.sum() == pytest.approx(4 * np.pi, rel=1e-12)
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.permutations(GRIDS, 2)))

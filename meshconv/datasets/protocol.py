@@ -30,6 +30,8 @@ class TaskData(Protocol):
     spec : dict
         How inputs are made, in plain values, for prediction. ``spec["data"]`` is the data module's class path;
         ``spec["area_weights"]`` is true where points stand for their areas.
+
+    A class attribute ``target_kind`` may say what the targets are, see :func:`check_target`.
     """
 
     @property
@@ -83,6 +85,21 @@ class PairData(Protocol):
     def how(self) -> Preparation: ...
     def samples(self, split: str) -> list[MeshSample]: ...
     def pairs(self, split: str) -> list[tuple[int, int]]: ...
+
+
+def check_target(task: type, data: type) -> None:
+    """Compare what a task learns with what a data module has, by their ``target_kind``; without one anything goes.
+
+    Raises
+    ------
+    InputError
+        They are not the same.
+    """
+    wanted, given = getattr(task, "target_kind", None), getattr(data, "target_kind", None)
+    if wanted is not None and given is not None and wanted != given:
+        raise InputError(
+            f"{task.__name__} learns {wanted}, {data.__name__} has {given}; use the configuration of one of them"
+        )
 
 
 def demand(data: Any, protocol: Any, why: str) -> Any:

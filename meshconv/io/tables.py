@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from meshconv.io.cache.atomic import atomic_write
 
-# What spreadsheets take for the beginning of a formula (OWASP, "CSV injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What spreadsheets take for the beginning of a formula (OWASP, "CSV injection"), also in full width; and where cells
+# begin, in a spreadsheet that separates by semicolons or tabs as well.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*[\"']?\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a header and rows, UTF-8; the file appears as a whole or not at all.
 
-    Text that a spreadsheet would run as a formula, such as a class called ``=cmd|...``, gets an apostrophe in front.
+    Text that a spreadsheet would run as a formula, such as a class called ``=cmd|...`` or ``a;=cmd|...``, gets an
+    apostrophe in front of it.
 
     Raises
     ------
@@ -28,10 +31,10 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def _inert(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
+    if not isinstance(value, str):
         return value
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
+        return _FORMULA.sub(r"\1'", value)
     return value

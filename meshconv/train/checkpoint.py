@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from meshconv.datasets.class_path import check_trust, import_class
+from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
 from meshconv.train.tasks.base import Task
 
@@ -60,7 +61,7 @@ def load_task(path: str | os.PathLike, trust: Sequence[str] = ()) -> Task:
     most = 4 * sum(value.numel() for value in content["state_dict"].values()) + _SLACK
     try:
         cls = import_class(said["task"], Task)
-        _check_spec(hparams)
+        _check_spec(hparams, cls)
         known = _parameters(cls)
         with _Bounded(most):
             task = cls(**{name: value for name, value in hparams.items() if name in known})
@@ -148,11 +149,13 @@ def _is_plain(value: Any) -> bool:
     return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def _check_spec(hparams: Mapping[str, Any]) -> None:
+def _check_spec(hparams: Mapping[str, Any], cls: type[Task]) -> None:
     """What makes the inputs from files, made once: that shows values of another kind."""
     spec = hparams["spec"]
     if "data" in spec:
-        import_class(spec["data"], LightningDataModule).inputs_from(spec)  # type: ignore[attr-defined]
+        data = import_class(spec["data"], LightningDataModule)
+        check_target(cls, data)
+        data.inputs_from(spec)  # type: ignore[attr-defined]
     for key in ("class_names", "field_names"):
         names = hparams.get(key, [])
         if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) < len(names):

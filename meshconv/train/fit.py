@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import re
 import signal
 import sys
 import warnings
@@ -25,10 +24,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from meshconv.datasets.class_path import class_path, import_class
-from meshconv.errors import InputError, first_line
+from meshconv.datasets.protocol import check_target
+from meshconv.errors import InputError, first_line, parser_says
 from meshconv.fields import FieldType
 from meshconv.progress import Pace
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
+from meshconv.train.checkpoint_state import check_state
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision
 from meshconv.train.resuming import DrawnStates, RunCheckpoint
@@ -85,7 +86,9 @@ class RunCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise InputError(_parser_says(str(error))) from error
+            said, missing = parser_says(str(error)), "are required" in str(error)
+            remedy = "; give a configuration with --config, such as configs/classify.yaml" if missing else ""
+            raise InputError(f"{said}{remedy}") from error
         except UnicodeError as error:
             raise InputError("--config: the file is no text; give a configuration, such as config.yaml") from error
         config = self._chosen
@@ -97,6 +100,10 @@ class RunCLI(LightningCLI):
             config["ckpt_path"] = None
             self.checkpoint = checkpoint_path(self._folder / "last.ckpt" if str(given) == "last" else given).absolute()
             content = read_checkpoint(self.checkpoint)
+            try:
+                check_state(content, self.config.get("subcommand") == "fit")
+            except InputError as error:
+                raise InputError(f"{self.checkpoint}: {error}; use one that meshconv fit wrote") from error
             self.trained, about = content["hyper_parameters"], content.get("meshconv")
             self.trained_task = about.get("task") if isinstance(about, dict) else None
 
@@ -115,12 +122,14 @@ class RunCLI(LightningCLI):
             raise InputError(f"{self.checkpoint}: not one of a meshconv task; use one from meshconv fit") from error
 
     def before_instantiate_classes(self) -> None:
+        task = import_class(self._chosen.model.class_path, Task)
         if self.checkpoint is not None:
-            asked = class_path(import_class(self._chosen.model.class_path, Task))
+            asked = class_path(task)
             if self.trained_task != asked:
                 said = f"{self.checkpoint}: a checkpoint of {self.trained_task or 'something else'}, not of {asked}"
                 raise InputError(f"{said}; use one of this task, or the config.yaml beside it")
             self._check(check_network, self._chosen.model.get("init_args") or {})
+        check_target(task, import_class(self._chosen.data.class_path, lightning.LightningDataModule))
         if self._evaluates:
             self.save_config_callback = None
             if self.checkpoint is None:
@@ -186,25 +195,6 @@ class RunCLI(LightningCLI):
     def _evaluates(self) -> bool:
         """Whether the command only evaluates, and leaves ``config.yaml`` and ``metrics.csv`` unchanged."""
         return self.subcommand in ("validate", "test")
-
-
-def _parser_says(text: str) -> str:
-    """What the parser objects to, in one line and without its own classes."""
-    unknown = re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", text)
-    if unknown is not None:
-        return f"{unknown[1]} has no option {unknown[2]}; its documentation lists them"
-    missing = re.search(r"arguments are required: (.*)", text)
-    if missing is not None:
-        return f"no {missing[1]}; give a configuration with --config, such as configs/classify.yaml"
-    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
-    lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
-    own = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given", "tip:")
-    said = [line for line in lines if line and not line.startswith(own) and "NoneType" not in line]
-    value = re.search(r"Given value: (?!NestedArg)(.*)", text)
-    reason = re.sub(r"<class '([^']+)'>|typing\.(?=\w)", r"\1", ", ".join(dict.fromkeys(said)))
-    reason = reason.replace("Expected a ", "expected ")
-    given = f"; it is {value[1]}" if value else ""
-    return f"{keys}{': ' if keys else ''}{reason[:300]}{given[:100]}"
 
 
 def _attribute(data: lightning.LightningDataModule, name: str) -> Any:

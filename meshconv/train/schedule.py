@@ -42,27 +42,38 @@ def one_cycle(
     peaks = [group["lr"] for group in optimizer.param_groups]
     left = max(int(steps), 1)
     states = resumed["lr_schedulers"] if resumed is not None else []
+    reached = 0
     if resumed is not None and states:
-        done, planned = resumed["global_step"], states[0]["total_steps"] - states[0]["last_epoch"]
+        done, (total, last) = resumed["global_step"], _position(states[0])
         left -= done
         if left <= 0:
             raise InputError(
                 f"the checkpoint has done {done} steps, of {int(steps)} that are wanted; give more with "
                 "--trainer.max_epochs or --trainer.max_steps"
             )
-        groups = resumed["optimizer_states"][0]["param_groups"]
-        if left == planned and [group.get("max_lr") for group in groups] == peaks:
-            for group, own in zip(groups, optimizer.param_groups, strict=True):
-                group["weight_decay"] = own.get("weight_decay", 0.0)
-            left = states[0]["total_steps"]
-        else:
-            states.clear()
+        groups = resumed["optimizer_states"][0].get("param_groups") if resumed["optimizer_states"] else None
+        if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+            raise InputError("optimizer_states: there are no param_groups")
+        if left == total - last and [group.get("max_lr") for group in groups] == peaks:
+            left, reached = total, last
     start = 0.3 if left == 5 else 0.2  # torch divides by pct_start * total_steps - 1
     schedule = OneCycleLR(optimizer, peaks, total_steps=left, pct_start=start, cycle_momentum=cycle_momentum)
-    if resumed is not None and not states:
-        resumed["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
-        states.append(schedule.state_dict())
+    if resumed is not None:  # of the checkpoint counts how far it is; rates and options are those of this training
+        if reached:
+            schedule.load_state_dict({**schedule.state_dict(), "last_epoch": reached - 1, "_step_count": reached})
+            schedule.step()
+        if resumed["optimizer_states"]:
+            resumed["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
+        resumed["lr_schedulers"] = [schedule.state_dict()]
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _position(state: dict[str, Any]) -> tuple[int, int]:
+    """Steps of a cycle, and those of them that are done."""
+    total, last = state.get("total_steps"), state.get("last_epoch")
+    if type(total) is not int or type(last) is not int or not 0 <= last <= total:
+        raise InputError(f"lr_schedulers: step {last!r} of {total!r} is none of a cycle")
+    return total, last
 
 
 def keep_options(schedule: Any, resumed: dict[str, Any] | None) -> None:

@@ -42,7 +42,8 @@ class MapInputs:
         the values on the network's points. A list of selected values gives one input each, unless averaged over.
     vectors : list of pairs
         Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``,
-        with ``"mean"`` too.
+        with ``"mean"`` too. Components along the axes of a curvilinear or rotated grid are turned; where the file does
+        not say what they are relative to, ``"relative_to"`` does, ``"grid"`` or ``"earth"``.
     nside
         Resolution of the HEALPix sphere of the network, nested; ``"native"``: the HEALPix pixels or unstructured points
         of the file.
@@ -108,7 +109,8 @@ class MapInputs:
             # Regridding conserves amounts, not functions of them.
             columns.append(apply_function(values if regridder is None else regridder(values), entry, fields))
         for entry in self.vectors:
-            east, north = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
+            pair = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
+            east, north = fields.earth_components(entry["names"], *pair, entry.get("relative_to"))
             values = np.stack([-north, east], axis=-1)
             known &= np.isfinite(values).all(axis=1)
             vectors.append(values if regridder is None else regridder.vectors(values))

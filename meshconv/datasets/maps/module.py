@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import dask
 import lightning
@@ -100,6 +100,8 @@ class SphereMaps(lightning.LightningDataModule):
     InputError
         Files, variables or labels that do not fit, with the remedy.
     """
+
+    target_kind: ClassVar[str] = "a class for each element"
 
     def __init__(
         self,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+from meshconv.io.maps.directions import RelativeTo
 from meshconv.io.maps.fields import SphereFields
 
 Variable = str | Mapping[str, Any]
@@ -76,7 +77,7 @@ def parse_scalars(entries: Sequence[Variable]) -> list[dict[str, Any]]:
 
 
 def parse_vectors(entries: Sequence[Sequence[str] | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Pairs of components in plain values, each with ``names`` and ``select``, and ``mean`` where it is given.
+    """Pairs of components in plain values, each with ``names`` and ``select``; ``mean`` and ``relative_to`` if given.
 
     As :func:`parse_scalars`; a function of a component would depend on the frame.
     """
@@ -85,12 +86,15 @@ def parse_vectors(entries: Sequence[Sequence[str] | Mapping[str, Any]]) -> list[
         given: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"names": entry}
         names = given.get("names")
         pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
-        if not pair or not set(given) <= {"names", "select", "mean"}:
+        if not pair or not set(given) <= {"names", "select", "mean", "relative_to"}:
             raise InputError(
                 f"vector input {entry!r}: write [eastward, northward], or {{names: [u, v], select: {{level: 850}}, "
-                "mean: month}, of which all but the names may be left out"
+                "mean: month, relative_to: grid}, of which all but the names may be left out"
             )
-        vectors += [{"names": [str(n) for n in given["names"]], **one} for one in _selections(given)]
+        along = {} if given.get("relative_to") is None else {"relative_to": given["relative_to"]}
+        if along and along["relative_to"] not in get_args(RelativeTo):
+            raise InputError(f"vector input {entry!r}: relative_to is earth or grid, not {along['relative_to']!r}")
+        vectors += [{"names": [str(n) for n in given["names"]], **one, **along} for one in _selections(given)]
     return vectors
 
 

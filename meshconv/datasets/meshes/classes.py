@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -38,6 +38,8 @@ class MeshFolder(MeshData):
     class_names : list of str
         Sorted.
     """
+
+    target_kind: ClassVar[str] = "a class for each mesh"
 
     def __init__(self, root: str, test_fraction: float = 0.2, val_fraction: float = 0.0, **options: Any):
         super().__init__(**options)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, permutations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.utils.data import Sampler
@@ -139,6 +139,7 @@ class MeshCorrespondence(MeshData):
         Of each split, mesh files and how their points are found.
     """
 
+    target_kind: ClassVar[str] = "common points of meshes"
     takes_resolution = False
 
     def __init__(
@@ -177,7 +178,6 @@ class MeshCorrespondence(MeshData):
                 same = [known.files[p] for p in found[self.category[path]] if p in known.files]
                 count = max((int(v.max(initial=-1)) + 1 for v in same), default=0)
                 self.files[part].append((path, sample_labelling(path, known.files.get(path), known.reading, count)))
-        self._check_train(split["train"])
         warn_of_duplicates(split["train"], split["test"])
 
     def samples(self, split: str) -> list[MeshSample]:
@@ -198,6 +198,10 @@ class MeshCorrespondence(MeshData):
             log.info("%s: %d of %d %s pairs are used", self.root, self.max_pairs, len(pairs), split)
             pairs = sorted(random.Random(self.seed).sample(pairs, self.max_pairs))
         return pairs
+
+    def train_dataloader(self) -> Loader:
+        self._check_train([path for path, _ in self.files["train"]])
+        return super().train_dataloader()
 
     def test_dataloader(self) -> Loader:
         loader, names = super().test_dataloader(), {Path(sample.name) for sample in self.samples("test")}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ class MeshFields(MeshData):
         No meshes, or fields that are not there, have another length than the mesh has vertices, or another shape.
     """
 
+    target_kind: ClassVar[str] = "fields at the vertices"
     takes_resolution = False
 
     def __init__(

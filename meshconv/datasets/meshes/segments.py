@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class MeshSegments(MeshData):
     InputError
         No meshes, labels that cannot be read, or that are of nothing the meshes have, or of several things.
     """
+
+    target_kind: ClassVar[str] = "a class for each element"
 
     def __init__(
         self,

@@ -63,11 +63,14 @@ class DelaunayPoints:
         return np.pi if self.num_points < 64 else min(_GAP * self.spacing, np.pi)
 
     @functools.cached_property
-    def triangles(self) -> Index:
-        """Spherical Delaunay triangles ``[T, 3]``: faces of the convex hull, counter-clockwise from outside.
+    def _hull(self) -> tuple[Index, Array]:
+        """Faces of the convex hull, counter-clockwise from outside, and the directions of their empty circles.
 
-        Triangles whose circumcircle has a radius of more than twice the typical spacing span a gap in the data and are
-        left out.
+        Returns
+        -------
+        faces : int64 [T, 3]
+        centres : float64 [T, 3]
+            Unit vectors; more than 90 degrees away from a face that spans more than a hemisphere.
         """
         flat = InputError(
             f"all {self.num_points} points lie on one circle, they have no cells; give points that cover an area"
@@ -80,12 +83,46 @@ class DelaunayPoints:
                 hull = ConvexHull(self.xyz)
         except QhullError as error:
             raise flat from error
-        # A face's plane cuts its empty circle out of the sphere; -offset is the cosine of the circle's radius.
-        faces = hull.simplices[-hull.equations[:, 3] >= np.cos(self.reach / 2) - 1e-12].astype(np.int64)
+        faces, centres = hull.simplices.astype(np.int64), hull.equations[:, :3]
         a, b, c = self.xyz[faces.T]
-        inward = np.einsum("ti,ti->t", np.cross(b - a, c - a), a + b + c) < 0
+        inward = np.einsum("ti,ti->t", np.cross(b - a, c - a), centres) < 0
         faces[inward] = faces[inward][:, ::-1]
-        return faces
+        return faces, centres
+
+    @functools.cached_property
+    def triangles(self) -> Index:
+        """Spherical Delaunay triangles ``[T, 3]``: faces of the convex hull, counter-clockwise from outside.
+
+        Triangles whose circumcircle has a radius of more than twice the typical spacing span a gap in the data and are
+        left out.
+        """
+        faces, centres = self._hull
+        # A face's plane cuts its empty circle out of the sphere; its distance is the cosine of the circle's radius.
+        return faces[np.einsum("ti,ti->t", self.xyz[faces[:, 0]], centres) >= np.cos(self.reach / 2) - 1e-12]
+
+    @functools.cached_property
+    def cells(self) -> Array:
+        """Areas of the Voronoi cells on the unit sphere, ``[V]``; they add up to 4 pi.
+
+        A cell is cut along the lines from its point to the corners, the centres of the empty circles of the faces
+        around it, and to the middles of the edges. Parts beyond an edge, of obtuse faces, are negative.
+        """
+        faces, centres = self._hull
+        areas = np.zeros(self.num_points)
+        for k in range(3):
+            at, left, right = (self.xyz[faces[:, j]] for j in (k, (k + 1) % 3, (k + 2) % 3))
+            part = _signed_area(at, self._between(at, left), centres)
+            part += _signed_area(at, centres, self._between(at, right))
+            areas += np.bincount(faces[:, k], part, self.num_points)
+        return areas
+
+    def _between(self, a: Array, b: Array) -> Array:
+        """Middles of edges; of an edge from a point to its antipode the one away from all points."""
+        middle = a + b
+        opposite = (np.abs(middle) < 1e-9).all(axis=-1)
+        away = -self.xyz.mean(axis=0)
+        middle[opposite] = away - a[opposite] * (a[opposite] @ away)[:, None]
+        return middle
 
     @functools.cached_property
     def neighbours(self) -> tuple[Index, Index]:
@@ -159,3 +196,11 @@ def subset(hierarchy: Hierarchy, points: Index) -> Hierarchy:
     mask = torch.zeros(hierarchy.num_vertices, dtype=torch.bool)
     mask[torch.from_numpy(points)] = True
     return hierarchy.subset(mask)
+
+
+def _signed_area(a: Array, b: Array, c: Array) -> Array:
+    """Areas of spherical triangles of vectors of any length, ``[T]``; negative where clockwise from outside."""
+    a, b, c = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b, c))
+    volume = np.einsum("ti,ti->t", a, np.cross(b, c))
+    ab, bc, ca = (np.einsum("ti,ti->t", one, other) for one, other in ((a, b), (b, c), (c, a)))
+    return 2 * np.arctan2(volume, 1 + ab + bc + ca)

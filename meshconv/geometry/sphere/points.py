@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import ConvexHull, SphericalVoronoi, cKDTree
+from scipy.spatial import ConvexHull, cKDTree
 
 from meshconv.errors import InputError
-from meshconv.geometry.sphere.delaunay import SAME_PLACE, DelaunayPoints, IcosahedralPoints
+from meshconv.geometry.sphere.delaunay import DelaunayPoints, IcosahedralPoints
 from meshconv.geometry.sphere.frames import Array, Index
 from meshconv.geometry.sphere.grid import SphereGrid
-from meshconv.progress import waiting
 
 # Coordinates in float32, or one copy at 433 degrees and one at 73, put copies this far apart, 13 m on the Earth.
 _COPIES = 2e-6
@@ -121,8 +120,7 @@ class PointSphere(SphereGrid):
     def areas(self) -> Array:  # type: ignore[override]
         """Voronoi cells on the unit sphere, ``[V]``; on the rim of a gap no larger than the largest elsewhere."""
         rim = self._delaunay.rim  # says so of points without triangles
-        with waiting(f"Voronoi cells of {self.num_points:,} points"):
-            cells = SphericalVoronoi(self.xyz, threshold=SAME_PLACE).calculate_areas()
+        cells = self._delaunay.cells
         inner = cells[~rim]
         limit = inner.max() if len(inner) else np.pi * self.spacing**2 / 4
         return np.where(rim, np.minimum(cells, limit), cells)

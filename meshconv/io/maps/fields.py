@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,12 @@ from meshconv.errors import InputError
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
+from meshconv.io.maps.directions import RelativeTo, check_order, grid_axes, is_turned, order_of_axes, relative_to
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.missing import without_missing
 from meshconv.io.maps.places.coordinates import find_coordinates
 from meshconv.io.maps.places.degrees import degrees, without_fills
-from meshconv.io.maps.places.healpix_netcdf import healpix_dimension, is_healpix
+from meshconv.io.maps.places.healpix_netcdf import healpix_dimension, is_healpix, stacked_faces
 from meshconv.io.maps.places.healpix_pixels import healpix_grid
 from meshconv.io.maps.remote import open_remote, remote_address
 from meshconv.io.maps.selection import choose, choose_all
@@ -140,6 +142,80 @@ class SphereFields:
         unit = self.variable(name).attrs.get("units")
         return None if unit is None else str(unit)
 
+    def earth_components(
+        self, names: Sequence[str], x: NDArray, y: NDArray, relative: RelativeTo | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Eastward and northward component of a vector on the grid's points, ``[V]`` each.
+
+        Components that are along the axes of a curvilinear or rotated grid are turned by the angle of these axes; on
+        latitudes times longitudes they are east and north.
+
+        Parameters
+        ----------
+        names
+            The two variables.
+        x, y
+            Their values.
+        relative
+            What the components are relative to where the file does not say it.
+
+        Raises
+        ------
+        InputError
+            The file does not say it either, contradicts it, or has no axes to turn from; north before east.
+        """
+        components = [self.variable(name) for name in names]
+        check_order(names, components, self.path)
+        if isinstance(self.grid, LatLonGrid):
+            return x, y
+        pair = f"{self.path}: [{', '.join(names)}]"
+        said = {relative_to(component, self.dataset) for component in components} - {None}
+        if len(said) > 1 or (said and relative is not None and relative not in said):
+            contradicts = "each other" if len(said) > 1 else f"relative_to: {relative}"
+            raise InputError(f"{pair}: the attributes of the components contradict {contradicts}; correct one")
+        along = said.pop() if said else relative
+        if along == "earth" or (along is None and len(self.dims) == 1):
+            return x, y
+        try:
+            axes = self._axes
+        except ValueError as error:
+            raise InputError(
+                f"{pair} {'are along the axes of the grid' if along else 'may be along the axes of the grid'}, and "
+                f"their directions are not known ({error}); give eastward and northward components, marked by their "
+                "standard_name or by relative_to: earth"
+            ) from error
+        if axes is None:
+            return x, y
+        if along is None:
+            raise InputError(
+                f"{pair} may be along the axes of the grid or towards east and north, and the file says neither; give "
+                "them the standard_name x_wind and y_wind, or eastward_wind and northward_wind, or write {names: "
+                f"[{', '.join(names)}], relative_to: grid}}, or earth"
+            )
+        return axes[:, 0, 0] * x + axes[:, 1, 0] * y, axes[:, 0, 1] * x + axes[:, 1, 1] * y
+
+    @functools.cached_property
+    def _axes(self) -> NDArray[np.float64] | None:
+        """East and north components of the file's axes x and y, ``[V, 2, 2]``; None where they are east and north."""
+        if len(self.dims) == 1:
+            raise ValueError("its points are in no rows")
+        shape = tuple(self.dataset.sizes[d] for d in self.dims)
+        y, x, sign = order_of_axes(self.dataset, self.dims)
+        order = [*range(len(shape) - 2), len(shape) + y, len(shape) + x]
+        xyz, frames = (
+            self.to_file_grid(values.reshape(len(values), -1).T).transpose(*[k + 1 for k in order], 0)
+            for values in (self.grid.xyz, self.grid.frames)
+        )
+        axes = grid_axes(xyz, sign, frames.reshape(*frames.shape[:-1], 3, 3))
+        if not is_turned(axes):
+            return None
+        log.info(
+            "%s: vectors along the axes of its grid are turned towards east and north, by up to %.0f degrees",
+            self.path, np.degrees(np.nanmax(np.abs(np.arctan2(axes[..., 0, 1], axes[..., 0, 0])))),
+        )  # fmt: skip
+        flat = axes.transpose(*np.argsort(order), -2, -1).reshape(-1, 2, 2)
+        return flat if self.positions is None else flat[self.positions]
+
     def to_file_grid(self, values: NDArray) -> NDArray:
         """Values on the grid's points, last axis, in the shape and order of the file's spatial dimensions.
 
@@ -240,7 +316,10 @@ def open_fields(
         raise
 
 
-def _on_its_grid(opened: xr.Dataset, path: Path, pixel_order: str | None, asked: list[str]) -> SphereFields:
+def _on_its_grid(given: xr.Dataset, path: Path, pixel_order: str | None, asked: list[str]) -> SphereFields:
+    opened = stacked_faces(given, asked, path, pixel_order)
+    if opened is not given:
+        opened.set_close(given.close)
     if is_healpix(opened) or (pixel_order is not None and not _is_rectilinear(opened, asked, path)):
         cell = healpix_dimension(opened, asked, path)
         if cell is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import xarray as xr
 from meshconv.errors import InputError
 from meshconv.io.maps.alignment import aligned
 from meshconv.io.maps.units import same_unit
+
+log = logging.getLogger(__name__)
 
 READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 _SPACE = ("lat", "lon", "latitude", "longitude", "x", "y", "cell", "cells", "ncells")
@@ -40,8 +44,9 @@ def join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
                     join="exact", combine_attrs="override",
                 )  # fmt: skip
         joined: Any = xr.combine_by_coords(
-            parts, join="exact", compat="no_conflicts", data_vars="minimal", coords="minimal", combine_attrs="override"
-        )
+            _in_order(files, parts), join="exact", compat="no_conflicts", data_vars="minimal", coords="minimal",
+            combine_attrs="override",
+        )  # fmt: skip
         return joined
     except READ_ERRORS as error:
         reason = _other_places(files, parts) or one_line(error)
@@ -49,6 +54,41 @@ def join(files: Sequence[Path], parts: list[xr.Dataset]) -> xr.Dataset:
             f"{files[0]}: and {len(files) - 1} more files do not go together ({reason}); give files of one "
             "grid whose times do not overlap, or name labels of another grid apart in 'labels'"
         ) from error
+
+
+def _in_order(files: Sequence[Path], parts: list[xr.Dataset]) -> list[xr.Dataset]:
+    """Files of the same variables whose steps interleave as one data set, its steps in their order; others as given."""
+    groups: dict[frozenset, list[int]] = {}
+    for k, part in enumerate(parts):
+        groups.setdefault(frozenset(map(str, part.data_vars)), []).append(k)
+    ordered = []
+    for members in groups.values():
+        group = [parts[k] for k in members]
+        dimension = _interleaved(group)
+        if dimension is None:
+            ordered += group
+            continue
+        whole: Any = xr.concat(
+            group, dimension, data_vars="minimal", coords="minimal", compat="override", join="exact",
+            combine_attrs="override",
+        )  # fmt: skip
+        ordered.append(whole.sortby(dimension))
+        log.info("%s: its %s interleaves with that of %d other files; the steps of all are put in order",
+                 files[members[0]], dimension, len(members) - 1)  # fmt: skip
+    return ordered
+
+
+def _interleaved(parts: Sequence[xr.Dataset]) -> Hashable | None:
+    """The one dimension in which data sets differ, if their ranges along it overlap; None otherwise."""
+    differing = {d for part in parts for d, index in part.indexes.items() if not index.equals(parts[0].indexes.get(d))}
+    if len(differing) != 1:
+        return None
+    (dimension,) = differing
+    indexes = [part.indexes.get(dimension) for part in parts]
+    if str(dimension).lower() in _SPACE or any(index is None or not len(index) for index in indexes):
+        return None
+    ends = sorted((index.min(), index.max()) for index in indexes)
+    return dimension if any(start < end for (_, end), (start, _) in pairwise(ends)) else None
 
 
 def _other_places(files: Sequence[Path], parts: Sequence[xr.Dataset]) -> str | None:

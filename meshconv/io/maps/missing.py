@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 # healpy, CMIP, netCDF, ROMS, CESM and MITgcm, GrADS, Ferret, the largest numbers of both precisions, and round ones.
 _FILLS = np.array(
-    [-1.6375e30, 1e20, 9.969209968386869e36, 1e37, 1e36, 1e35, 9.999e20, -9.99e33, 1e34, 1e33, 1e30, 1e31, 1e32,
-     float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)]
+    [-1.6375e30, 1e20, 9.969209968386869e36, 1e37, 1e36, 1e35, 9.999e20, -9.99e33, -9e33, 1e34, 1e33, 1e30, 1e31, 1e32,
+     1e38, 1.7e308, 1e300, float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)]
 )  # fmt: skip
 _FILLS = np.concatenate([_FILLS, -_FILLS])
 _LEAST_FILL = 9.9e19
@@ -28,9 +28,13 @@ _WHOLE_FILLS = {
 }  # fmt: skip
 # Written for "nothing here" where a number can be meant too: only if all else is far away.
 _SMALL_FILLS = np.array(
-    [k * s for k in (999, 9999, 99999, 999999, 999.9, 9999.9, 99999.9, 9999.99, 32767, 32768) for s in (1, -1)], float
+    [k * s for k in (999, 9999, 99999, 999999, 999.9, 9999.9, 99999.9, 9999.99, 888.88, 8888, 32767, 32768, 65535,
+                    2147483647, 2147483648, 1e10, 1e15, 1e16) for s in (1, -1)], float
 )
 _FAR = 3.0
+# Other spellings of the attributes that declare what is missing, in lower case.
+_OTHER_NAMES = {"fillvalue", "fill_value", "_fillval", "fillval", "missingvalue", "missing_data", "missing", "nodata",
+                "no_data", "nodata_value", "no_data_value", "nodatavalue"}  # fmt: skip
 _RTOL = 2e-7  # float64 attributes of float32 values differ by rounding
 
 
@@ -82,7 +86,8 @@ def without_missing(array: xr.DataArray, variable: xr.DataArray, path: Path) -> 
     scale, offset = (
         float(np.ravel(variable.encoding.get(k, default))[0]) for k, default in (("scale_factor", 1), ("add_offset", 0))
     )
-    texts = (_numbers(variable.encoding.get(k, variable.attrs.get(k))) for k in ("_FillValue", "missing_value"))
+    texts = [_numbers(variable.encoding.get(k, variable.attrs.get(k))) for k in ("_FillValue", "missing_value")]
+    texts += [_numbers(value) for key, value in variable.attrs.items() if str(key).lower() in _OTHER_NAMES]
     declared = np.concatenate([np.atleast_1d(t) for t in texts]) if not packed else np.array([])
     # Of packed numbers the library masks what is declared; what netCDF filled is not.
     bare = packed and not {"_FillValue", "missing_value"} & set(variable.encoding)
@@ -153,7 +158,7 @@ def _limit(end: Any, variable: xr.DataArray, stored: np.dtype, packing: tuple[fl
 def _numbers(value: Any) -> NDArray[np.float64]:
     """Numbers of an attribute, also of a text; none where it has none."""
     if isinstance(value, str):
-        value = [text for text in re.split(r"[\s,]+", value) if text]
+        value = [re.sub(r"(?<=[\d.])[fFdDlL]$", "", text) for text in re.split(r"[\s,]+", value) if text]
     try:
         numbers = np.atleast_1d(np.asarray([] if value is None else value, dtype=np.float64)).ravel()
     except (TypeError, ValueError):

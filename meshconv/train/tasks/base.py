@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from meshconv import __version__, models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path, import_class
+from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.ranks import mean_over_ranks
+from meshconv.train.checkpoint_state import check_loops, check_moments
 from meshconv.train.matching import TargetMatch
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.schedule import keep_options, one_cycle
@@ -60,6 +62,9 @@ class Task(lightning.LightningModule):
     data : optional
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     """
+
+    target_kind: ClassVar[str | None] = None
+    """What it learns, as :func:`~meshconv.datasets.protocol.check_target` compares it; None: it says nothing."""
 
     takes_template: ClassVar[bool] = False
     """Whether it predicts meshes beside another one."""
@@ -108,6 +113,7 @@ class Task(lightning.LightningModule):
         """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
         given = getattr(self.trainer, "datamodule", None)
         self.data = self.data if given is None else given
+        check_target(type(self), type(self.data))
         self.match = TargetMatch.of(self.hparams, self.data)
         if hasattr(self.data, "take_statistics"):
             self.data.take_statistics(self.spec)
@@ -124,6 +130,8 @@ class Task(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Weights are those of the classes, fields and inputs that they were trained on; the loss is this task's."""
         self._resumed = checkpoint
+        if self._trainer is not None and self._trainer.training:
+            check_loops(checkpoint["loops"]["fit_loop"], self._trainer.fit_loop.state_dict())
         trained = checkpoint.get("hyper_parameters", {})
         for key in ("in_type", "class_names", "field_names"):
             was, now = trained.get(key), self.hparams.get(key)
@@ -153,6 +161,15 @@ class Task(lightning.LightningModule):
         """Result of a user's maps, on their own grid."""
         raise InputError(f"{type(self).__name__} does not predict maps")
 
+    def check_rows(self, output: Tensor, target: Tensor) -> None:
+        """Raise an :class:`InputError` where the network's outputs are not those of the targets, one for each."""
+        if output.shape[: target.ndim] != target.shape:
+            found, wanted = list(output.shape[:-1]), list(target.shape)
+            raise InputError(
+                f"the network {self.hparams['network']} has outputs for {found}, targets are for {wanted}: it is not "
+                f"one for {self.target_kind or 'these data'}; use that of the task's configuration"
+            )
+
     def log_loss(self, split: str, loss: Tensor, count: int) -> None:
         """Log the mean of an epoch, over processes too; ``count`` is how much a batch weighs in it."""
         bar = split == "train"
@@ -173,6 +190,8 @@ class Task(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         if self.make_optimizer is None:
             optimizer: Any = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+            for state in [] if self._resumed is None else self._resumed["optimizer_states"]:
+                check_moments(optimizer, state, self._resumed["global_step"])
         else:
             optimizer = self.make_optimizer(self.parameters())
         if self.make_schedule is not None:

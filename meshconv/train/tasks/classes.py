@@ -79,6 +79,7 @@ class ClassTask(Task):
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
         batch = self.match(batch)
         logits = self(batch)
+        self.check_rows(logits, batch.target)
         counts = batch.target >= 0 if batch.mask is None else batch.mask & (batch.target >= 0)
         weights = point_weights(batch).expand(counts.shape)[counts] if self.weigh else None
         return logits[counts], batch.target[counts], weights

@@ -42,6 +42,8 @@ class MeshClass(MeshResult):
 class ClassificationTask(ClassTask):
     """One class per surface."""
 
+    target_kind = "a class for each mesh"
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshClass]:
         names = self.class_names
         for sample, logits in meshes.outputs(self, meshes.prepare(), lambda _: 1):

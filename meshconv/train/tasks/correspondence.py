@@ -67,6 +67,8 @@ class CorrespondenceTask(Task):
         Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
+    target_kind = "common points of meshes"
+
     takes_template = True
 
     def __init__(
@@ -104,7 +106,9 @@ class CorrespondenceTask(Task):
         return self(batch).masked_fill((graph.dst_ptr.diff() == 0)[:, None], _FAR).cpu()
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        loss = self.loss(self(batch), batch.target, unit_positions(batch.surface))
+        embedding, positions = self(batch), unit_positions(batch.surface)
+        self.check_rows(embedding, positions[:, 0])
+        loss = self.loss(embedding, batch.target, positions)
         self.log_loss("train", loss, 1)
         return loss
 

@@ -53,6 +53,8 @@ class RegressionTask(Task):
         Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
+    target_kind = "fields at the vertices"
+
     mean: Tensor
     size: Tensor
 
@@ -98,6 +100,7 @@ class RegressionTask(Task):
         """Prediction, target, weights, and the loss."""
         batch = self.match(batch)
         predicted = self(batch)
+        self.check_rows(predicted, batch.target)
         weights = point_weights(batch) if self.weigh else torch.ones(len(batch.target), device=predicted.device)
         if batch.mask is not None:
             weights = weights * batch.mask

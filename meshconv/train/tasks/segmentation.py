@@ -40,6 +40,8 @@ class SegmentationTask(ClassTask):
         Further arguments of :class:`~meshconv.train.tasks.classes.ClassTask`.
     """
 
+    target_kind = "a class for each element"
+
     def __init__(
         self,
         network: str,

@@ -160,9 +160,11 @@ def _rank(name: str, variable: xr.Variable, kind: int) -> int | None:
         return None
     if standard == _STANDARD[kind]:
         return 0
-    if _plain(name) in {pair[kind] for pair in _PAIRS} and str(variable.attrs.get("units", "")) not in ("m", "km"):
+    units = str(variable.attrs.get("units", ""))
+    named = [_plain(name) in {pair[k] for pair in _PAIRS} for k in (kind, 1 - kind)]
+    if named[0] and units not in ("m", "km") and units.lower() not in _UNITS[1 - kind]:
         return 1
-    return 2 if str(variable.attrs.get("units", "")).lower() in _UNITS[kind] else None
+    return 2 if units.lower() in _UNITS[kind] and not named[1] else None
 
 
 def _spatial(dataset: xr.Dataset, variable: xr.Variable) -> tuple[str, ...]:

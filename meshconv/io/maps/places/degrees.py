@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from meshconv.errors import InputError
 from meshconv.io.maps.missing import say_once, without_missing
 
 _MPAS = {f"{kind}{place}" for kind in ("lat", "lon") for place in ("cell", "edge", "vertex")}  # radians by definition
+_SOUTH_WEST = re.compile(r"deg(ree)?s?[\s_]*(south|west)|deg(ree)?s?[\s_]+[sw]|°\s*[sw]")
 _NONE = {"", "1", "none", "unknown", "unitless"}
 # Single precision puts a pole up to 8e-6 degrees beyond it.
 _BEYOND_POLE_DEG = 1e-4
@@ -29,9 +31,12 @@ def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], 
     Raises
     ------
     InputError
-        Other units, values that may be degrees or radians, fill values that are not declared, places off the sphere.
+        Other units, values that may be degrees or radians, or cover the globe in radians and are said to be degrees;
+        fill values that are not declared, places off the sphere.
     """
-    values = [np.asarray(v.values, dtype=np.float64) for v in (lat, lon)]
+    values = [np.asarray(v.values, dtype=np.float64) * _side(v) for v in (lat, lon)]
+    if "colatitude" in f"{lat.attrs.get('standard_name', '')} {lat.attrs.get('long_name', '')}".lower():
+        raise InputError(f"{lat.name} is a colatitude, from the north pole; give latitudes, 90 degrees less it")
     units = [_unit(v) for v in (lat, lon)]
     if not any(units):
         units = [_unsaid(lat, lon, *values)] * 2
@@ -39,6 +44,8 @@ def degrees(lat: xr.DataArray, lon: xr.DataArray) -> tuple[NDArray[np.float64], 
         units = [
             unit or _as_the_other(v, x, o) for unit, v, x, o in zip(units, (lat, lon), values, units[::-1], strict=True)
         ]
+    if units == ["deg", "deg"]:
+        _check_extent(lat, lon, *values)
     both = [np.degrees(v) if u == "rad" else v for v, u in zip(values, units, strict=True)]
     for variable, value, most in zip((lat, lon), both, (90 + _BEYOND_POLE_DEG, _MOST_LON_DEG), strict=True):
         with np.errstate(invalid="ignore"):
@@ -70,8 +77,17 @@ def without_fills(coordinate: xr.DataArray, path: Path) -> xr.DataArray:
     return coordinate.copy(data=values)
 
 
+def _side(variable: xr.DataArray) -> int:
+    """-1 where a coordinate counts towards south or west."""
+    return -1 if _SOUTH_WEST.fullmatch(_units_text(variable)) else 1
+
+
+def _units_text(variable: xr.DataArray) -> str:
+    return str(variable.attrs.get("units", "")).strip().lower()
+
+
 def _unit(variable: xr.DataArray) -> str | None:
-    text = str(variable.attrs.get("units", "")).strip().lower()
+    text = _units_text(variable)
     if text.startswith("rad"):
         return "rad"
     if text.startswith(("deg", "°")):
@@ -91,6 +107,26 @@ def _unsaid(lat: xr.DataArray, lon: xr.DataArray, lat_values: NDArray, lon_value
         f"{lat.name} up to {most[0]:.3g} and {lon.name} up to {most[1]:.3g} have no units and may be degrees or "
         "radians; give them the attribute units, 'degrees_north' and 'degrees_east' or 'radian'"
     )
+
+
+def _check_extent(lat: xr.DataArray, lon: xr.DataArray, lat_values: NDArray, lon_values: NDArray) -> None:
+    """Radians under the name of degrees: the globe would be a speck of three by six degrees at the equator."""
+    la, lo = (v[np.isfinite(v)] for v in (lat_values, lon_values))
+    if not len(la) or not len(lo):
+        return
+    # From pole to pole and all around, but for the cells at the ends.
+    north_south = np.pi / 2 + 1e-6 >= np.abs(la).max() and np.ptp(la) > 0.9 * np.pi
+    around = lo.min() >= -np.pi - 1e-6 and lo.max() <= 2 * np.pi + 1e-6 and np.ptp(lo) > 0.9 * 2 * np.pi
+    # A band along the equator is no globe: of one coordinate alone the other has to be the globe's in degrees.
+    poles = north_south and min(-la.min(), la.max()) > 0.955 * np.pi / 2
+    wrong = [lat] if poles and np.ptp(lo) > 324 else [lon] if around and np.ptp(la) > 162 else []
+    wrong = [lat, lon] if north_south and around else wrong
+    if wrong:
+        names = " and ".join(str(v.name) for v in wrong)
+        raise InputError(
+            f"{names} cover the globe in radians, from {la.min():.4g} to {la.max():.4g} and {lo.min():.4g} to "
+            f"{lo.max():.4g}, but are said to be in degrees; correct the attribute units to 'radian'"
+        )
 
 
 def _as_the_other(variable: xr.DataArray, values: NDArray, unit: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
+
+log = logging.getLogger(__name__)
 
 PixelOrder = Literal["nest", "ring"]
 Array = NDArray[Any]
@@ -23,6 +26,8 @@ _NSIDE_KEYS = ("healpix_nside", "nside")
 _INDEX_NAMES = ("cell_ids", "healpix_index")
 _DIMENSION_NAMES = ("cell", "cells", *_INDEX_NAMES, "cell_id", "pix", "pixel", "pixels", "ipix", "ncells")
 
+_PLACES = ("lat", "lon")
+
 _Declaration = tuple[str, dict[str, Any]]
 
 
@@ -34,7 +39,7 @@ def declarations(dataset: xr.Dataset) -> Iterator[_Declaration]:
     """
     for name, variable in dataset.variables.items():
         attributes = {str(k).lower(): v for k, v in variable.attrs.items()}
-        kinds = (attributes.get("grid_mapping_name"), attributes.get("grid_name"))
+        kinds = [str(attributes.get(key, "")).lower() for key in ("grid_mapping_name", "grid_name")]
         if "healpix" in kinds or attributes.get("standard_name") == "healpix_index":
             yield str(name), attributes
     # a bare "level" among the global attributes may mean anything
@@ -156,6 +161,54 @@ def on_faces(variable: xr.DataArray) -> bool:
         return False
     sides = sorted(sizes.values())
     return 12 in sides and any(n == m for n, m in zip(sides, sides[1:], strict=False))
+
+
+def stacked_faces(dataset: xr.Dataset, asked: Sequence[str], path: Path, pixel_order: str | None) -> xr.Dataset:
+    """Maps on twelve faces of ``n x n`` pixels as one dimension ``cell``, where their order is said to be nested.
+
+    Nested numbers run through one face after the other, so that a map in this order, cut into faces, is itself again.
+    Data sets without such faces, or with indices or without a word on the order, are returned as they are.
+
+    Raises
+    ------
+    InputError
+        The order is said to be that of rings, in which no face is contiguous.
+    """
+    names = [*asked, *(str(n) for n, v in dataset.data_vars.items() if v.ndim and n not in asked)]
+    faced = [n for n in names if on_faces(dataset[n])]
+    if not faced or (asked and faced[0] != asked[0]):
+        return dataset
+    dims = _face_dimensions(dataset[faced[0]])
+    said = declared_order(dataset, path)
+    order = pixel_order or (said[0] if said else None) or ("nest" if any("nest" in d.lower() for d in dims) else None)
+    if order is None or any(set(v.dims) == set(dims) and _is_place(str(n), v) for n, v in dataset.variables.items()):
+        return dataset
+    if order != "nest":
+        raise InputError(
+            f"{path}: {faced[0]} is on faces {dims}, which maps in ring order do not have; correct the attribute of "
+            "the order, or store one dimension of pixels"
+        )
+    log.warning(
+        "%s: pixels along %s are read in nested order as they are stored, face by face; where they are pictures of the "
+        "faces (columns x, rows y) this is wrong: give latitude and longitude along these dimensions",
+        path, ", ".join(dims),
+    )  # fmt: skip
+    kept = dataset.drop_vars([n for n in dims if n in dataset.variables])
+    return kept.stack(cell=dims, create_index=False)
+
+
+def _face_dimensions(variable: xr.DataArray) -> tuple[str, str, str]:
+    """The dimension of the twelve faces and the two of a face, in the order of the variable."""
+    dims = [(str(d), n) for d, n in variable.sizes.items()]
+    last = max(k for k in range(1, len(dims)) if dims[k][1] == dims[k - 1][1])
+    (rows, _), (columns, _) = dims[last - 1], dims[last]
+    face = next(d for d, n in dims if n == 12 and d not in (rows, columns))
+    return face, rows, columns
+
+
+def _is_place(name: str, variable: xr.Variable) -> bool:
+    standard = variable.attrs.get("standard_name")
+    return standard in ("latitude", "longitude", "healpix_index") or name in _INDEX_NAMES or name[:3].lower() in _PLACES
 
 
 def _count_nside(count: int) -> int | None:

@@ -63,6 +63,9 @@ def project(dataset: xr.Dataset, name: str, path: Path) -> tuple[xr.Dataset, str
         return None
     mapping = grid_mapping(dataset, name)
     marked = dataset[y].attrs.get("standard_name") in NOT_TRUE or y.startswith("rlat")
+    if mapping is None and marked:  # tools that cut files lose the attribute; the one that is left describes the grid
+        there = [str(n) for n in dataset.variables if _kind(dataset, str(n)) not in ("", *_TRUE)]
+        mapping = there[0] if len(there) == 1 else None
     if mapping is None:
         if not marked:
             return None
@@ -86,6 +89,7 @@ def _true_places(dataset: xr.Dataset, mapping: str, y: str, x: str, path: Path) 
     import pyproj  # slow to import: only where it is used
 
     attributes = {k: _plain(v) for k, v in dataset[mapping].attrs.items()}
+    attributes["grid_mapping_name"] = _kind(dataset, mapping)
     try:
         crs = pyproj.CRS.from_cf(attributes)
         base = crs.source_crs or crs.geodetic_crs
@@ -138,14 +142,18 @@ def _said(dataset: xr.Dataset, name: str) -> str | None:
 
 def _kind(dataset: xr.Dataset, mapping: str) -> str:
     attributes = dataset[mapping].attrs
-    kind = str(attributes.get("grid_mapping_name", ""))
+    kind = str(attributes.get("grid_mapping_name", "")).strip().lower()
     if not kind and str(attributes.get("crs_wkt", attributes.get("spatial_ref", ""))).upper().startswith("GEOG"):
         return "latitude_longitude"
     return kind
 
 
 def _plain(value: Any) -> Any:
-    """Attributes come as NumPy numbers, and of one element as arrays."""
+    """Attributes come as NumPy numbers, of one element as arrays, and of some tools as text."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.maps.places.degrees import degrees
 
 
 def topologies(dataset: xr.Dataset) -> list[str]:
@@ -41,7 +42,10 @@ def face_centres(
         nodes.sort(key=lambda n: "lat" not in f"{dataset[n].attrs.get('standard_name', '')} {n}".lower())
         index = np.asarray(table.transpose(face, ...).values, dtype=np.float64)
         index -= float(table.attrs.get("start_index", 0))
-        node_lat, node_lon = (_radians(dataset[n]) for n in nodes)
+        try:
+            node_lat, node_lon = (np.radians(v) for v in degrees(*(dataset[n] for n in nodes)))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         lat, lon = _centres(index, node_lat, node_lon, path)
         names = (f"{mesh}_face_lat", f"{mesh}_face_lon")
         new = {
@@ -60,8 +64,3 @@ def _centres(index: np.ndarray, lat: np.ndarray, lon: np.ndarray, path: Path) ->
     chosen = xyz[np.where(corner, index, 0).astype(np.int64)]
     x, y, z = (chosen * corner[..., None]).sum(axis=1).T
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
-
-
-def _radians(coordinate: xr.DataArray) -> np.ndarray:
-    values = np.asarray(coordinate.values, dtype=np.float64)
-    return values if str(coordinate.attrs.get("units", "")).startswith("rad") else np.radians(values)

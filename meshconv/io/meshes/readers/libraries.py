@@ -141,8 +141,10 @@ def read_with_meshio(path: Path) -> PolygonFile:
     import meshio
 
     read = {".msh": meshio.gmsh.read, ".mesh": meshio.medit.read}[path.suffix.lower()]
-    text = decode_text(path.read_bytes())
+    content = path.read_bytes()
+    text = decode_text(content)
     if "\0" in text:  # binary
+        _check_binary_numbers(content)
         mesh = read(str(path))
     else:  # neither reader takes byte order marks, other line ends, indentation or empty lines
         lines = [line.strip() for line in text.split("\n") if line.strip()]
@@ -177,6 +179,36 @@ def _check_numbers_of_nodes(lines: list[str], size: int) -> None:
         # Alone in version 4, before three coordinates in those before.
         numbers = (row[0] for row in rows if len(row) in (1, 4))
         check_expansion(8 * max((int(number) for number in numbers if number.isdigit()), default=0), size)
+
+
+def _check_binary_numbers(content: bytes) -> None:
+    """The same for Gmsh's binary files: the numbers stand before the coordinates of each block."""
+    header = re.match(rb"\s*\$MeshFormat\s+(\d+(?:\.\d+)?)\s+1\s+(\d+)", content)
+    begin = content.find(b"$Nodes\n") + len(b"$Nodes\n")
+    if header is None or begin < len(b"$Nodes\n"):
+        return
+    version, nodes = header[1], memoryview(content)[begin:]
+    if version.startswith(b"2"):
+        count = int(bytes(nodes[:32]).split(b"\n")[0])
+        if count * 28 > len(nodes):
+            raise ValueError(f"{count} nodes in {len(content)} bytes")
+        return
+    old = version == b"4.0"
+    place = 16 if old else 32  # number of blocks, of nodes, and, since 4.1, least and largest number
+    node = np.dtype([("number", "<i4"), ("xyz", "<f8", 3)])
+    largest = 0
+    for _ in range(min(int.from_bytes(nodes[:8], "little"), len(nodes) // 20)):
+        count = int.from_bytes(nodes[place + 12 : place + 20], "little")
+        place += 20
+        end = place + count * (node.itemsize if old else 32)
+        if end > len(nodes):
+            raise ValueError(f"{count} nodes in {len(content)} bytes")
+        numbers = (
+            np.frombuffer(nodes, node, count, place)["number"] if old else np.frombuffer(nodes, "<u8", count, place)
+        )
+        largest = max(largest, int(numbers.max(initial=0)))
+        place = end
+    check_expansion(8 * largest, len(content))
 
 
 FORMATS = (

@@ -22,9 +22,13 @@ _NAMESPACE = "http://schemas.microsoft.com/3dmanufacturing/"
 # What a model may require without changing its triangles.
 _READ = ("core", "material", "production", "slice", "trianglesets")
 _SAFE = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+# Groups of colours: the elements in them, and the attribute that has the colour.
+_COLORS = {"colorgroup": ("color", "color"), "basematerials": ("base", "displaycolor")}
+_ELEMENTS = tuple(f"{{*}}{tag}" for tag in ("model", "object", "item", *_COLORS))
+_BARE = (160, 160, 160)  # of triangles without a colour among painted ones
 # What a damaged archive or model raises; RuntimeError if it is encrypted.
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError, EOFError,
-           zipfile.BadZipFile, zlib.error, lzma.LZMAError, etree.XMLSyntaxError)  # fmt: skip
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, NotImplementedError,
+           RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, etree.XMLSyntaxError)  # fmt: skip
 # An object is named by its model file and its number there.
 _Key = tuple[str, str]
 
@@ -38,6 +42,7 @@ class _Object(NamedTuple):
     name: str
     vertices: NDArray[np.float64]
     triangles: NDArray[np.int64]
+    colors: NDArray[np.uint8] | None
     components: list[_Reference]
 
 
@@ -51,7 +56,8 @@ def read_3mf(path: Path) -> PolygonFile:
     Returns
     -------
     PolygonFile
-        Polygon data ``part`` (names of objects) if there are several.
+        Polygon data ``part`` (names of objects) if there are several, and ``color`` (bytes by three) where triangles
+        have materials or colours; of several corners' colours the first.
 
     Raises
     ------
@@ -90,6 +96,7 @@ class _Models:
         self.names = {name.lower().strip("/"): name for name in archive.namelist()}
         self.root = self._root()
         self.objects: dict[_Key, _Object] = {}
+        self.colors: dict[_Key, NDArray[np.uint8]] = {}
         self.build: list[_Reference] = []
         self.parsed: set[str] = set()
         self._parse(self.root)
@@ -119,15 +126,15 @@ class _Models:
             raise ValueError(f"its part {name} is not in the archive")
         self.parsed.add(name)
         with self.archive.open(self.names[name]) as stream:
-            for event, element in etree.iterparse(
-                stream, events=("start", "end"), tag=("{*}model", "{*}object", "{*}item"), **_SAFE
-            ):
+            for event, element in etree.iterparse(stream, events=("start", "end"), tag=_ELEMENTS, **_SAFE):
                 kind = etree.QName(element).localname
                 if event == "start" and kind == "model":
                     _check_extensions(element)
                 elif event == "end" and kind == "object":
-                    self.objects[name, element.attrib["id"]] = _object(element, name)
+                    self.objects[name, element.attrib["id"]] = _object(element, name, self.colors)
                     element.clear()
+                elif event == "end" and kind in _COLORS:
+                    self.colors[name, element.attrib["id"]] = _group(element, *_COLORS[kind])
                 elif event == "end" and kind == "item" and name == self.root:
                     self.build.append(_reference(element, name))
 
@@ -139,7 +146,26 @@ def _check_extensions(model: etree._Element) -> None:
             raise _Unsupported(f"it needs the 3MF extension {space}")
 
 
-def _object(element: etree._Element, model: str) -> _Object:
+def _group(element: etree._Element, tag: str, attribute: str) -> NDArray[np.uint8]:
+    """Red, green and blue of a group of colours or materials, ``[n, 3]``."""
+    texts = [child.attrib[attribute].lstrip("#") for child in element.iterfind(f"{{*}}{tag}")]
+    return np.array([[int(text[k : k + 2], 16) for k in (0, 2, 4)] for text in texts], dtype=np.uint8).reshape(-1, 3)
+
+
+def _painted(element: etree._Element, model: str, groups: dict[_Key, NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    """Colours of an object's triangles, ``[F, 3]``; None if none has one."""
+    of_object = element.get("pid"), element.get("pindex", "0")
+    found = []
+    for triangle in element.iterfind("{*}mesh/{*}triangles/{*}triangle"):
+        group, index = triangle.get("pid", of_object[0]), triangle.get("p1", of_object[1])
+        colors = groups.get((model, group or ""))
+        found.append(None if colors is None else colors[int(index)])
+    if all(color is None for color in found):
+        return None
+    return np.array([_BARE if color is None else color for color in found], dtype=np.uint8)
+
+
+def _object(element: etree._Element, model: str, groups: dict[_Key, NDArray[np.uint8]]) -> _Object:
     vertices = [[v.attrib[k] for k in "xyz"] for v in element.iterfind("{*}mesh/{*}vertices/{*}vertex")]
     corners = ("v1", "v2", "v3")
     triangles = [[t.attrib[k] for k in corners] for t in element.iterfind("{*}mesh/{*}triangles/{*}triangle")]
@@ -147,6 +173,7 @@ def _object(element: etree._Element, model: str) -> _Object:
         element.get("name") or f"object {element.attrib['id']}",
         np.array(vertices, dtype=np.float64).reshape(-1, 3),
         np.array(triangles, dtype=np.int64).reshape(-1, 3),
+        _painted(element, model, groups),
         [_reference(c, model) for c in element.iterfind("{*}components/{*}component")],
     )
 
@@ -174,7 +201,9 @@ def _build(model: _Models, file_size: int) -> list[PolygonFile]:
         if len(found.vertices):
             faces = found.triangles[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else found.triangles
             vertices = found.vertices @ matrix[:3, :3].T + matrix[:3, 3]
-            part = {"part": np.full(len(faces), found.name)}
+            part: dict[str, NDArray] = {"part": np.full(len(faces), found.name)}
+            if found.colors is not None:
+                part["color"] = found.colors
             pieces.append(PolygonFile(vertices, faces.reshape(-1), np.full(len(faces), 3), {}, part))
         left += [(component.key, matrix @ component.matrix) for component in reversed(found.components)]
     return pieces
