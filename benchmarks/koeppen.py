@@ -30,8 +30,6 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.datasets import SphereMaps
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of the neighbourhoods of quadrature, in widths of a pixel: about 22 neighbours.
-RADIUS = 2.7
 SHIPPED = yaml.safe_load((ROOT / "configs/climate_koeppen.yaml").read_text())["data"]["init_args"]
 MONTHS = {"month": [1, 7]}
 INPUTS: dict[str, list[Any]] = {
@@ -181,7 +179,7 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--margin", type=int, default=3, help="pixels of sea around the land")
-    parser.add_argument("--radius", type=float, default=RADIUS, help="of the neighbourhoods of quadrature, in pixels")
+    parser.add_argument("--radius", type=float, default=SHIPPED["radius"], help="pixels, of discs of quadrature")
     parser.add_argument("--validation", action="store_true", help="score blocks of the training folds")
     parser.add_argument("--options", type=ast.literal_eval, default={}, help="instead of the methods' own, for tuning")
     parser.add_argument("--print", action="store_true", help="print tables of the results, run nothing")

@@ -4,111 +4,23 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-import healpy
 import numpy as np
 import pytest
 import torch
-from numpy.polynomial.legendre import leggauss
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from meshconv import FieldType, GaugeGraph, HealpixSphere, Pooling
-from meshconv.geometry import PointSphere
+from meshconv import GaugeGraph, HealpixSphere, Pooling
 from meshconv.models import SphereUNet
 from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeAttention, GaugeConv, GaugeMessage
-from meshconv.ops import gauge_conv
 from meshconv.testing import assert_gauge_equivariant
 
-Field = Callable[[Tensor], Tensor]
-REACH = 3.2  # radius of the neighbourhoods in distances between points: 32 neighbours
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-
-def random_vectors(seed: int) -> Field:
-    """Three polynomials of degree up to 6 in the coordinates, as a vector in space at every point ``[..., 3]``."""
-    rng = np.random.default_rng(seed)
-    directions = torch.from_numpy(rng.normal(size=(3, 8, 3)) / 2)
-    powers, factors = torch.from_numpy(rng.integers(1, 7, (3, 8))), torch.from_numpy(rng.normal(size=(3, 8)))
-    return lambda x: (factors * torch.einsum("...d,kjd->...kj", x, directions) ** powers).sum(-1)
-
-
-FIRST, SECOND = random_vectors(1), random_vectors(2)
-
-
-def components(x: Tensor, at: Tensor, frames: Tensor) -> Tensor:
-    """One field of each order 0, 1, 2 at points ``x``, transported to ``at`` and in the frames there, ``[..., 5]``.
-
-    Products of two tangent vectors, as complex numbers, are fields of order 2.
-    """
-    cosine = (x * at).sum(-1, keepdim=True)
-
-    def tangent(field: Field) -> Tensor:
-        v = field(x)
-        v = v - (v * x).sum(-1, keepdim=True) * x
-        v = v - (v * at).sum(-1, keepdim=True) / (1 + cosine) * (x + at)
-        return torch.view_as_complex(torch.einsum("...kd,...d->...k", frames[..., :2, :], v).contiguous())
-
-    one, two = tangent(FIRST), tangent(FIRST) * tangent(SECOND)
-    return torch.stack([FIRST(x)[..., 0], one.real, one.imag, two.real, two.imag], dim=-1)
-
-
-def continuous(conv: GaugeConv, graph: GaugeGraph, points: Tensor, nodes: int = 20) -> Tensor:
-    """The integral over the disc at some points of the unit sphere, by Gauss-Legendre and trapezoidal nodes."""
-    at, frames = graph.positions[points], graph.frames[points]
-    disc = conv.cutoff * graph.scale[points[0]]
-    x, w = (torch.from_numpy(a) for a in leggauss(nodes))
-    t, theta = (x + 1) / 2, 2 * math.pi * torch.arange(2 * nodes).double() / (2 * nodes)
-    r, angle = (v.flatten() for v in torch.meshgrid(disc * t, theta, indexing="ij"))
-    weight = (w / 2 * disc * torch.sin(disc * t)).repeat_interleave(len(theta)) * 2 * math.pi / len(theta)
-    tangent = torch.einsum("pkd,kn->pnd", frames[:, :2], torch.stack([torch.cos(angle), torch.sin(angle)]))
-    sources = torch.cos(r)[:, None] * at[:, None] + torch.sin(r)[:, None] * tangent
-    values = components(sources, at[:, None], frames[:, None]).flatten(0, 1)[:, parts(conv.in_type)]
-    radial = (conv.radial(r / disc) * (weight / (math.pi * disc**2))[:, None]).repeat(len(points), 1)
-    count = len(r)
-    ptr, number = torch.arange(0, len(values) + 1, count), torch.arange(len(values) + 1)
-    edges = (ptr, number[:-1], torch.arange(len(points)).repeat_interleave(count), number, number[:-1])
-    y = gauge_conv(
-        values, conv.weight, radial, angle.repeat(len(points)), torch.zeros(len(values)).double(), edges,
-        conv.in_type, conv.out_type,
-    )  # fmt: skip
-    return conv.add_point(y, components(at, at, frames)[:, parts(conv.in_type)])
-
-
-def parts(field_type: FieldType) -> list[int]:
-    """Columns of :func:`components` that make a type of single fields."""
-    return [c for m in field_type.orders for c in ([0], [1, 2], [3, 4])[m]]
-
-
-def layer_errors(graph: GaugeGraph, field_type: str, **options: object) -> Tensor:
-    """Relative error of every order that a layer gives out at 100 points.
-
-    What a frequency of the kernel picks from a smooth field is small, by one power of the distance for every step
-    between the orders: all orders in are measured together.
-    """
-    torch.manual_seed(0)
-    conv = GaugeConv(field_type, field_type, self_interaction=False, bias=False, **options).double()
-    points = torch.from_numpy(np.random.default_rng(0).choice(graph.num_vertices, 100, replace=False))
-    with torch.no_grad():
-        found = conv(components(graph.positions, graph.positions, graph.frames)[:, parts(conv.in_type)], graph)[points]
-        wanted = continuous(conv, graph, points)
-    by_order = [conv.out_type.slice(m) for m in conv.out_type.orders]
-    return torch.stack([(found - wanted)[:, k].norm() / wanted[:, k].norm() for k in by_order])
-
-
-def healpix(nside: int) -> GaugeGraph:
-    sphere = HealpixSphere(nside)
-    return sphere.gauge_graph(REACH * float(sphere.areas[0]) ** 0.5)
-
-
-def scattered(count: int) -> GaugeGraph:
-    """Points of a spiral, displaced by a fifth of their distance."""
-    k = np.arange(count) + 0.5
-    z, phi = 1 - 2 * k / count, math.pi * (1 + 5**0.5) * k
-    xyz = np.stack([np.sqrt(1 - z**2) * np.cos(phi), np.sqrt(1 - z**2) * np.sin(phi), z], 1)
-    xyz += np.random.default_rng(0).normal(size=xyz.shape) * 0.2 * (4 * math.pi / count) ** 0.5
-    return PointSphere(xyz / np.linalg.norm(xyz, axis=1)[:, None]).gauge_graph(REACH * (4 * math.pi / count) ** 0.5)
+from discretisation import healpix, icosphere, layer_errors, scattered, torus_errors, turned_error
 
 
 @pytest.mark.parametrize("field_type", ["1x0 + 1x1", "1x0 + 1x1 + 1x2"])
@@ -130,6 +42,26 @@ def test_quadrature_on_scattered_points():
     coarse, fine = (layer_errors(scattered(n), "1x0 + 1x1", aggregation="quadrature") for n in (640, 2560))
     assert fine.max() < 0.01
     assert (fine < coarse / 2).all()
+
+
+def test_quadrature_on_an_icosphere():
+    coarse, fine = (layer_errors(icosphere(n), "1x0 + 1x1 + 1x2", aggregation="quadrature") for n in (3, 4))
+    assert fine.max() < 0.01
+    assert (fine < coarse / 3).all()
+
+
+@pytest.mark.slow
+def test_quadrature_on_a_bumpy_torus():
+    """Against the layer with the same radius on a mesh twice as fine."""
+    coarse, fine = (torus_errors(n, 2, ways=["quadrature"])["quadrature"] for n in (24, 48))
+    assert fine[0] < coarse[0] / 1.8 and fine[1] < coarse[1] / 2.5
+    assert max(fine) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("field_type", "reach", "most"), [("1x0 + 1x1", 2.7, 0.003), ("1x0 + 1x1 + 1x2", 3.2, 0.01)])
+def test_quadrature_at_nside_32(field_type, reach, most):
+    assert layer_errors(healpix(32, reach), field_type, aggregation="quadrature").max() < most
 
 
 def test_quadrature_in_any_gauge():
@@ -174,29 +106,6 @@ def test_centred_means_of_lines_points_and_coincident_points():
     fine = torch.tensor([1.0, 4.0, 7.0, 1.0, 2.0, 3.0], dtype=torch.float64)[:, None]
     found = ClusterPool("1x0", centred=True)(fine, pooling)
     assert torch.allclose(found[:, 0], torch.tensor([2.0, 7.0, 2.0], dtype=torch.float64))
-
-
-def turned_error(levels: int, aggregation: str, nside: int = 32) -> float:
-    """How far an untrained network's answer on a turned sphere is from its turned answer, over its variation."""
-    sphere = HealpixSphere(nside)
-    reach = 2.4 * float(sphere.areas[0]) ** 0.5 if aggregation == "quadrature" else None
-    hierarchy = sphere.hierarchy(levels, reach)
-    torch.manual_seed(0)
-    network = SphereUNet("3x0", 2, channels=(8, 12, 16)[:levels], aggregation=aggregation).double().eval()
-    turn = Rotation.random(rng=0)
-    alpha, beta, gamma = turn.as_euler("ZYZ")
-    points = hierarchy.finest.positions
-    with torch.no_grad():
-        straight = network(FIRST(points), hierarchy).numpy()
-        turned = network(FIRST(points @ torch.from_numpy(turn.as_matrix())), hierarchy).numpy()
-    missed = variation = 0.0
-    for before, after in zip(straight.T, turned.T, strict=True):
-        harmonics = healpy.map2alm(healpy.reorder(before - before.mean(), n2r=True), lmax=3 * nside - 1, iter=8)
-        healpy.rotate_alm(harmonics, gamma, beta, alpha)
-        wanted = healpy.reorder(healpy.alm2map(harmonics, nside), r2n=True)
-        missed += ((after - after.mean() - wanted) ** 2).sum()
-        variation += (wanted**2).sum()
-    return float((missed / variation) ** 0.5)
 
 
 @pytest.mark.parametrize(("levels", "most"), [(1, 0.001), (2, 0.005), (3, 0.04)])
