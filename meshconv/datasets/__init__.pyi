@@ -4,6 +4,7 @@ from .generated import (
     generate_shapes as generate_shapes,
     write_shapes as write_shapes,
 )
+from .maps.fields import MapFields as MapFields
 from .maps.module import SphereMaps as SphereMaps
 from .meshes.classes import MeshFolder as MeshFolder
 from .meshes.correspondence import MeshCorrespondence as MeshCorrespondence

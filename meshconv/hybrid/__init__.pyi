@@ -9,6 +9,10 @@ from .factor_graph import (
     belief_propagation as belief_propagation,
     mean_field as mean_field,
 )
+from .field import (
+    FieldModel as FieldModel,
+    HybridField as HybridField,
+)
 from .gauss_markov import (
     GaussMarkovModel as GaussMarkovModel,
     lorenz_generator as lorenz_generator,
@@ -25,3 +29,7 @@ from .matern import (
 )
 from .potts import PottsLayer as PottsLayer
 from .smoother import HybridSmoother as HybridSmoother
+from .transport import (
+    AdvectionDiffusion as AdvectionDiffusion,
+    SpaceTimePrior as SpaceTimePrior,
+)

@@ -6,14 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
 from meshconv.geometry.sphere.healpix import HealpixSphere
-from meshconv.hybrid.arrays import check_memory, check_shape, finite, like
-from meshconv.hybrid.matern import HarmonicPrior, SparsePrior, Surface, SurfaceOperators, check_positive
+from meshconv.hybrid.arrays import check_shape, finite, like
+from meshconv.hybrid.matern import (
+    HarmonicPrior,
+    SparsePrior,
+    Surface,
+    SurfaceOperators,
+    check_positive,
+    posterior_deviations,
+)
 
 _FEWEST = 10  # observations that parameters are estimated from
 
@@ -106,12 +112,7 @@ class Kriging:
 
     def deviations(self, points: Any) -> np.ndarray:
         """Posterior standard deviations [V]; they do not depend on the observed values."""
-        index = self.locate(points)
-        check_memory(16 * len(index) * (self.num_points + len(index)), f"{len(index)} observations")
-        cover = self.prior.columns(index)
-        joint = cho_factor(cover[index] + self.noise**2 * np.eye(len(index)), lower=True)
-        gained = (cover * cho_solve(joint, cover.conj().T).T).real.sum(1)
-        return np.sqrt(np.maximum(self.prior.deviations**2 - gained, 0.0))
+        return posterior_deviations(self.prior, self.locate(points), self.noise)
 
     def log_likelihood(self, points: Any, values: Any) -> float:
         """Logarithm of the density of the observations."""
@@ -196,8 +197,8 @@ class Kriging:
         if isinstance(self.surface, HealpixSphere):
             vertices, reach = self.surface.xyz, 2 * self.surface.spacing
         else:
-            graph = self.surface.complex.graph
-            vertices, reach = graph.positions.double().numpy(), float(graph.log_radius.max())
+            graph = self.surface.graph
+            vertices, reach = graph.positions.numpy(), float(graph.log_radius.max())
         distance, index = cKDTree(vertices).query(places.numpy())
         if (distance > reach).any():
             k = int(distance.argmax())

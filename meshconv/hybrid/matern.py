@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+import torch
 from scipy.interpolate import CubicSpline
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import coo_array, csr_array, diags_array
@@ -12,11 +13,12 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from meshconv.errors import InputError
 from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.graph.complex import SurfaceComplex
+from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.hybrid.arrays import check_memory
 
-Surface = TriangleMesh | SphereGrid | SurfaceComplex
+Surface = TriangleMesh | SphereGrid | SurfaceComplex | GaugeGraph
 _BLOCK = 512  # right-hand sides at a time
 _DEGREES = 300  # of harmonics, at least
 _SMALLEST_MASS = 1e-9  # of the mean, for vertices without area
@@ -32,7 +34,9 @@ class SurfaceOperators:
 
     Parameters
     ----------
-    surface : TriangleMesh, SphereGrid or SurfaceComplex
+    surface : TriangleMesh, SphereGrid, SurfaceComplex or GaugeGraph
+        A graph has no triangles: its weights are means of :math:`4 A_p / \sum_q r_{pq}^2` at both ends of an edge,
+        exact for quadratic functions on regular neighbourhoods, and approximate elsewhere.
     order
         m.
 
@@ -45,18 +49,20 @@ class SurfaceOperators:
     """
 
     def __init__(self, surface: Surface, order: int = 0):
-        made = surface if isinstance(surface, SurfaceComplex) else surface.surface_complex()
-        self.complex = made.to("cpu")
         self.order = order
-        graph = self.complex.graph
-        self.num_vertices = graph.num_vertices
-        areas = self.complex.vertex_areas.double().numpy()
+        if isinstance(surface, GaugeGraph):
+            graph = surface.to("cpu", torch.float64)
+            areas, weight = graph.areas.numpy(), _weights_of_graph(graph)
+        else:
+            made = surface if isinstance(surface, SurfaceComplex) else surface.surface_complex()
+            made = made.to("cpu", torch.float64)
+            graph, areas, weight = made.graph, made.vertex_areas.numpy(), made.cotangent.numpy()
+        self.graph, self.num_vertices = graph, graph.num_vertices
         if not areas.sum() > 0:
             raise InputError(f"the surface has {len(areas)} points and no triangles; give one with faces")
         self.mass = np.maximum(areas, _SMALLEST_MASS * areas.mean())
         src, dst = graph.src.numpy(), graph.dst.numpy()
-        weight = self.complex.cotangent.double().numpy()
-        turned = weight * np.exp(1j * order * graph.transporter.double().numpy()) if order else weight
+        turned = weight * np.exp(1j * order * graph.transporter.numpy()) if order else weight
         n = self.num_vertices
         off = coo_array((-turned, (dst, src)), shape=(n, n)).tocsr()
         off = (off + off.conj().T) / 2  # rounding errors of the transporters
@@ -65,9 +71,8 @@ class SurfaceOperators:
     @cached_property
     def elimination(self) -> np.ndarray:
         """Order of elimination for matrices of twice the reach of the stiffness."""
-        graph = self.complex.graph
         square = (abs(self.stiffness) @ abs(self.stiffness)).tocoo()
-        return dissection_order(graph.positions.double().numpy(), square.row.astype(int), square.col.astype(int))
+        return dissection_order(self.graph.positions.numpy(), square.row.astype(int), square.col.astype(int))
 
     def factor(self, matrix: csr_array) -> SymmetricFactor:
         """Factorisation of a symmetric matrix with at most the reach of two edges."""
@@ -77,6 +82,13 @@ class SurfaceOperators:
         r""":math:`Q = \tau^2 (\kappa^2 C + G)\, C^{-1} (\kappa^2 C + G)`."""
         half = diags_array(kappa**2 * self.mass) + self.stiffness
         return (tau**2 * (half @ diags_array(1 / self.mass) @ half)).tocsr()
+
+
+def _weights_of_graph(graph: GaugeGraph) -> np.ndarray:
+    src, dst = graph.src.numpy(), graph.dst.numpy()
+    total = np.bincount(dst, graph.log_radius.numpy() ** 2, graph.num_vertices)
+    rate = 4 * graph.areas.numpy() / np.maximum(total, np.finfo(float).tiny)
+    return (rate[dst] + rate[src]) / 2
 
 
 def matern_precision(surface: Surface, kappa: float, tau: float = 1.0, order: int = 0) -> csr_array:
@@ -233,3 +245,12 @@ def kappa_and_tau(range: float, deviation: float) -> tuple[float, float]:
     """Parameters of the equation for a range and a standard deviation."""
     kappa = 8**0.5 / range
     return kappa, 1 / ((4 * np.pi) ** 0.5 * kappa * deviation)
+
+
+def posterior_deviations(prior: SparsePrior | HarmonicPrior, index: np.ndarray, noise: float) -> np.ndarray:
+    """Standard deviations [V] of a field that has been observed at the points ``index`` [n]."""
+    check_memory(16 * len(index) * (prior.num_points + len(index)), f"{len(index)} observations")
+    cover = prior.columns(index)
+    joint = cho_factor(cover[index] + noise**2 * np.eye(len(index)), lower=True)
+    gained = (cover * cho_solve(joint, cover.conj().T).T).real.sum(1)
+    return np.sqrt(np.maximum(prior.deviations**2 - gained, 0.0))

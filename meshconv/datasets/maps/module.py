@@ -148,7 +148,7 @@ class SphereMaps(lightning.LightningDataModule):
                 self.label_fields = self.label_fields.steps(self.label_dimension, both[1])
         self.batch_size, self.num_workers = batch_size, num_workers
         self._cache, self._pixel_order = cache, pixel_order
-        self.inputs = MapInputs(scalars, vectors, nside or _usual_nside(self.fields), None, domain, radius)
+        self.inputs = MapInputs(scalars, vectors, nside or usual_nside(self.fields), None, domain, radius)
         self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
         self.values = self._classes(classes, list(ignore))
         self.class_names = list(dict.fromkeys(self.values.values()))
@@ -410,6 +410,6 @@ class _Steps(Dataset):
         return step, self.maps.sample(step, self.split)
 
 
-def _usual_nside(fields: SphereFields) -> int:
+def usual_nside(fields: SphereFields) -> int:
     """The power of two whose pixels are about as large as the grid's mean cell: of a nested sphere its own."""
     return int(2 ** np.clip(np.round(np.log2(cells_of_a_sphere(fields.grid) / 12) / 2), 0, 16))

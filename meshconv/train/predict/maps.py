@@ -97,7 +97,7 @@ class Maps:
         self.progress = Progress(len(self.steps), f"predicting {fields.path.name}", "step")
 
     def variable(
-        self, values: dask_array.Array, missing: Any, between: tuple[str, ...], **attributes: Any
+        self, values: dask_array.Array | NDArray, missing: Any, between: tuple[str, ...], **attributes: Any
     ) -> xr.Variable:
         """A variable of ``values [steps, *between, *grid]`` on the dimensions of steps and grid, for NetCDF."""
         sizes = [self.fields.dataset.sizes[d] for d in self.leading]

@@ -161,8 +161,8 @@ class Predictor:
         """Write what :meth:`__call__` returns, each result when it is there; returns the files.
 
         Of meshes ``output.json``, and ``output.csv`` and ``output_<name>...`` as the task's results have them. Of maps
-        ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and with ``pictures`` those
-        of ``steps`` (the first and the last), with the ``probability`` of a class too
+        ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and of classes, with
+        ``pictures``, those of ``steps`` (the first and the last), with the ``probability`` of a class too
         (:func:`~meshconv.viz.predicted_maps.write_maps`).
         """
         output = Path(output)
@@ -182,7 +182,7 @@ class Predictor:
 
         def predict(k: int, source: MapSource) -> list[Path]:
             self._map(source, of_maps, targets[k])
-            return [targets[k], *(write_maps(targets[k], steps, probability) if pictures else ())]
+            return [targets[k], *(write_maps(targets[k], steps, probability) if pictures and names else ())]
 
         found = _each(sources, strict, predict)
         written = [path for files in found for path in files]
