@@ -45,7 +45,7 @@ def rings(seed: int, args: argparse.Namespace) -> str:
     mixing = torch.linalg.qr(torch.randn(32, 32, generator=g, dtype=torch.float64))[0]
     truth = ToroidalSubgroup.from_columns(mixing, range(16))
     x = torch.randn(args.pairs, 32, generator=g, dtype=torch.float64)
-    y = truth.transform(x, uniform_angles(args.pairs, seed))
+    y = truth.transform(x, uniform_angles(args.pairs, seed, args.limit))
     y += args.noise * torch.randn(args.pairs, 32, generator=g, dtype=torch.float64)
     start = time.perf_counter()
     model = ToroidalSubgroup(16, steps=args.steps, seed=seed).fit((x, y))
@@ -306,7 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {
-        rings: {"pairs": 2000, "steps": 500, "noise": 0.01},
+        rings: {"pairs": 2000, "steps": 500, "noise": 0.01, "limit": math.pi},
         patches: {"pairs": 60_000, "planes": 50, "steps": 2000, "blur": 0.8, "picture": ""},
         surfaces: {"steps": 300, "picture": "", "data": []},
         classifier: {"train": 12, "test": 8, "families": 4, "channels": 8, "epochs": 12, "noise": 0.1},

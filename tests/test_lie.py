@@ -193,6 +193,16 @@ def test_weights_from_a_small_angle() -> None:
     torch.testing.assert_close(blank.angle_posterior(pairs).angle.mean(), torch.tensor(0.1).double(), atol=0.01, rtol=0)
 
 
+def test_weights_of_a_cyclic_shift_are_those_of_the_smallest_angle() -> None:
+    """Pairs shifted by one sample of 16: weights times 3, 5 or 7 modulo 16 explain them with a larger angle."""
+    true = model_of(16, tuple(range(8)), noise=0.05)
+    x = signals(300, 16)
+    pairs = x, true.transform(x, math.pi / 8) + 0.05 * signals(300, 16)
+    blank = ToroidalSubgroup.from_columns(true.columns, noise=0.05)
+    assert blank.fit_weights(pairs).weights.tolist() == true.weights.tolist()
+    torch.testing.assert_close(blank.planes, true.planes)  # in the same order and sense
+
+
 def test_weights_without_a_one_among_them() -> None:
     true = model_of(6, (2, 3, 5), noise=0.05)
     x, s = signals(400, 6), 2 * math.pi * torch.rand(400).double()
