@@ -100,6 +100,7 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--dimension", nargs="+", help="of maps: predict along these; default: that of the training")
     parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
+    parser.add_argument("--steps", type=int | None, help="of a forecast from the last time of a file")
     parser.add_argument("--probability", help="class whose probability is drawn too")
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto: the GPU if there is one")
     parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
@@ -120,7 +121,7 @@ def _predict(args: list[str]) -> None:
     for path in predictor.save(
         given.files, given.output, strict=given.strict, template=given.template, pixel_order=given.pixel_order,
         select=given.select, dimension=given.dimension, join=given.join,
-        pictures=given.maps, steps=given.step, probability=given.probability,
+        pictures=given.maps, steps=given.step, probability=given.probability, horizon=given.steps,
     ):  # fmt: skip
         print(path)
 

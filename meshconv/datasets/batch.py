@@ -50,3 +50,18 @@ class SurfaceBatch(Record):
     names: list[str]
     elements: Tensor | None = None
     shares: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesBatch(SurfaceBatch):
+    """Features on a surface, and targets at several times after them.
+
+    Attributes
+    ----------
+    target : Tensor [S, K, V, out]
+        At K times, NaN where unknown.
+    ahead : Tensor [S, K - 1, V, dim]
+        Inputs of one map at all but the last of these times, of which forcings are known ahead.
+    """
+
+    ahead: Tensor | None = None

@@ -78,6 +78,20 @@ class FieldData(Protocol):
 
 
 @runtime_checkable
+class SeriesData(FieldData, Protocol):
+    """Protocol of data with fields that are among the inputs.
+
+    ``change_sizes``: root mean square of the change of each field from the inputs to the target, float64 ``[fields]``;
+    ``climatology``: mean of the targets at each point, float32 ``[V, out]``.
+    """
+
+    @property
+    def change_sizes(self) -> Tensor: ...
+    @property
+    def climatology(self) -> Tensor: ...
+
+
+@runtime_checkable
 class PairData(Protocol):
     """Protocol of data with pairs: meshes of a split, their preparation, and pairs of their indices."""
 

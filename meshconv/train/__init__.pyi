@@ -11,6 +11,7 @@ from .tasks.base import Task as Task
 from .tasks.classes import ClassTask as ClassTask
 from .tasks.classification import ClassificationTask as ClassificationTask
 from .tasks.correspondence import CorrespondenceTask as CorrespondenceTask
+from .tasks.forecast import ForecastTask as ForecastTask
 from .tasks.reconstruction import ReconstructionTask as ReconstructionTask
 from .tasks.regression import RegressionTask as RegressionTask
 from .tasks.segmentation import SegmentationTask as SegmentationTask

@@ -1,4 +1,4 @@
-"""Data module of maps on the sphere, from NetCDF files or Zarr stores."""
+"""Data module of maps on the sphere, from NetCDF files or Zarr stores: with classes, or with target fields."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.batch import SeriesBatch, SurfaceBatch
 from meshconv.datasets.class_path import class_path
 from meshconv.datasets.loader import Loader
+from meshconv.datasets.maps.frames import Frames
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.splits import block_masks, variable_masks
 from meshconv.datasets.maps.steps import common_steps, split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
+from meshconv.datasets.maps.targets import MapTargets, Window
 from meshconv.datasets.maps.variables import Variable, parse_scalars
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -45,7 +47,7 @@ KEPT_BYTES = 1 << 30
 
 
 class SphereMaps(lightning.LightningDataModule):
-    """Data module of maps on any grid with labels, regridded to one HEALPix sphere or on native points.
+    """Data module of maps on any grid with labels or target fields, regridded to a HEALPix sphere or on native points.
 
     Every step along ``dimension`` is a sample, split by time; without it the single map is split into blocks of 15
     degrees. Maps are read and regridded on demand, so the data may be larger than memory.
@@ -58,7 +60,8 @@ class SphereMaps(lightning.LightningDataModule):
     label
         Variable with the class of each point, or ``{"name": "event", "select": {"person": 1}}``.
     labels
-        Files of the label, if not among the inputs; on any grid. Samples are the common steps along ``dimension``.
+        Files of the label or the targets, if not among the inputs; on any grid. Samples are the common steps along
+        ``dimension``.
     scalars, vectors
         See :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     classes : dict or list, optional
@@ -85,6 +88,10 @@ class SphereMaps(lightning.LightningDataModule):
     test_inputs, test_labels
         Test files instead of a part of ``inputs`` and ``labels``; all of their steps, with the classes and the
         normalisation of the training set.
+    targets : dict, optional
+        Fields to predict instead of classes, of the same time or ahead: ``{"scalars": ["h"], "vectors": [["u", "v"]],
+        "lead": "6h", "steps": 4}``, see :class:`~meshconv.datasets.maps.targets.MapTargets`. Inputs that are no targets
+        are forcings, known ahead; those without time are static.
     pixel_order : {"nest", "ring"}, optional
         Pixel order of HEALPix files without the attribute.
     cache
@@ -93,6 +100,9 @@ class SphereMaps(lightning.LightningDataModule):
     Attributes
     ----------
     class_names : list of str
+        With a label.
+    field_names : list of str
+        With targets; also ``out_type``.
     in_type : FieldType
 
     Raises
@@ -101,12 +111,12 @@ class SphereMaps(lightning.LightningDataModule):
         Files, variables or labels that do not fit, with the remedy.
     """
 
-    target_kind: ClassVar[str] = "a class for each element"
+    target_kind: str = "a class for each element"
 
     def __init__(
         self,
         inputs: str | Sequence[str] | xr.Dataset,
-        label: Variable,
+        label: Variable | None = None,
         labels: str | Sequence[str] | xr.Dataset | None = None,
         scalars: Sequence[Variable] = (),
         vectors: Sequence[Sequence[str] | Mapping[str, Any]] = (),
@@ -125,18 +135,20 @@ class SphereMaps(lightning.LightningDataModule):
         pixel_order: PixelOrder | None = None,
         test_inputs: str | Sequence[str] | xr.Dataset | None = None,
         test_labels: str | Sequence[str] | xr.Dataset | None = None,
+        targets: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         if test_labels is not None and test_inputs is None:
             raise InputError("test_labels are given without test_inputs; give both")
         self._test_data: dict[str, Any] = {"inputs": test_inputs, "labels": test_labels}
-        (of_label,) = parse_scalars([label])
-        if set(of_label) != {"name", "select"}:
-            raise InputError(f"label {label!r}: write a variable's name, or {{name: event, select: {{person: 1}}}}")
-        self.label, self._label_select = str(of_label["name"]), of_label["select"]
-        wanted = MapInputs(scalars, vectors, nside or "native").variables
-        self.fields = open_fields(inputs, pixel_order, [*wanted, self.label])
-        self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, [self.label])
+        if (label is None) == (targets is None):
+            raise InputError("give a label, the variable with the classes, or targets, the fields to predict")
+        given = MapInputs(scalars, vectors, nside or "native", None, domain)
+        self._target_options = targets
+        self.label, self._label_select = _parse_label(label)
+        asked = MapTargets(targets, given).fields.variables if targets is not None else [self.label]
+        self.fields = open_fields(inputs, pixel_order, [*given.variables, *asked])
+        self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, asked)
         self.num_levels = num_levels
         self._wanted_dimension = dimension
         self.dimension = step_dimension(self.fields.dataset, dimension)
@@ -150,19 +162,50 @@ class SphereMaps(lightning.LightningDataModule):
         self._cache, self._pixel_order = cache, pixel_order
         self.inputs = MapInputs(scalars, vectors, nside or usual_nside(self.fields), None, domain, radius)
         self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
-        self.values = self._classes(classes, list(ignore))
-        self.class_names = list(dict.fromkeys(self.values.values()))
-        self._labels_to_grid = self.surface.label_regridder(self.label_fields)
+        self.targets: MapTargets | None = None
+        if targets is None:
+            self.values = self._classes(classes, list(ignore))
+            self.class_names = list(dict.fromkeys(self.values.values()))
+            self._labels_to_grid = self.surface.label_regridder(self.label_fields)
+        else:
+            self.target_kind = "fields at the vertices"
+            self.targets = MapTargets(targets, self.inputs)
+            self.targets.check(self.label_fields, self.fields)
+            self.targets.set_lead(self.fields, self.dimension)
+            self.field_names, self.out_type = self.targets.names, self.targets.out_type
+            self._labels_to_grid = self.surface.target_regridder(self.label_fields)
         self.steps, self._blocks = self._split(splits)
+        self._windows = {split: self._windows_of(split) for split in self.steps}
         self._kept: dict[int, tuple[NDArray, NDArray]] = {}
-        few = self.steps["train"][:: max(len(self.steps["train"]) // 64, 1)]
-        if few:  # a module that is for testing alone takes the statistics of the training
-            samples = map(self.arrays, track(few, "statistics", "step"))
+        self._fit()
+
+    def _windows_of(self, split: str) -> list[Window]:
+        """Positions along time of the samples of a split."""
+        steps = self.steps[split]
+        if self.targets is None or self.targets.lead is None or self.dimension is None:
+            return [Window([step], [step]) for step in steps]
+        return self.targets.windows(self.fields, self.dimension, steps, split)
+
+    def _fit(self) -> None:
+        """Take the statistics of some training samples; without any they are those of the training."""
+        windows = self._windows["train"]
+        few = windows[:: max(len(windows) // 64, 1)]
+        if not few:
+            return
+        shown = track(few, "statistics", "step")
+        if self.targets is None:
+            samples = (self.arrays(window.inputs[-1]) for window in shown)
             self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in samples), self.fields)
+            return
+        ends = ((self.arrays(w.inputs[-1])[0], self.arrays(w.targets[0])[1]) for w in shown)
+        pairs = ((raw, target, self._counts(target, "train")) for raw, target in ends)
+        self.climatology = torch.from_numpy(self.targets.fit(pairs, self.label_fields))
+        latest = (self.arrays(window.inputs[-1]) for window in few)
+        self.inputs.fit(((raw, self._counts(target, "train")) for raw, target in latest), self.fields)
 
     @property
     def in_type(self) -> FieldType:
-        return self.inputs.in_type
+        return self.inputs.in_type if self.targets is None else self.targets.history * self.inputs.in_type
 
     @property
     def num_classes(self) -> int:
@@ -177,6 +220,22 @@ class SphereMaps(lightning.LightningDataModule):
             counts += np.bincount(target[self._counts(target, "train")], minlength=self.num_classes)
         return torch.from_numpy(counts)
 
+    @property
+    def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and size of each target field, see :class:`~meshconv.datasets.protocol.FieldData`."""
+        return self._of_targets.sizes()[:2]
+
+    @property
+    def change_sizes(self) -> torch.Tensor:
+        """Size of the change of each field from inputs to target."""
+        return self._of_targets.sizes()[2]
+
+    @property
+    def _of_targets(self) -> MapTargets:
+        if self.targets is None:
+            raise AttributeError("the data have a label and no targets")
+        return self.targets
+
     @staticmethod
     def inputs_from(spec: Mapping[str, Any]) -> MapInputs:
         """:class:`~meshconv.datasets.maps.inputs.MapInputs` of a :attr:`spec`."""
@@ -185,15 +244,17 @@ class SphereMaps(lightning.LightningDataModule):
     @property
     def spec(self) -> dict[str, Any]:
         """Specification of the inputs, in plain values."""
-        return {
+        shared = {
             "data": class_path(type(self)),
             "area_weights": True,
-            "class_names": list(self.class_names),
-            "class_values": [next(v for v, n in self.values.items() if n == name) for name in self.class_names],
             # A network of a single map predicts series as well.
             "dimension": self.dimension or self._wanted_dimension,
             "inputs": self.inputs.spec,
         }
+        if self.targets is not None:
+            return {**shared, "out_type": str(self.out_type), "targets": self.targets.spec}
+        values = [next(v for v, n in self.values.items() if n == name) for name in self.class_names]
+        return {**shared, "class_names": list(self.class_names), "class_values": values}
 
     def take_statistics(self, spec: Mapping[str, Any]) -> None:
         """Take the normalisation of a training with the same inputs from its :attr:`spec`.
@@ -205,6 +266,9 @@ class SphereMaps(lightning.LightningDataModule):
         """
         self.inputs.statistics = [dict(entry) for entry in spec["inputs"]["statistics"]]
         self.inputs.check_units(self.fields)
+        if self.targets is not None:
+            self.targets.fields.statistics = [dict(entry) for entry in spec["targets"]["statistics"]]
+            self.targets.fields.check_units(self.label_fields)
 
     def _classes(self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]) -> dict[int, str]:
         """Name of each label value."""
@@ -284,7 +348,7 @@ class SphereMaps(lightning.LightningDataModule):
             self.dimension = None
             return {"train": [], "val": [], "test": [0]}, None
         if isinstance(splits, Mapping) and "variable" in splits:
-            masks = variable_masks(splits, self.fields, self.label_fields, self.surface, self._target(0) >= 0)
+            masks = variable_masks(splits, self.fields, self.label_fields, self.surface, _known(self._target(0)))
             every = list(range(self.fields.dataset.sizes[self.dimension])) if self.dimension else [0]
             return {name: every if mask.any() else [] for name, mask in masks.items()}, masks
         if self.dimension is None or self.dimension not in self.fields.dataset.sizes:
@@ -310,8 +374,12 @@ class SphereMaps(lightning.LightningDataModule):
             self._kept[step] = raw, target
         return raw, target
 
-    def _target(self, step: int) -> NDArray[np.int64]:
-        """Class of each point, -1 where unknown."""
+    def _target(self, step: int) -> NDArray:
+        """Class of each point, -1 where unknown; or target fields, float32 ``[V, out]``, NaN where unknown."""
+        if self.targets is not None:
+            at = {} if self.label_dimension is None else {self.label_dimension: step}
+            fields = self.targets.fields.raw(self.label_fields, self._labels_to_grid, at)[0]
+            return self.surface.inside(fields).astype(np.float32)
         label = self._raw_label(step)
         strange = np.setdiff1d(label, [*self.values, *self._ignored, _NO_LABEL])
         if len(strange):
@@ -327,25 +395,48 @@ class SphereMaps(lightning.LightningDataModule):
         return self.surface.inside(target)
 
     def _counts(self, target: NDArray, split: Split) -> NDArray:
-        return (target >= 0) if self._blocks is None else (target >= 0) & self._blocks[split]
+        return _known(target) if self._blocks is None else _known(target) & self._blocks[split]
 
     def sample(self, step: int, split: Split) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Inputs ``[V, dim]``, target ``[V]`` and mask ``[V]`` of one step."""
+        """Inputs ``[V, dim]``, target ``[V]`` or ``[V, out]`` and mask ``[V]`` of one step."""
         raw, target = self.arrays(step)
         x, present = self.inputs.normalise(raw)
         mask = self._counts(target, split) & present
         return torch.from_numpy(x), torch.from_numpy(target), torch.from_numpy(mask)
+
+    def windowed(self, window: Window, split: Split) -> tuple[torch.Tensor, ...]:
+        """Inputs, target and mask of a sample; of a series targets ``[K, V, out]``, and inputs ahead as a fourth."""
+        if self.targets is None or self.targets.lead is None:
+            return self.sample(window.inputs[-1], split)
+        frames, targets = [self.inputs.normalise(self.arrays(k)[0]) for k in window.inputs], []
+        mask = np.logical_and.reduce([present for _, present in frames])
+        for k in window.targets:
+            targets.append(self.arrays(k)[1])
+            mask &= self._counts(targets[-1], split)
+        x = self._frames.join(torch.from_numpy(np.stack([x for x, _ in frames])))
+        if self.targets.steps is None and self.targets.test_steps is None:
+            return x, torch.from_numpy(targets[0]), torch.from_numpy(mask)
+        later = [self.inputs.normalise(self.arrays(k)[0])[0] for k in window.targets[:-1]]
+        ahead = np.stack(later) if later else np.empty((0, *frames[0][0].shape), np.float32)
+        return x, torch.from_numpy(np.stack(targets)), torch.from_numpy(mask), torch.from_numpy(ahead)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        return Frames(self.inputs, self._of_targets.history)
 
     @cached_property
     def _separate(self) -> SphereMaps:
         """Data of the test files, if given."""
         spec = self.inputs.spec
         inputs: Any = {name: spec[name] for name in ("scalars", "vectors", "nside", "domain", "radius")}
-        label: Any = {"name": self.label, "select": self._label_select}
+        of_label: dict[str, Any] = {"targets": self._target_options}
+        if self.targets is None:
+            label = {"name": self.label, "select": self._label_select}
+            of_label = {"label": label, "classes": self.values, "ignore": self._ignored}
         maps = SphereMaps(
-            **self._test_data, label=label, classes=self.values, ignore=self._ignored, splits="test",
-            dimension=self._wanted_dimension, num_levels=self.num_levels, batch_size=self.batch_size,
-            num_workers=self.num_workers, cache=self._cache, pixel_order=self._pixel_order, **inputs,
+            **self._test_data, **of_label, splits="test", dimension=self._wanted_dimension,
+            num_levels=self.num_levels, batch_size=self.batch_size, num_workers=self.num_workers, cache=self._cache,
+            pixel_order=self._pixel_order, **inputs,
         )  # fmt: skip
         maps.take_statistics(self.spec)
         return maps
@@ -353,18 +444,21 @@ class SphereMaps(lightning.LightningDataModule):
     def _loader(self, split: Split) -> DataLoader | list:
         if split == "test" and self._test_data["inputs"] is not None:
             return self._separate._loader("test")
-        steps = self.steps[split]
-        if split == "train" and not steps:
+        windows = self._windows[split]
+        if split == "train" and not windows:
             raise InputError(f"{self.fields.path}: splits: nothing is for training")
-        if not steps:
+        if not windows:
             return []
         hierarchy = self.hierarchy
 
         def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
-            x, target, mask = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
-            return SurfaceBatch(x, hierarchy, target, mask, [f"{self.fields.path}:{k}" for k, _ in samples])
+            x, target, mask, *ahead = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
+            names = [f"{self.fields.path}:{k}" for k, _ in samples]
+            if ahead:
+                return SeriesBatch(x, hierarchy, target, mask, names, ahead=ahead[0])
+            return SurfaceBatch(x, hierarchy, target, mask, names)
 
-        data = _Steps(self, steps, split)
+        data = _Samples(self, windows, split)
         return Loader(
             data,
             self.batch_size,
@@ -386,6 +480,11 @@ class SphereMaps(lightning.LightningDataModule):
         """Levels of the network's points, finest first, float32."""
         return self.surface.hierarchy(self.num_levels)
 
+    @property
+    def test_data(self) -> SphereMaps:
+        """What the test is of: the module itself, or that of the test files."""
+        return self if self._test_data["inputs"] is None else self._separate
+
     def train_dataloader(self) -> DataLoader | list:
         return self._loader("train")
 
@@ -396,18 +495,33 @@ class SphereMaps(lightning.LightningDataModule):
         return self._loader("test")
 
 
-class _Steps(Dataset):
-    """Steps of a data module as a map-style data set."""
+class _Samples(Dataset):
+    """Samples of a data module as a map-style data set."""
 
-    def __init__(self, maps: SphereMaps, steps: list[int], split: Split):
-        self.maps, self.steps, self.split = maps, steps, split
+    def __init__(self, maps: SphereMaps, windows: list[Window], split: Split):
+        self.maps, self.windows, self.split = maps, windows, split
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.windows)
 
     def __getitem__(self, index: int) -> tuple[int, tuple[torch.Tensor, ...]]:
-        step = self.steps[index]
-        return step, self.maps.sample(step, self.split)
+        window = self.windows[index]
+        return window.inputs[-1], self.maps.windowed(window, self.split)
+
+
+def _parse_label(label: Variable | None) -> tuple[str, dict[str, Any]]:
+    """Name of the variable with the classes, and what is selected of it."""
+    if label is None:
+        return "", {}
+    (parsed,) = parse_scalars([label])
+    if set(parsed) != {"name", "select"}:
+        raise InputError(f"label {label!r}: write a variable's name, or {{name: event, select: {{person: 1}}}}")
+    return str(parsed["name"]), parsed["select"]
+
+
+def _known(target: NDArray) -> NDArray[np.bool_]:
+    """Points with a class, or with a value of some target field."""
+    return target >= 0 if target.ndim == 1 else np.isfinite(target).any(axis=1)
 
 
 def usual_nside(fields: SphereFields) -> int:

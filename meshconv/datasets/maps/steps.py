@@ -141,6 +141,18 @@ def common_steps(
     return wanted[by_time].tolist(), known[by_time].tolist()
 
 
+def step_values(fields: SphereFields, dimension: str) -> np.ndarray | None:
+    """Values along the dimension as numbers, of dates in seconds, float64; None where it has no coordinate."""
+    index = _index(fields, dimension)
+    if index is None:
+        return None
+    if isinstance(index, pd.DatetimeIndex):
+        return index.to_numpy().astype("datetime64[ms]").astype(np.int64) / 1e3
+    if isinstance(index, xr.CFTimeIndex):
+        return (index - index[0]).total_seconds().to_numpy()
+    return index.to_numpy(np.float64) if index.dtype.kind in "iuf" else np.arange(len(index), dtype=np.float64)
+
+
 def _index(fields: SphereFields, dimension: str) -> pd.Index | None:
     """Values along the dimension; texts with a date in them, such as file names, are dates."""
     index = fields.dataset.indexes.get(dimension)

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from meshconv.datasets.maps.domain import find_domain
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.errors import InputError
+from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
@@ -91,6 +92,10 @@ class MapSurface:
         """What brings the labels of a file to :attr:`grid`, by majority; None where they are there."""
         return None if grid_content(fields.grid) == grid_content(self.grid) else self._conservative(fields)
 
+    def target_regridder(self, fields: SphereFields) -> Regridder | None:
+        """What brings target fields of a file to :attr:`grid`: averages of a finer one, else interpolation."""
+        return self._regridder(fields)
+
     def inside(self, values: NDArray) -> NDArray:
         """Of values on all points of :attr:`grid`, first axis, those the network works on."""
         return values if self.domain is None else values[self.domain]
@@ -101,6 +106,26 @@ class MapSurface:
         Interpolated between the points that have values; beyond the last of them that of the nearest, as far as a
         cell of the network is wide. NaN elsewhere.
         """
+        return self.fields.to_file_grid(self._on_points(values, known))
+
+    def fields_to_file(self, values: NDArray, field_type: FieldType, known: NDArray[np.bool_]) -> NDArray:
+        """Scalars and vectors ``[n, field_type.dim]`` on the grid of the file, as :meth:`to_file`.
+
+        Vectors are interpolated in space, and written as eastward and northward component, one after the other.
+        """
+        scalars, vectors = field_type.multiplicities[0], (*field_type.multiplicities, 0)[1]
+        rows = list(values[:, :scalars].T)
+        for k in range(scalars, scalars + vectors):
+            components = values[:, [k, k + vectors]]
+            ambient = np.einsum("vk,vki->iv", components, self.inside(self.grid.frames)[:, :2])
+            points = self._on_points(ambient, known)
+            south, east = np.einsum("iv,vki->kv", points, self.fields.grid.frames[:, :2])
+            rows += [self.fields.to_file_grid(east), self.fields.to_file_grid(-south)]
+        rows[:scalars] = list(self.to_file(np.stack(rows[:scalars]), known)) if scalars else []
+        return np.stack(rows)
+
+    def _on_points(self, values: NDArray, known: NDArray[np.bool_]) -> NDArray:
+        """Values on the network's points, ``[C, n]``, on those of the file's grid."""
         if self.domain is not None:
             whole = np.full((len(values), len(self.domain)), np.nan, values.dtype)
             whole[:, self.domain] = values
@@ -108,7 +133,7 @@ class MapSurface:
         known = known & self._file_domain
         if self._outward is not None:
             values = self._spread(values, self._outward(values, least=1e-6), known)
-        return self.fields.to_file_grid(np.where(known, values, np.nan))
+        return np.where(known, values, np.nan)
 
     def _spread(self, values: NDArray, there: NDArray, known: NDArray[np.bool_]) -> NDArray:
         """What has been interpolated, ``there``, with the nearest of ``values`` where it is missing but ``known``."""

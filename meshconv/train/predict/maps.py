@@ -20,6 +20,7 @@ from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.steps import step_dimension
 from meshconv.datasets.maps.surface import MapSurface
+from meshconv.datasets.maps.variables import scalar_title
 from meshconv.errors import InputError, PlaceError, first_line
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.io.cache.atomic import atomic_write
@@ -115,6 +116,42 @@ class Maps:
         -------
         dask array, float32 ``[steps, count, *grid]``
         """
+        return self._arrays(predict, count, self.surface.to_file)
+
+    def fields_of(
+        self, predict: Callable[[SurfaceBatch], Tensor], targets: Mapping[str, Any]
+    ) -> dict[str, xr.Variable]:
+        """Variables of what ``predict`` gives, the fields of :attr:`~meshconv.datasets.maps.targets.MapTargets.spec`.
+
+        A vector is two variables, its eastward and northward component.
+        """
+        names, units = self.names_of(targets)
+        kind = MapInputs(targets["scalars"], targets["vectors"], self.inputs.nside).in_type
+
+        def outward(values: NDArray, known: NDArray[np.bool_]) -> NDArray:
+            return self.surface.fields_to_file(values.T, kind, known)
+
+        values = self._arrays(predict, len(names), outward)
+        found = {}
+        for k, (name, unit) in enumerate(zip(names, units, strict=True)):
+            attributes = {} if unit is None else {"units": unit}
+            found[name] = self.variable(values[:, k], np.float32(np.nan), (), **attributes)
+        return found
+
+    @staticmethod
+    def names_of(targets: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:
+        """Names and units of the variables of :meth:`fields_of`."""
+        names = [scalar_title(s) for s in targets["scalars"]] + [n for v in targets["vectors"] for n in v["names"]]
+        units = [entry.get("units") for entry in targets["statistics"]]
+        first = len(targets["scalars"])
+        return names, units[:first] + [unit for unit in units[first:] for _ in range(2)]
+
+    def _arrays(
+        self,
+        predict: Callable[[SurfaceBatch], Tensor],
+        count: int,
+        outward: Callable[[NDArray, NDArray[np.bool_]], NDArray],
+    ) -> dask_array.Array:
         several = max(_POINTS // self.hierarchy.finest.num_vertices, 1)
         parts = [range(len(self.steps))[k : k + several] for k in range(0, len(self.steps), several)]
         grid = [self.fields.dataset.sizes[d] for d in self.fields.dims]
@@ -122,13 +159,18 @@ class Maps:
         for part in parts:
             shape = (len(part), count, *grid)
             if arrays:
-                later = dask.delayed(self._values)(predict, part)
+                later = dask.delayed(self._values)(predict, part, outward)
                 arrays.append(dask_array.from_delayed(later, shape, np.float32))
             else:
-                arrays.append(dask_array.from_array(self._values(predict, part), chunks=shape))
+                arrays.append(dask_array.from_array(self._values(predict, part, outward), chunks=shape))
         return dask_array.concatenate(arrays)
 
-    def _values(self, predict: Callable[[SurfaceBatch], Tensor], steps: range) -> NDArray[np.float32]:
+    def _values(
+        self,
+        predict: Callable[[SurfaceBatch], Tensor],
+        steps: range,
+        outward: Callable[[NDArray, NDArray[np.bool_]], NDArray],
+    ) -> NDArray[np.float32]:
         try:
             raws, knowns = zip(*(self.surface.raw(self.steps[k]) for k in steps), strict=True)
         except (OSError, RuntimeError) as error:
@@ -146,7 +188,7 @@ class Maps:
         with torch.no_grad():
             output = predict(SurfaceBatch(x, self.hierarchy, x.new_empty(0), None, names)).cpu().numpy()
         on_grid = [
-            self.surface.to_file(np.where(present, values.T, np.nan), known)
+            outward(np.where(present, values.T, np.nan), known)
             for values, (_, present), known in zip(output, inputs, knowns, strict=True)
         ]
         self.progress.update(len(steps))

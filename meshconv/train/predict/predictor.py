@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from meshconv.train.tasks.base import Task
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from meshconv.train.predict.maps import Maps
 
 log = logging.getLogger(__name__)
 
@@ -157,13 +160,15 @@ class Predictor:
         pictures: bool = False,
         steps: list[int] | None = None,
         probability: str | None = None,
+        horizon: int | None = None,
     ) -> list[Path]:
         """Write what :meth:`__call__` returns, each result when it is there; returns the files.
 
         Of meshes ``output.json``, and ``output.csv`` and ``output_<name>...`` as the task's results have them. Of maps
         ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and of classes, with
         ``pictures``, those of ``steps`` (the first and the last), with the ``probability`` of a class too
-        (:func:`~meshconv.viz.predicted_maps.write_maps`).
+        (:func:`~meshconv.viz.predicted_maps.write_maps`). With a ``horizon`` that many steps of a forecast, as
+        ``output.nc`` or, if it ends so, ``output.zarr`` (:class:`~meshconv.train.predict.forecast.Forecast`).
         """
         output = Path(output)
         of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
@@ -172,6 +177,8 @@ class Predictor:
             _make_folder(output)
             return write_results(results, meshes, output)
         sources = self._map_sources(inputs, template, join)
+        if horizon is not None:
+            return [self._forecast(sources, output, of_maps, horizon)]
         targets = _targets(sources, output)
         names = ["_".join(name.split()) for name in getattr(self.task, "class_names", ())]
         if probability is not None and probability not in names:
@@ -255,24 +262,46 @@ class Predictor:
                 )
         return [sources]
 
+    def _forecast(self, sources: list[MapSource], output: Path, options: dict[str, Any], horizon: int) -> Path:
+        """Write a forecast of ``horizon`` steps from the one source."""
+        from meshconv.train.predict.forecast import Forecast, forecast_target
+        from meshconv.train.tasks.forecast import ForecastTask
+
+        if not isinstance(self.task, ForecastTask):
+            raise InputError(f"steps: {type(self.task).__name__} makes no forecast; leave --steps out")
+        if horizon < 1:
+            raise InputError(f"steps {horizon} is not a positive number")
+        target = forecast_target(output, sources)
+        if target.suffix == ".nc":
+            (target,) = _targets(sources, output)
+        _make_folder(output)
+        with self._maps(sources[0], options) as maps:
+            Forecast(self.task, maps, _name(sources[0])).write(target, horizon)
+        return target
+
     def _map(self, source: MapSource, options: dict[str, Any], target: Path | None = None) -> xr.Dataset | None:
         """The result of one input, in memory; or written to ``target``."""
+        from meshconv.train.predict.maps import load, write
+
+        with self._maps(source, options) as maps, maps.progress:
+            result = self.task.predict_maps(maps)
+            if target is None:
+                return load(result, maps)
+            write(result, maps, target)
+            return None
+
+    @contextmanager
+    def _maps(self, source: MapSource, options: dict[str, Any]) -> Iterator[Maps]:
+        """An input on the points of the network, open meanwhile."""
         from meshconv.datasets.maps.inputs import MapInputs
         from meshconv.io.maps.fields import open_fields
-        from meshconv.train.predict.maps import Maps, load, write
+        from meshconv.train.predict.maps import Maps
 
         given = {name: value for name, value in options.items() if name != "join"}
         inputs = MapInputs(**self.task.spec["inputs"])
         fields = open_fields(source, options["pixel_order"], inputs.variables)
         try:
-            levels = self.task.num_levels or 1
-            maps = Maps(fields, self.task.spec, levels, self.device, cache=self._cache, **given)
-            with maps.progress:
-                result = self.task.predict_maps(maps)
-                if target is None:
-                    return load(result, maps)
-                write(result, maps, target)
-                return None
+            yield Maps(fields, self.task.spec, self.task.num_levels or 1, self.device, cache=self._cache, **given)
         finally:
             if not _is_dataset(source):
                 fields.dataset.close()

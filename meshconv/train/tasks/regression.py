@@ -1,11 +1,11 @@
-"""Regression: scalars and tangent fields at the vertices of surfaces."""
+"""Regression: scalars and tangent fields at the vertices of surfaces, or at the points of maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.elements import file_origin
-from meshconv.datasets.protocol import FieldData, demand
+from meshconv.datasets.protocol import FieldData, SeriesData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.io.meshes.save import save_mesh
@@ -27,9 +27,15 @@ from meshconv.train.predict.files import write_array
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.tasks.base import Task
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from meshconv.datasets.maps.frames import Frames
+    from meshconv.train.predict.maps import Maps
+
 
 class RegressionTask(Task):
-    """Regression of fields of any type per vertex, with the mean square error of normalised fields.
+    """Regression of fields of any type per vertex or point of a map, with the mean square error of normalised fields.
 
     Numbers are measured from their training mean in standard deviations, fields of order >= 1 in their root mean square
     length: nothing that has a direction. Both stand in the checkpoint. Vertices count by their area, and those whose
@@ -49,6 +55,13 @@ class RegressionTask(Task):
         prediction and target ``[n]``, in the units above.
     loss_options : dict, optional
         Arguments of that class.
+    residual
+        Maps whose targets are among the inputs: the network gives the difference from the latest input, in units of its
+        root mean square over the training, in which the loss is measured too.
+    relative
+        The error of each map and field is divided by the mean square of its target's deviation from the training mean.
+    field_weights : dict, optional
+        Weights of fields in the loss by their names; 1 for the others.
     training
         Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
@@ -57,6 +70,7 @@ class RegressionTask(Task):
 
     mean: Tensor
     size: Tensor
+    weight: Tensor
 
     def __init__(
         self,
@@ -68,6 +82,9 @@ class RegressionTask(Task):
         area_weights: bool = True,
         loss: str | None = None,
         loss_options: dict[str, Any] | None = None,
+        residual: bool = False,
+        relative: bool = False,
+        field_weights: Mapping[str, float] | None = None,
         **training: Any,
     ):
         if "out_type" not in spec:
@@ -79,11 +96,19 @@ class RegressionTask(Task):
             raise InputError(f"{len(field_names)} names for {self.out_type.num_fields} fields of type {self.out_type}")
         self.register_buffer("mean", torch.zeros(self.out_type.dim))
         self.register_buffer("size", torch.ones(self.out_type.dim))
+        self.residual, self.relative = residual, relative
+        if relative and loss is not None:
+            raise InputError("relative is for the mean square error; leave loss out")
+        self.register_buffer("weight", _weights(field_weights or {}, self.out_type, self.field_names), persistent=False)
+        self.frames = _frames(spec) if residual else None
         self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
 
     def on_fit_start(self) -> None:
         if self.data is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
-            self.normalise(*demand(self.data, FieldData, "regression").target_statistics)
+            mean, size = demand(self.data, FieldData, "regression").target_statistics
+            if self.residual:
+                size = demand(self.data, SeriesData, "residual prediction").change_sizes
+            self.normalise(mean, size)
 
     def normalise(self, mean: Tensor, size: Tensor) -> None:
         """Set what the loss is measured from and in, ``[fields]``; the mean is 0 for fields of order >= 1."""
@@ -94,25 +119,37 @@ class RegressionTask(Task):
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Fields ``[..., V, out_type.dim]`` in units of the data."""
-        return super().forward(batch) * self.size + self.mean
+        return super().forward(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
+
+    def latest(self, x: Tensor) -> Tensor:
+        """The latest state ``[..., V, out_type.dim]`` in network inputs, in units of the data."""
+        assert self.frames is not None  # of a residual
+        return self.frames.state(self.frames.split(x)[..., -1, :, :])
 
     def compared(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Prediction, target, weights, and the loss."""
         batch = self.match(batch)
         predicted = self(batch)
         self.check_rows(predicted, batch.target)
-        weights = point_weights(batch) if self.weigh else torch.ones(len(batch.target), device=predicted.device)
+        weights = point_weights(batch) if self.weigh else batch.x.new_ones(batch.target.shape[-2])
         if batch.mask is not None:
             weights = weights * batch.mask
-        off = (predicted - batch.target) / self.size
-        known = ~batch.target.isnan()
-        a = weights.to(predicted.dtype)[:, None] * known
+        return predicted, batch.target, weights, self.error(predicted, batch.target, weights)
+
+    def error(self, predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """Loss of fields ``[..., V, out_type.dim]`` with weights of points ``[..., V]``."""
+        known = ~target.isnan()
+        a = weights.to(predicted.dtype)[..., None] * known * self.weight
         if self.loss is not None:
-            units = [((field - self.mean) / self.size)[known] for field in (predicted, batch.target)]
-            return predicted, batch.target, weights, self.loss(*units, a[known] if self.weigh else None)
-        total = mean_over_ranks(a.sum()) if self.training else a.sum()
-        loss = (a * torch.where(known, off, 0.0) ** 2).sum() / total.clamp(min=torch.finfo(a.dtype).tiny)
-        return predicted, batch.target, weights, loss
+            units = [((field - self.mean) / self.size)[known] for field in (predicted, target)]
+            return self.loss(*units, a[known] if self.weigh else None)
+        tiny = torch.finfo(a.dtype).tiny
+        square = a * torch.where(known, (predicted - target) / self.size, 0.0) ** 2
+        if not self.relative:
+            total = mean_over_ranks(a.sum()) if self.training else a.sum()
+            return square.sum() / total.clamp(min=tiny)
+        size = a * torch.where(known, (target - self.mean) / self.size, 0.0) ** 2
+        return (_of_fields(self.out_type, square) / _of_fields(self.out_type, size).clamp(min=tiny)).mean()
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
         loss = self.compared(batch)[-1]
@@ -121,7 +158,9 @@ class RegressionTask(Task):
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
         predicted, target, weights, loss = self.compared(batch)
-        (self.val_errors if split == "val" else self.test_errors).update(predicted, target, weights)
+        weights = weights.expand(predicted.shape[:-1])
+        flat = (predicted.flatten(0, -2), target.flatten(0, -2), weights.flatten())
+        (self.val_errors if split == "val" else self.test_errors).update(*flat)
         self.log_loss(split, loss, len(target))
 
     def on_validation_epoch_end(self) -> None:
@@ -141,6 +180,10 @@ class RegressionTask(Task):
             values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
             fields = dict(zip(self.field_names, values, strict=True))
             yield MeshFieldValues(sample.name, sample.source, fields)
+
+    def predict_maps(self, maps: Maps) -> xr.Dataset:
+        """Variables of the targets' names on the file's grid, of vectors one for each component."""
+        return maps.dataset(maps.fields_of(self, self.spec["targets"]), {}, "fields predicted by meshconv")
 
     def _log_errors(self, measured: FieldErrors, split: str) -> None:
         found = measured.errors
@@ -178,3 +221,28 @@ class MeshFieldValues(MeshResult):
         picture = place.with_name(f"{place.name}.ply")
         save_mesh(replace(raw, vertex_data=data, face_data={}), picture)
         return written | {"picture": picture}
+
+
+def _weights(given: Mapping[str, float], out_type: FieldType, names: list[str]) -> Tensor:
+    """Weight of each component."""
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise InputError(f"field_weights: no field {unknown[0]}; there is {', '.join(names)}")
+    weights = torch.tensor([float(given.get(name, 1.0)) for name in names])
+    if not (weights.isfinite().all() and (weights >= 0).all() and weights.any()):
+        raise InputError(f"field_weights {dict(given)} have to be finite, not below 0, and one of them above")
+    return out_type.per_component(weights)
+
+
+def _frames(spec: Mapping[str, Any]) -> Frames:
+    if "targets" not in spec or spec["targets"]["state"] is None:
+        raise InputError("a residual is the difference from an input: name all targets among the inputs too")
+    from meshconv.datasets.maps.frames import Frames
+
+    return Frames.from_spec(spec)
+
+
+def _of_fields(out_type: FieldType, squares: Tensor) -> Tensor:
+    """Sums over the points and the components of each field, ``[..., V, dim]`` to ``[..., fields]``."""
+    sums = [part.unflatten(-1, (1 if m == 0 else 2, -1)).sum(-2) for m, part in out_type.split(squares.sum(-2)).items()]
+    return torch.cat(sums, dim=-1)

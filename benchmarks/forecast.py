@@ -1,0 +1,160 @@
+"""Forecasts of the shallow-water planet: networks of one size on the same data and schedule.
+
+    meshconv generate shallow_water planet --days 20 --runs 24 --truncation 31
+    python benchmarks/forecast.py planet --out forecast.jsonl                 # stopped, it goes on where it was
+    python benchmarks/forecast.py planet --out forecast.jsonl --print         # the table of docs/forecast.md
+
+Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
+from every tenth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from map_training import Results, count_weights
+from torch import Tensor, nn
+
+from meshconv import FieldType, Hierarchy
+from meshconv.datasets import SphereMaps
+from meshconv.models import FieldUNet, IsotropicUNet, PixelwiseNetwork, PlanarUNet
+from meshconv.train import ForecastTask
+from meshconv.train.metrics.forecast_errors import ForecastErrors
+
+TARGETS = {"scalars": ["h"], "vectors": [["u", "v"]], "lead": "6h", "steps": 1, "test_steps": 20}
+# Options that give about as many weights.
+METHODS: dict[str, dict[str, Any]] = {
+    "FieldUNet": {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48},
+    "PlanarUNet": {"channels": [12, 16, 24], "width": 48, "dropout": 0.0},
+    "IsotropicUNet": {"channels": [32, 48, 64], "width": 48, "dropout": 0.0},
+    "PixelwiseNetwork": {"width": 128},
+    "FieldUNet, components": {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48},
+}
+
+
+class Components(nn.Module):
+    """A network of numbers in the place of one of fields: its outputs are components towards south and east.
+
+    On HEALPix these are the frames of the points, so that nothing has to be turned.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.num_levels = getattr(network, "num_levels", None)
+
+    def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
+        return self.network(x, surface)
+
+
+def build(method: str, in_type: FieldType, out_type: FieldType) -> nn.Module:
+    """A network from fields to fields."""
+    name, _, kind = method.partition(", ")
+    options = METHODS[method]
+    if kind == "components":
+        numbers = (FieldType.from_multiplicities([t.dim]) for t in (in_type, out_type))
+        return Components(FieldUNet(*numbers, **options))
+    if name == "FieldUNet":
+        return FieldUNet(in_type, out_type, **options)
+    cls = {"PlanarUNet": PlanarUNet, "IsotropicUNet": IsotropicUNet, "PixelwiseNetwork": PixelwiseNetwork}[name]
+    if name == "PixelwiseNetwork":
+        in_type = FieldType.from_multiplicities([in_type.dim])
+    return Components(cls(in_type, out_type.dim, **options))
+
+
+def run(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs: int | None) -> dict[str, Any]:
+    """One training and its test: root mean square errors at each lead."""
+    torch.manual_seed(seed)
+    network = build(method, data.in_type, data.out_type)
+    task = ForecastTask("FieldUNet", str(data.in_type), data.field_names, data.spec,
+                        {"channels": [1] * data.num_levels, "max_order": 1, "context": 0})  # fmt: skip
+    task.network = network
+    task.normalise(torch.zeros(data.out_type.num_fields), data.change_sizes)
+    loader = data.train_dataloader()
+    if pairs is not None:
+        loader.dataset.dataset.windows = loader.dataset.dataset.windows[:pairs]
+    optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
+    network.train()
+    begin = time.process_time()
+    endless = itertools.chain.from_iterable(itertools.repeat(loader))
+    for batch in itertools.islice(endless, steps):
+        weights = batch.x.new_ones(batch.x.shape[:-1])
+        loss = task.error(task(batch), batch.target[:, 0], weights)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    seconds = time.process_time() - begin
+    network.eval()
+    errors = ForecastErrors(data.out_type, TARGETS["test_steps"])
+    with torch.no_grad():
+        for batch in data.test_dataloader():
+            start = task.latest(batch.x)
+            mean = data.climatology
+            for k, state in enumerate(task.roll(batch, batch.target.shape[1])):
+                models = {"forecast": state, "persistence": start, "climatology": mean.expand_as(state)}
+                errors.update(k, models, batch.target[:, k], start, mean, batch.x.new_ones(batch.x.shape[:-1]))
+    found: dict[str, Any] = {"weights": count_weights(network), "cpu_s": seconds}
+    for row in errors.rows(data.field_names):
+        found[f"{row['model']} {row['field']} {row['step']}"] = row["rmse"]
+    return found
+
+
+def table(results: Results, leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
+    """RMSE of height and wind at some leads, mean and spread over seeds; persistence and climatology beside."""
+    columns = [f"{name} {6 * k} h" for name in ("h, m:", "wind, m/s:") for k in leads]
+    print(f"| network | weights | seeds | s | {' | '.join(columns)} |")
+    print("| --- " * (4 + len(columns)) + "|")
+
+    def line(title: str, model: str, rows: list[dict[str, Any]]) -> None:
+        cells = []
+        for field, k in itertools.product(("h", "u+v"), leads):
+            values = [row[f"{model} {field} {k}"] for row in rows]
+            spread = f" ± {np.std(values):.2g}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3g}{spread}")
+        about = (rows[0]["weights"], len(rows), round(np.mean([r["cpu_s"] for r in rows])))
+        shown = about if model == "forecast" else ("", "", "")
+        print(f"| {title} | {' | '.join(map(str, shown))} | {' | '.join(cells)} |")
+
+    for method in METHODS:
+        rows = results.select(method=method)
+        if rows:
+            line(f"`{method}`", "forecast", rows)
+    for model in ("persistence", "climatology"):
+        line(model, model, results.rows[:1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("planet", type=Path, help="folder that meshconv generate shallow_water wrote")
+    parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+    parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--pairs", type=int, help="of the training, else all")
+    parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
+    given = parser.parse_args()
+    results = Results(given.out)
+    if not given.print:
+        data = SphereMaps(
+            str(given.planet / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS,
+            num_levels=3, batch_size=given.batch, cache=False,
+        )  # fmt: skip
+        for seed, method in itertools.product(given.seeds, given.only):
+            key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs}
+            if not results.has(**key):
+                results.add(key | run(data, method, given.steps, given.rate, seed, given.pairs))
+    table(results)
+
+
+if __name__ == "__main__":
+    main()
