@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--nside", type=int, help="of the networks; default: that of the files")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--pairs", type=int, help="of the training, else all")
@@ -147,10 +148,11 @@ def main() -> None:
     if not given.print:
         data = SphereMaps(
             str(given.planet / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS,
-            num_levels=3, batch_size=given.batch, cache=False,
+            nside=given.nside, num_levels=3, batch_size=given.batch, cache=False,
         )  # fmt: skip
         for seed, method in itertools.product(given.seeds, given.only):
-            key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs}
+            key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs,
+                   "nside": data.inputs.nside}  # fmt: skip
             if not results.has(**key):
                 results.add(key | run(data, method, given.steps, given.rate, seed, given.pairs))
     table(results)

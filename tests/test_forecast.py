@@ -114,7 +114,9 @@ def test_a_forecast_does_not_depend_on_the_gauge(planet: list[Path]) -> None:
 @pytest.mark.filterwarnings("ignore")  # Lightning and its dependencies warn of their own affairs
 def test_training_tests_and_predicts(planet: list[Path], tmp_path: Path) -> None:
     options = {"model.init_args.options": SMALL, "trainer.max_epochs": 2, "trainer.accelerator": "cpu",
-               "model.init_args.rollout": {0: 1, 1: 2}, "data.init_args.num_levels": 2}  # fmt: skip
+               "model.init_args.rollout": {0: 1, 1: 2}, "data.init_args.num_levels": 2,
+               "data.init_args.splits": {"train": ["2000-01-01", "2000-01-05"], "val": ["2000-01-06", "2000-01-10"],
+                                         "test": ["2000-01-11", "2000-01-15"]}}  # fmt: skip
     predict = fit("forecast", inputs=[str(p) for p in planet], name="f", runs=str(tmp_path), cache=False,
                   targets=TARGETS, **options)  # fmt: skip
     rows = (tmp_path / "f" / "metrics.csv").read_text().splitlines()
@@ -143,7 +145,7 @@ def test_training_tests_and_predicts(planet: list[Path], tmp_path: Path) -> None
         assert list(ahead.time.values - last) == [np.timedelta64(12 * k, "h") for k in (1, 2, 3)]
         assert ahead.h.dims == ("time", "cell") and ahead.healpix.attrs["grid_mapping_name"] == "healpix"
         assert np.array_equal(ahead.u.values[0], result.u.values[-1])
-        second = predict(ahead.isel(time=[0]).assign(coriolis=start.coriolis).load())
+        second = predict(ahead.isel(time=[0]).assign(coriolis=start.coriolis.variable).load())
         assert np.abs(ahead.u.values[1] - second.u.values[0]).max() < 1e-3
 
 

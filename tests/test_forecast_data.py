@@ -23,7 +23,8 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def raw(files: list[Path]) -> xr.Dataset:
-    with xr.open_mfdataset(files, combine="nested", concat_dim="time", data_vars="minimal", compat="override", coords="minimal") as data:
+    options = {"data_vars": "minimal", "compat": "override", "coords": "minimal"}
+    with xr.open_mfdataset(files, combine="nested", concat_dim="time", **options) as data:
         return data.load()
 
 
@@ -62,16 +63,16 @@ def test_statistics_have_no_direction(planet: list[Path]) -> None:
     data = series(planet, splits={"train": ["2000-01-01", "2000-01-09"]})
     values = raw(planet[:2])
     mean, size = data.target_statistics
-    wind = np.hypot(values.u, values.v).values
+    wind = np.hypot(values.u, values.v).values[[*range(1, 7), *range(9, 15)]]  # the first targets of all samples
     assert mean[1] == 0 and data.targets is not None
-    assert data.targets.statistics[1]["reach"] == pytest.approx(wind[1:].max(), rel=0.05)
-    assert float(size[1]) == pytest.approx(np.sqrt((wind**2).mean()), rel=0.1)
+    assert data.targets.statistics[1]["reach"] == pytest.approx(wind.max(), rel=1e-4)
+    assert float(size[1]) == pytest.approx(np.sqrt((wind**2).mean()), rel=1e-4)
     # Changes over a step, within the runs.
-    steps = [values.isel(time=slice(a, a + 8)).diff("time") for a in (0, 8)]
-    change = np.sqrt(np.mean([(s.u**2 + s.v**2).mean() for s in steps]))
-    assert float(data.change_sizes[1]) == pytest.approx(float(change), rel=0.1)
+    steps = [values.isel(time=slice(a, a + 7)).diff("time") for a in (0, 8)]
+    change = np.sqrt(np.mean([float((s.u**2 + s.v**2).mean()) for s in steps]))
+    assert float(data.change_sizes[1]) == pytest.approx(change, rel=1e-4)
     assert data.climatology.shape == (192, 3)
-    assert float(data.climatology[:, 0].mean()) == pytest.approx(float(values.h.mean()), rel=1e-4)
+    assert float(data.climatology[:, 0].mean()) == pytest.approx(float(values.h.mean()), rel=1e-3)
 
 
 def test_frames_are_side_by_side_and_take_a_state() -> None:
