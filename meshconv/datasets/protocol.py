@@ -104,15 +104,19 @@ class PairData(Protocol):
 def check_target(task: type, data: type) -> None:
     """Compare what a task learns with what a data module has, by their ``target_kind``; without one anything goes.
 
+    A data module that has several kinds, by its options, gives a tuple.
+
     Raises
     ------
     InputError
         They are not the same.
     """
     wanted, given = getattr(task, "target_kind", None), getattr(data, "target_kind", None)
-    if wanted is not None and given is not None and wanted != given:
+    kinds = (given,) if isinstance(given, str) else given
+    if wanted is not None and kinds is not None and wanted not in kinds:
+        has = " or ".join(kinds)
         raise InputError(
-            f"{task.__name__} learns {wanted}, {data.__name__} has {given}; use the configuration of one of them"
+            f"{task.__name__} learns {wanted}, {data.__name__} has {has}; use the configuration of one of them"
         )
 
 

@@ -111,7 +111,7 @@ class SphereMaps(lightning.LightningDataModule):
         Files, variables or labels that do not fit, with the remedy.
     """
 
-    target_kind: str = "a class for each element"
+    target_kind: ClassVar[tuple[str, ...]] = ("a class for each element", "fields at the vertices")
 
     def __init__(
         self,
@@ -168,7 +168,6 @@ class SphereMaps(lightning.LightningDataModule):
             self.class_names = list(dict.fromkeys(self.values.values()))
             self._labels_to_grid = self.surface.label_regridder(self.label_fields)
         else:
-            self.target_kind = "fields at the vertices"
             self.targets = MapTargets(targets, self.inputs)
             self.targets.check(self.label_fields, self.fields)
             self.targets.set_lead(self.fields, self.dimension)
