@@ -53,7 +53,8 @@ def integer_weights(eta: Tensor, angles: Tensor | None, max_weight: int) -> Tens
 
 def _refined(eta: Tensor, angles: Tensor, max_weight: int, sweeps: int) -> tuple[float, Tensor]:
     """Score and weights after sweeps from angles to weights and back."""
-    weights, coupled = torch.zeros(0), None
+    weights = torch.zeros(0)
+    coupled: CoupledVonMises | None = None
     for _ in range(sweeps):
         found = _best_weights(eta, angles, max_weight)
         if torch.equal(found, weights):
