@@ -6,6 +6,7 @@ from .networks import (
     SpinClassifier as SpinClassifier,
     SpinUNet as SpinUNet,
 )
+from .planar import GroupConv2d as GroupConv2d, PlanarType as PlanarType, planar_basis as planar_basis
 from .representations import (
     Representation as Representation,
     quotient_representation as quotient_representation,

@@ -75,8 +75,7 @@ def kernel_basis(rho_out: AnyRepresentation, rho_in: AnyRepresentation, stabilis
     elif is_pair(stabiliser):
         stabiliser = MatrixGroup(*stabiliser)
     if isinstance(stabiliser, MatrixGroup):
-        left = Representation(rho_out, stabiliser, "rho_out").matrices
-        right = Representation(rho_in, stabiliser, "rho_in").matrices
+        left, right = (_of_group(r, stabiliser, n) for r, n in ((rho_out, "rho_out"), (rho_in, "rho_in")))
     else:
         left, right = (_of_elements(r, stabiliser, n) for r, n in ((rho_out, "rho_out"), (rho_in, "rho_in")))
     basis = null_space(left, right)
@@ -88,7 +87,7 @@ def null_space(left: Sequence[Array], right: Sequence[Array]) -> Array:
     """Orthonormal basis ``[n, dim_out, dim_in]`` of the matrices k with ``left[i] @ k == k @ right[i]`` for all i."""
     rows, columns = len(left[0]), len(right[0])
     parts = [np.kron(a, np.eye(columns)) - np.kron(np.eye(rows), b.T) for a, b in zip(left, right, strict=True)]
-    _, values, basis = np.linalg.svd(np.concatenate(parts))
+    _, values, basis = np.linalg.svd(np.concatenate(parts), full_matrices=False)
     # The scale of the matrices before the first value, and rounding after the last, make all and none findable.
     scale = max(1.0, *(np.abs(m).max() for m in (*left, *right)))
     floor = 1e-15 * scale * rows * columns
@@ -212,6 +211,13 @@ def double_coset_basis(
     left = Representation(rho_out, out_group, "rho_out")
     right = Representation(rho_in, in_group, "rho_in")
     return kernel_basis(left, lambda h: right(np.linalg.solve(representative, h @ representative)), group)
+
+
+def _of_group(rho: AnyRepresentation, group: MatrixGroup, name: str) -> list[Array]:
+    """Matrices of a group's generators."""
+    if isinstance(rho, Representation) and rho.group is group:
+        return rho.matrices
+    return Representation(rho, group, name).matrices
 
 
 def _of_elements(rho: AnyRepresentation, elements: Sequence[Any], name: str) -> list[Array]:
