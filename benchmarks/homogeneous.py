@@ -2,6 +2,7 @@
 
     python benchmarks/homogeneous.py dimensions
     python benchmarks/homogeneous.py errors
+    python benchmarks/homogeneous.py convergence
     python benchmarks/homogeneous.py digits --out digits.jsonl --methods spin planar --seeds 0
     python benchmarks/homogeneous.py cost
 
@@ -15,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,24 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from meshconv import HealpixSphere
-from meshconv.homogeneous import SphereTransform, SpinClassifier
+from meshconv import FieldType, HealpixSphere
+from meshconv.homogeneous import (
+    GroupConv2d,
+    MatrixGroup,
+    PlanarType,
+    SphereTransform,
+    SpinClassifier,
+    SpinConv,
+    SpinNonlinearity,
+    SpinQuadratic,
+    double_coset_basis,
+    rotate_coefficients,
+    rotation,
+    tilt,
+    translation,
+)
 from meshconv.models import ShapeClassifier
+from meshconv.nn import GatedNonlinearity, GaugeConv, NormNonlinearity
 
 LMAX, TRAIN = 12, 1297
 
@@ -153,6 +170,160 @@ def run_digits(given: argparse.Namespace) -> None:
                     file.write(json.dumps(row) + "\n")
 
 
+def run_dimensions(given: argparse.Namespace) -> None:
+    so2, o2 = MatrixGroup.so2(), MatrixGroup.o2()
+    print("| orders out, in | north pole | generic | south pole |\n| --- | --- | --- | --- |")
+    for out in range(3):
+        for into in range(3):
+            dims = [len(double_coset_basis(f"1x{out}", f"1x{into}", tilt(b), so2, so2)) for b in (0, 1, math.pi)]
+            print(f"| {out}, {into} | {' | '.join(map(str, dims))} |")
+    kinds = ("O(2): 1x0", "1x0-", "O(2): 1x1", "O(2): 1x2")
+    for name, gamma in (("origin", translation(0)), ("ring", translation(1))):
+        print(name, [[len(double_coset_basis(a, b, gamma, o2, o2)) for b in kinds] for a in kinds])
+
+
+def run_errors(given: argparse.Namespace) -> None:
+    """Relative errors under three random rotations, of coefficients by Wigner matrices, in the output's norm."""
+    kind = FieldType("4x0 + 4x1 + 2x2")
+    turns = Rotation.random(3, random_state=0).as_matrix()
+
+    def error(module: nn.Module, transform: SphereTransform, dtype: torch.dtype) -> float:
+        module, found = module.to(dtype), []
+        c = 0.5 * transform.random(module.in_type, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+        with torch.no_grad():
+            out = module.out_type
+
+            def apply(c: Tensor) -> Tensor:
+                y = module(transform.synthesis(c, module.in_type).to(dtype), transform)  # type: ignore[arg-type]
+                return transform.analysis(y.double(), out)  # type: ignore[arg-type]
+
+            y = apply(c)
+            found = [
+                float((apply(rotate_coefficients(c, t)) - rotate_coefficients(y, t)).norm() / y.norm()) for t in turns
+            ]
+        return max(found)
+
+    print("| layer, lmax 15 | Gauss, float64 | Gauss, float32 | HEALPix nside 8, float64 | float32 |")
+    print("| --- | --- | --- | --- | --- |")
+    grids = [SphereTransform(15), SphereTransform(15, HealpixSphere(8))]
+    layers = {"`SpinConv`": SpinConv(kind, kind, 15), "`SpinQuadratic`": SpinQuadratic(kind, kind, 15)}
+    for act in (NormNonlinearity, GatedNonlinearity):
+        for factor in (1, 1.5, 2):
+            layers[f"`{act.__name__}`, oversampling {factor}"] = SpinNonlinearity(act(kind), 15, factor)
+    for name, layer in layers.items():
+        errors = [error(layer, grid, dtype) for grid in grids for dtype in (torch.float64, torch.float32)]
+        print(f"| {name} | {' | '.join(f'{e:.0e}' for e in errors)} |", flush=True)
+    run_planar_errors()
+
+
+def run_planar_errors() -> None:
+    offset = torch.arange(33, dtype=torch.float64) - 16
+    for group, turn in (("C4", math.pi / 2), ("C8", math.pi / 4), ("SO(2)", 0.3)):
+        image, hidden = PlanarType(group, "1x0"), PlanarType(group, "2x0 + 1x1")
+        torch.manual_seed(0)
+        conv = GroupConv2d(image, hidden, size=7).double()
+
+        def centre(angle: float, conv: GroupConv2d = conv) -> np.ndarray:
+            x = math.cos(angle) * offset[None] - math.sin(angle) * offset[:, None]
+            y = -math.sin(angle) * offset[None] - math.cos(angle) * offset[:, None]
+            blobs = torch.exp(-((x - 2) ** 2 + y**2) / 18) - torch.exp(-((y - 3) ** 2 + x**2) / 14)
+            return conv(blobs[None, None])[0, :, 16, 16].detach().numpy()
+
+        expected = hidden.matrix(rotation(turn)) @ centre(0)
+        error = np.linalg.norm(centre(turn) - expected) / np.linalg.norm(expected)
+        print(f"GroupConv2d, {group}, turned by {turn:.3f}: {error:.0e}")
+
+
+class Profile(nn.Module):
+    """One function of the relative radius, zero from 1 on."""
+
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, radius: Tensor) -> Tensor:
+        values = radius.numpy()
+        return torch.from_numpy(self.function(values) * (values < 1)).to(radius)[:, None]
+
+
+PROFILES = {"smooth": lambda t: (1 - t**2) ** 2, "hat": lambda t: 1 - t, "box": np.ones_like}
+
+
+def homogeneous(profile: Callable[[np.ndarray], np.ndarray], radius: float, lmax: int) -> SpinConv:
+    r"""The convolution of a scalar with R(d), to a scalar, and with R(d) times the direction, to a vector.
+
+    The second is minus the gradient of the convolution with G, G' = R, so that E has the factor -sqrt(l (l + 1)) G_l.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+    distance, step = (nodes + 1) / 2 * radius, weights / 2 * radius
+    rest = distance[:, None] + (nodes + 1) / 2 * (radius - distance[:, None])
+    primitive = -(weights / 2 * (radius - distance[:, None]) * profile(rest / radius)).sum(1)
+    conv = SpinConv("1x0", "1x0 + 1x1", lmax, num_functions=None, bias=False).double()
+    with torch.no_grad():
+        conv.weight.zero_()
+        for degree in range(lmax + 1):
+            legendre = np.polynomial.legendre.Legendre.basis(degree)(np.cos(distance)) * np.sin(distance) * step
+            conv.weight[degree, 0, 0] = 2 * math.pi * float(legendre @ profile(distance / radius))
+            conv.weight[degree, 0, 1] = -((degree * (degree + 1)) ** 0.5) * 2 * math.pi * float(legendre @ primitive)
+    return conv
+
+
+def gauge_errors(name: str, nside: int, radius: float = 0.5, lmax: int = 6) -> tuple[float, float]:
+    """Relative errors, scalar and vector, of area-weighted gauge convolutions against the homogeneous ones."""
+    profile, sphere = PROFILES[name], HealpixSphere(nside, "ring")
+    transform = SphereTransform(lmax, sphere)
+    x = transform.synthesis(transform.random("1x0", generator=torch.Generator().manual_seed(0)), "1x0")
+    conv = GaugeConv(
+        "1x0", "1x0 + 1x1", 1, aggregation="sum", radial=Profile(profile), self_interaction=False, bias=False
+    )
+    conv = conv.double()
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[0, 0, :2] = float(sphere.areas[0])  # a scalar, and a vector along the edge
+        found = conv(x, sphere.gauge_graph(radius))
+        found[:, :1] += float(sphere.areas[0] * profile(np.zeros(1))[0]) * x  # the point itself
+        exact = homogeneous(profile, radius, lmax)(x, transform)
+    return tuple(float((found - exact)[:, k].norm() / exact[:, k].norm()) for k in (slice(0, 1), slice(1, 3)))  # type: ignore[return-value]
+
+
+def run_convergence(given: argparse.Namespace) -> None:
+    print("| radial function | nside | scalar to scalar | scalar to vector |\n| --- | --- | --- | --- |")
+    for name in PROFILES:
+        errors = np.array([gauge_errors(name, nside) for nside in given.nsides])
+        for nside, (a, b) in zip(given.nsides, errors, strict=True):
+            print(f"| {name} | {nside} | {a:.1e} | {b:.1e} |", flush=True)
+        orders = np.log(errors[0] / errors[-1]) / math.log(given.nsides[-1] / given.nsides[0])
+        print(f"| {name} | order | {orders[0]:.1f} | {orders[1]:.1f} |", flush=True)
+
+
+def run_cost(given: argparse.Namespace) -> None:
+    """Processor time of a layer, forward and backward, per sample, beside a gauge convolution of as many channels."""
+    kind = FieldType("16x0 + 16x1")
+    print("| nside, lmax | `SpinConv`, ms | transforms alone | `GaugeConv`, 20 neighbours, ms |")
+    print("| --- | --- | --- | --- |")
+    for nside in given.nsides:
+        lmax, sphere = nside, HealpixSphere(nside)
+        grid = SphereTransform(lmax, "gauss")
+        graph = sphere.gauge_graph(2.5 * sphere.spacing).to(torch.float32)
+        spin, gauge = SpinConv(kind, kind, lmax), GaugeConv(kind, kind)
+        fields, x = (
+            kind.randn(1, grid.num_points, requires_grad=True),
+            kind.randn(1, graph.num_vertices, requires_grad=True),
+        )
+        times = []
+        for call in (
+            lambda: spin(fields, grid),  # noqa: B023
+            lambda: grid.synthesis(grid.analysis(fields, kind), kind),  # noqa: B023
+            lambda: gauge(x, graph),  # noqa: B023
+        ):
+            call().sum().backward()
+            start = time.process_time()
+            for _ in range(3):
+                call().sum().backward()
+            times.append((time.process_time() - start) / 3 * 1e3)
+        print(f"| {nside}, {lmax} | {' | '.join(f'{t:.0f}' for t in times)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -164,6 +335,12 @@ def main() -> None:
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--rate", type=float, default=6e-3)
     command.set_defaults(run=run_digits)
+    for name, run in (("dimensions", run_dimensions), ("errors", run_errors)):
+        commands.add_parser(name).set_defaults(run=run)
+    for name, run, nsides in (("convergence", run_convergence, [8, 12, 16, 24]), ("cost", run_cost, [16, 32, 64])):
+        command = commands.add_parser(name)
+        command.add_argument("--nsides", nargs="*", type=int, default=nsides)
+        command.set_defaults(run=run)
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.run(given)

@@ -22,8 +22,8 @@ class PlanarType:
     r"""Type of the fields of an image under a group H of rotations and reflections.
 
     Terms are multiplicity x kind. Kinds are an order k, the irreducible representation of angular frequency k
-    (``"0-"`` and, for even n, ``"k-"`` of k = n / 2: times the determinant); ``"regular"``: a value for each element of the group;
-    and the name of a subgroup, ``"C2"`` or ``"D1"``: a value for each of its cosets.
+    (``"0-"`` and, for even n, ``"k-"`` of k = n / 2: times the determinant); ``"regular"``: a value for each element of
+    the group; and the name of a subgroup, ``"C2"`` or ``"D1"``: a value for each of its cosets.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class PlanarType:
         return torch.einsum("ij,...jyx->...iyx", torch.from_numpy(self.matrix(element)).to(x), moved)
 
     def invariants(self, x: Tensor) -> Tensor:
-        """Norms of irreducible fields, the highest value of others, ``[..., num_fields, H, W]`` of ``[..., dim, H, W]``.
+        """Norms of irreducible fields, highest values of others, ``[..., num_fields, H, W]`` of ``[..., dim, H, W]``.
 
         Trivial fields are as they are.
         """
@@ -139,7 +139,7 @@ def planar_basis(in_kind: Representation, out_kind: Representation, frequency: i
     .. math:: K(x) = \sum_a Y_a(\theta) W_a, \qquad \rho_{out}(h) W = W (D(h) \otimes \rho_{in}(h))
 
     where D is the representation of H on the waves :math:`Y = (1, \cos\theta, \sin\theta, \cos 2\theta, \dots)` up to
-    ``frequency``: so K(hx) = rho_out(h) K(x) rho_in(h)^-1. For a ring of SO(2) these are 1, 2 or 4 for a pair of orders.
+    ``frequency``: so K(hx) = rho_out(h) K(x) rho_in(h)^-1. For SO(2) these are 1, 2 or 4 for a pair of orders.
 
     Examples
     --------
@@ -273,7 +273,8 @@ class GroupConv2d(nn.Module):
     def expanded(self) -> nn.Conv2d:
         """An ordinary convolution with the same filter, for inference."""
         filters, offset = self.filter().detach(), self.offset()
-        conv = nn.Conv2d(*filters.shape[1::-1], self.size, padding=self.size // 2, bias=offset is not None)
+        out, into = filters.shape[:2]
+        conv = nn.Conv2d(into, out, self.size, padding=self.size // 2, bias=offset is not None)
         conv = conv.to(filters)
         with torch.no_grad():
             conv.weight.copy_(filters)
