@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from meshes import DEFECTIVE, MANIFOLD, blob, icosphere, torus
+from meshes import DEFECTIVE, MANIFOLD, blob, bumpy_sheet, icosphere, torus
 from scipy.spatial import cKDTree
 
 from meshconv import InputError, TriangleMesh
 from meshconv.datasets import MeshFolder, Preparation, prepare_meshes, write_shapes
 from meshconv.geometry import Augmentation, simplify
-from meshconv.geometry.repair.simplification import subdivide_at_random
+from meshconv.geometry.repair.simplification import refine, subdivide_at_random
 
-EVERYTHING = Augmentation(rotation=True, scale=1.5, noise=0.02, decimate=0.3, remesh=0.5, cutout=0.4)
+EVERYTHING = Augmentation(
+    rotation=True, scale=1.5, noise=0.02, decimate=0.3, remesh=0.5, subdivide=0.3, uneven=0.5, cutout=0.4
+)
 
 
 def with_labels(mesh: TriangleMesh) -> TriangleMesh:
@@ -107,6 +109,49 @@ def test_remeshing_gives_other_triangles_on_the_same_surface() -> None:
     assert stays.mean() < 0.6
 
 
+def test_subdivision_cuts_every_face_in_four() -> None:
+    mesh = with_labels(blob())
+    result = drawn(Augmentation(subdivide=1.0), mesh)
+    assert result.num_faces == 4 * mesh.num_faces and result.half_edges.is_closed
+    assert result.area == pytest.approx(mesh.area, rel=1e-12)
+    assert np.array_equal(np.bincount(result.origin.face_from), np.full(mesh.num_faces, 4))
+    assert np.array_equal(result.face_data["side"], mesh.face_data["side"][result.origin.face_from])
+    assert np.array_equal(result.to_original_faces(result.face_data["side"]), mesh.face_data["side"])
+
+
+@pytest.mark.parametrize("build", [blob, torus, bumpy_sheet])
+def test_uneven_triangulations_are_conforming(build: object) -> None:
+    mesh = with_labels(build())  # type: ignore[operator]
+    counts = []
+    for seed in range(6):
+        result = drawn(Augmentation(uneven=1.0), mesh, seed)
+        assert result.defects.problems() == []
+        assert result.half_edges.is_closed == mesh.half_edges.is_closed
+        assert result.defects.euler_characteristic == mesh.defects.euler_characteristic
+        assert result.area == pytest.approx(mesh.area, rel=1e-12)
+        parts = np.bincount(result.origin.face_from, minlength=mesh.num_faces)
+        assert 0.15 < (parts == 4).mean() < 0.85 and (parts == 1).any()
+        counts.append(result.num_faces)
+        sides = result.vertices[result.faces].mean(axis=1)[:, 0]
+        clear = np.abs(sides) > 0.3
+        assert np.array_equal(result.face_data["side"][clear], (sides > 0)[clear].astype(int))
+        assert (result.to_original_vertices(result.vertex_data["side"]) == mesh.vertex_data["side"]).all()
+    assert len(set(counts)) == 6
+
+
+def test_one_option_does_not_change_the_others() -> None:
+    both = drawn(Augmentation(noise=0.02, decimate=0.5, rotation=True, subdivide=1e-9), blob())
+    one = drawn(Augmentation(noise=0.02, decimate=0.5, rotation=True), blob())
+    assert np.array_equal(both.vertices, one.vertices) and np.array_equal(both.faces, one.faces)
+
+
+def test_refined_parts() -> None:
+    mesh = icosphere(2)
+    assert refine(mesh, np.zeros(mesh.num_faces, dtype=bool)).num_faces == mesh.num_faces
+    one = np.arange(mesh.num_faces) == 7
+    assert refine(mesh, one).num_faces == mesh.num_faces + 3 + 3
+
+
 def test_a_cut_out_is_a_disc_of_the_radius_asked_for() -> None:
     mesh = icosphere(4)
     result = drawn(Augmentation(cutout=(0.2, 0.2)), mesh)
@@ -171,6 +216,8 @@ def test_variants_are_valid_meshes(name: str) -> None:
         ({"decimate": 0.0}, "decimate 0.0"),
         ({"scale": 0}, "scale 0"),
         ({"remesh": (0, 1)}, "remesh"),
+        ({"uneven": (0, 1)}, "uneven"),
+        ({"subdivide": 2}, "subdivide 2"),
         ({"cutout": float("nan")}, "cutout nan"),
         ({"noise": "much"}, "noise 'much'"),
         ({"rotation": 1}, "rotation 1"),

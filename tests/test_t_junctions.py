@@ -14,7 +14,7 @@ from meshes import MANIFOLD, blob, bumpy_sheet, flat_sheet, icosphere, moebius, 
 from meshconv import InputError, TriangleMesh, load_mesh
 from meshconv.cli import main
 from meshconv.datasets import prepare_mesh
-from meshconv.datasets.meshes.elements import ElementLabels, count_in_file, elements_of_file
+from meshconv.datasets.meshes.elements import ElementLabels, count_in_file, edges_of, elements_of_file
 from meshconv.io import read_mesh, save_mesh
 
 
@@ -186,7 +186,15 @@ def test_faces_keep_one_prediction_and_labels_follow(tmp_path: Path) -> None:
     sample = prepare_mesh(tmp_path / "m.ply", edges)
     place = elements_of_file("edges", sample, raw)
     assert (place >= 0).all()
-    assert (sample.target.numpy()[place] == np.arange(len(place))).mean() > 0.9
+    # A split edge has one of its parts, every other itself.
+    of_file, found = edges_of(raw.faces), sample.elements.numpy()[place]
+    kept = (np.sort(found, axis=1) == of_file).all(axis=1)
+    assert (~kept).sum() == between(blob())
+    at, points = of_file[~kept], raw.vertices
+    along, middle = points[at[:, 1]] - points[at[:, 0]], points[found[~kept]].mean(axis=1) - points[at[:, 0]]
+    share = (middle * along).sum(axis=1) / (along**2).sum(axis=1)
+    np.testing.assert_allclose(share, 0.25, atol=1e-5)
+    assert np.linalg.norm(middle - share[:, None] * along, axis=1).max() < 1e-6
 
 
 def test_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +209,18 @@ def test_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tmp_path / "m.ply"), "--repair", str(tmp_path / "n.ply")]) == 0
     assert "12 edges split at vertices that lie on them" in capsys.readouterr().out
     assert main(["check", str(tmp_path / "n.ply")]) == 0
+
+
+def test_many_vertices_around_one_edge() -> None:
+    """A thousand small triangles, in a heap beside a large one and along its edge."""
+    rng = np.random.default_rng(0)
+    for spread in ([0.0, 0.02, 0.02], [0.5, 0.05, 0.0], [0.5, 0.0, 0.0]):
+        places = np.array([0.5, 0, 0]) + spread * rng.uniform(-1, 1, (1000, 1, 3))
+        small = places + 1e-4 * rng.normal(size=(1000, 3, 3))
+        points = np.vstack([[[0, 0, 0], [1, 0, 0], [0.5, 1, 0]], small.reshape(-1, 3)])
+        mesh = TriangleMesh(points, np.arange(len(points)).reshape(-1, 3))
+        assert mesh.defects.t_junctions == 0
+        assert mesh.repair().num_faces == 1001
 
 
 @pytest.mark.slow

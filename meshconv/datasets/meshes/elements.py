@@ -17,6 +17,8 @@ from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Origin
 
 ElementKind = Literal["vertices", "faces", "edges"]
+# Cosine of the angle between a split edge and its parts.
+_ALONG = 0.98
 KINDS: tuple[ElementKind, ...] = ("vertices", "faces", "edges")
 
 
@@ -137,11 +139,33 @@ def _find(pairs: IntArray, among: IntArray) -> IntArray:
     return np.where(keys[row] == _keys(pairs, size), row, -1)
 
 
+def _first_parts(ends: IntArray, edges: IntArray, points: NDArray) -> IntArray:
+    """The edge that begins at the first end of each pair of vertices and lies on the way to the second; -1: none."""
+    place = np.full(len(ends), -1)
+    rows = np.flatnonzero((ends >= 0).all(axis=1))
+    start, tip = np.concatenate([edges, edges[:, ::-1]]).T
+    order = np.argsort(start, kind="stable")
+    first = np.searchsorted(start[order], ends[rows, 0])
+    count = np.searchsorted(start[order], ends[rows, 0], side="right") - first
+    pair = np.repeat(np.arange(len(rows)), count)
+    if len(pair) == 0:
+        return place
+    tried = order[np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + first[pair]]
+    whole = (points[ends[rows, 1]] - points[ends[rows, 0]])[pair].astype(np.float64)
+    part = (points[tip[tried]] - points[start[tried]]).astype(np.float64)
+    lengths = np.sqrt((whole**2).sum(axis=1) * (part**2).sum(axis=1))
+    cosine = (whole * part).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
+    best = np.lexsort((cosine, pair))[np.cumsum(count[count > 0]) - 1]
+    along = best[cosine[best] > _ALONG]
+    place[rows[pair[along]]] = tried[along] % len(edges)
+    return place
+
+
 def elements_of_file(kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -> IntArray:
     """The element of a sample that stands for each of the file's, int64 ``[n]``.
 
-    What the repair removed, and vertices without faces, have the nearest element that is left, by their centres; -1
-    where the file has no place for them.
+    An edge that was split has the part at its first end. What the repair removed, and vertices without faces, have the
+    nearest element that is left, by their centres; -1 where the file has no place for them.
 
     Parameters
     ----------
@@ -177,6 +201,8 @@ def elements_of_file(kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -
             in_file = read.vertex_from[edges]
             place = _matches(origin.vertex_to[in_file], corners, in_file, origin.vertex_from[corners])
             centres, known = raw.vertices[edges].mean(axis=1), np.ones(len(edges), bool)
+            split = np.flatnonzero(place < 0)
+            place[split] = _first_parts(origin.vertex_to[in_file[split]], corners, graph.positions.numpy())
     place = np.where((place >= 0) & usable[place], place, -1)
     lost = np.flatnonzero((place < 0) & known)
     if len(lost) and usable.any():

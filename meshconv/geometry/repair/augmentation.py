@@ -16,7 +16,7 @@ from meshconv.errors import InputError
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.origin import Origin, first_of
-from meshconv.geometry.repair.simplification import follow, simplify, subdivide_at_random
+from meshconv.geometry.repair.simplification import follow, refine, simplify, subdivide_at_random
 
 Range = tuple[float, float]
 
@@ -29,10 +29,16 @@ _LIMITS = {
     "noise": (0.0, 1.0),
     "decimate": (0.01, 1.0),
     "remesh": (0.0, 1.0),
+    "subdivide": (0.0, 1.0),
+    "uneven": (0.0, 1.0),
     "cutout": (0.0, 10.0),
 }
+# Probabilities, not ranges.
+_CHANCES = ("remesh", "subdivide", "uneven")
 # Least number of faces of a shape.
 _FEWEST_FACES = 32
+# Least and greatest share of the faces that are made finer.
+_UNEVEN = (0.2, 0.8)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class Augmentation:
     remesh : float
         Probability of another triangulation of the same surface: each triangle is subdivided into four at random points
         of its edges, then simplified to the required number of faces.
+    subdivide : float
+        Probability that every triangle is cut in four at the middles of its edges, after the steps above.
+    uneven : float
+        Probability that the triangles on one side of a random plane, 0.2 to 0.8 of all, are cut in four; those beside
+        them are split, so that the triangulation is conforming.
     cutout : range
         Radius of a removed disc around a random vertex, along edges, in units of the square root of the surface area.
         Discs of more than half of the area are not removed.
@@ -80,16 +91,18 @@ class Augmentation:
     noise: float | Range = 0.0
     decimate: float | Range = 1.0
     remesh: float = 0.0
+    subdivide: float = 0.0
+    uneven: float = 0.0
     cutout: float | Range = 0.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in _LIMITS.items():
             value = getattr(self, name)
-            pair = isinstance(value, list | tuple) and name != "remesh"
+            pair = isinstance(value, list | tuple) and name not in _CHANCES
             numbers = list(value) if pair else [value]
             plain = all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers)
             if not plain or len(numbers) != 1 + pair or not least <= numbers[0] <= numbers[-1] <= most:
-                wanted = f"a number from {least:g} to {most:g}" + ("" if name == "remesh" else ", or two that ascend")
+                wanted = f"a number from {least:g} to {most:g}" + ("" if name in _CHANCES else ", or two that ascend")
                 raise InputError(f"augment: {name} {value!r} has to be {wanted}")
             if pair:
                 object.__setattr__(self, name, tuple(float(x) for x in value))  # lists from files
@@ -156,10 +169,22 @@ class Augmentation:
             mesh = simplify(fine, wanted)
         elif wanted < mesh.num_faces:
             mesh = simplify(mesh, wanted)
+        mesh = self._finer(mesh, np.random.default_rng([1, seed]))
         if early >= 0.5:
             mesh = _shake(mesh, drawn["noise"], rng)
         vertices = mesh.vertices @ turn.T if self.rotation else mesh.vertices
         return mesh if vertices is mesh.vertices and factor == 1 else _moved(mesh, factor * vertices)
+
+    def _finer(self, mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
+        """All triangles or those on one side of a plane cut in four."""
+        everywhere, here, share = rng.uniform(size=3)
+        direction = rng.standard_normal(3)
+        if everywhere < self.subdivide:
+            mesh = refine(mesh, np.ones(len(mesh.surface.faces), dtype=bool))
+        if here < self.uneven:
+            height = mesh.vertices[mesh.surface.faces].mean(axis=1) @ direction
+            mesh = refine(mesh, height <= np.quantile(height, _UNEVEN[0] + (_UNEVEN[1] - _UNEVEN[0]) * share))
+        return mesh
 
 
 def _moved(mesh: TriangleMesh, vertices: FloatArray) -> TriangleMesh:

@@ -17,8 +17,8 @@ _ON_EDGE = 1e-3
 _ON_CHAIN = 0.1
 # Faces whose directions from their common edge have a larger cosine lie on each other.
 _FOLDED = 1 - 1e-6
-# Balls with more vertices are halved, at most this often.
-_FEW, _HALVINGS = 16, 30
+# Pieces of edges with more vertices around them are halved, down to the distance that counts as near.
+_FEW = 16
 
 
 class TJunctions(NamedTuple):
@@ -220,20 +220,19 @@ def _near(points: FloatArray, edges: _OpenEdges) -> tuple[IntArray, IntArray]:
     start, along, length = edges.segments(points)
     edge, rank = np.arange(len(start)), np.zeros(len(start))
     pairs: list[tuple[IntArray, IntArray]] = []
-    for depth in range(_HALVINGS + 1):
-        step = 0.5**depth
+    step = 1.0
+    while len(edge):
         centre = start[edge] + ((rank + 0.5) * step)[:, None] * along[edge]
-        radius = 0.5 * step * length[edge] + 2 * _ON_CHAIN * edges.size[edge]
-        count = np.asarray(tree.query_ball_point(centre, radius, return_length=True))
-        few: BoolArray = (count <= _FEW) | (depth == _HALVINGS)
+        half, reach = 0.5 * step * length[edge], 2 * _ON_CHAIN * edges.size[edge]
+        count = np.asarray(tree.query_ball_point(centre, half + reach, return_length=True))
+        few: BoolArray = (count <= _FEW) | (half <= reach)
         # A whole edge has its own ends.
-        some = few & (count > (0 if depth else 2))
+        some = few & (count > (2 if step == 1 else 0))
         if some.any():
-            rows = np.concatenate([np.asarray(r, np.int64) for r in tree.query_ball_point(centre[some], radius[some])])
+            found = tree.query_ball_point(centre[some], (half + reach)[some])
+            rows = np.concatenate([np.asarray(row, np.int64) for row in found])
             pairs.append((np.repeat(edge[some], count[some]), vertex[rows]))
-        edge, rank = np.repeat(edge[~few], 2), np.repeat(2 * rank[~few], 2)
-        if len(edge) == 0:
-            break
+        edge, rank, step = np.repeat(edge[~few], 2), np.repeat(2 * rank[~few], 2), step / 2
         rank[1::2] += 1
     if not pairs:
         return np.empty(0, np.int64), np.empty(0, np.int64)
