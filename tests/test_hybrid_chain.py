@@ -112,6 +112,8 @@ def test_gamma_is_refused_where_it_diverges():
         model.message_passing(y, 1, 1.001 * limit)
     with pytest.raises(InputError, match="lambda_max"):
         HybridSmoother(model, iterations=1, gamma=1.001 * limit)(y)
+    with pytest.raises(InputError, match="lambda_max"):
+        HybridSmoother(model, gamma=2 * limit)
     x = torch.from_numpy(model.smooth(y))
     x[10] += 1
     for _ in range(1000):  # the same step without the check

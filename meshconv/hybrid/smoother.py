@@ -35,7 +35,7 @@ class HybridSmoother(nn.Module):
         Width of the network's states.
     iterations
     gamma
-        As in :meth:`GaussMarkovModel.message_passing`.
+        As in :meth:`GaussMarkovModel.message_passing`; checked here for a short chain, and again for each given one.
     seed
         Of the noise that h starts with. Its generator is made anew at each call, so that evaluation repeats.
     use_model
@@ -67,6 +67,9 @@ class HybridSmoother(nn.Module):
         super().__init__()
         if iterations < 1 or hidden < 1:
             raise InputError(f"iterations {iterations} and hidden {hidden} have to be >= 1")
+        if gamma is not None and isinstance(model.F, Tensor):
+            # Longer chains have larger eigenvalues: what diverges for three times does for all.
+            model.step_size(torch.zeros(3, model.num_observed), gamma)
         self.model, self.hidden, self.iterations = model, hidden, iterations
         self.gamma, self.seed, self.use_model = gamma, seed, use_model
         n, m = model.num_states, model.num_observed
