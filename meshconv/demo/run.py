@@ -32,8 +32,8 @@ _NOTE = (
     "Koeppen-Geiger zones of the land from annual means: ERA5 climatology, topography and land fraction on HEALPix "
     "nside 64. The training is that of configs/climate_koeppen.yaml, and the same with a network without neighbours. "
     "The land is split into five folds of blocks of about 15 degrees; fold 3 is the test set here, with one seed. "
-    "Over all five folds and three seeds mean IoU is 0.471 for SphereUNet and 0.399 for PixelwiseNetwork (README); "
-    "fold 3 is nearest to both, and has every zone. Single folds are 0.434 to 0.536 and 0.345 to 0.489."
+    "Over all five folds mean IoU is 0.483 for SphereUNet (one seed) and 0.399 for PixelwiseNetwork (README); "
+    "fold 3 has every zone. Single folds are 0.440 to 0.526 and 0.345 to 0.489."
 )
 _FIELDS = {
     "t2m": ("Annual mean temperature", "RdYlBu_r"),

@@ -41,7 +41,8 @@ class SphereUNet(UNet):
         the axis of a planet. The network remains gauge-equivariant and is no longer rotation-equivariant.
     aggregation
         How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
-        and unpooling are of second order as well.
+        and unpooling are of second order as well; it needs about 20 neighbours
+        (``sphere.hierarchy(levels, 2.7 * sphere.spacing)``), which the shipped configurations have.
     """
 
     def __init__(
