@@ -147,6 +147,7 @@ def _generate(args: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = vars(parser.parse_args(args[1:]))
+    require("meshconv generate", "planet", "climate")
     from meshconv.datasets.shallow_water.runs import ShallowWaterRuns
 
     output, runs = given.pop("output"), given.pop("runs")

@@ -125,6 +125,7 @@ def test_training_tests_and_predicts(planet: list[Path], tmp_path: Path) -> None
         result = predict(start)
         assert result.h.dims == ("time", "cell") and set(result.data_vars) >= {"h", "u", "v"}
         assert result.u.attrs["units"] == "m s-1"
+        assert (result.time.values - start.time.values == np.timedelta64(12, "h")).all()  # when it will be so
         # Two epochs are enough for changes of the right size.
         off = float(np.abs(result.h.values - start.h.values).mean())
         assert 0 < off < 5 * float(np.abs(start.h.diff("time").values).mean())

@@ -128,6 +128,12 @@ def test_what_is_wrong_with_targets_is_one_line(planet: list[Path], options: dic
     assert "\n" not in str(error.value)
 
 
+def test_days_of_other_calendars_are_days(planet: list[Path], tmp_path: Path) -> None:
+    path = changed(planet, tmp_path / "noleap.nc", lambda d: d.convert_calendar("noleap"))
+    data = series(str(path))
+    assert data.targets is not None and data.targets.seconds == 12 * 3600
+
+
 def test_a_time_that_is_there_twice_is_an_error(planet: list[Path], tmp_path: Path) -> None:
     path = changed(planet, tmp_path / "twice.nc", lambda d: d.isel(time=[0, 1, 1, 2, 3, 4]))
     with pytest.raises(InputError, match=r"time 2000-01-01T12:00:00.* is there twice"):

@@ -153,6 +153,11 @@ def step_values(fields: SphereFields, dimension: str) -> np.ndarray | None:
     return index.to_numpy(np.float64) if index.dtype.kind in "iuf" else np.arange(len(index), dtype=np.float64)
 
 
+def has_dates(fields: SphereFields, dimension: str) -> bool:
+    """Whether the values along the dimension are dates, of any calendar."""
+    return isinstance(_index(fields, dimension), pd.DatetimeIndex | xr.CFTimeIndex)
+
+
 def _index(fields: SphereFields, dimension: str) -> pd.Index | None:
     """Values along the dimension; texts with a date in them, such as file names, are dates."""
     index = fields.dataset.indexes.get(dimension)

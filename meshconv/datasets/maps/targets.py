@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.maps.inputs import MapInputs
-from meshconv.datasets.maps.steps import step_values
+from meshconv.datasets.maps.steps import has_dates, step_values
 from meshconv.datasets.maps.variables import scalar_title
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -155,7 +155,7 @@ class MapTargets:
                 "(Dataset.drop_duplicates)"
             )
         step = float(np.median(np.diff(ordered)))
-        dated = isinstance(fields.dataset.indexes[dimension], pd.DatetimeIndex)
+        dated = has_dates(fields, dimension)
         lead = _seconds(self.lead) if dated else _number(self.lead)
         count = lead / step
         if lead <= 0 or abs(count - round(count)) > 1e-6 or round(count) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -137,6 +138,17 @@ class Maps:
             attributes = {} if unit is None else {"units": unit}
             found[name] = self.variable(values[:, k], np.float32(np.nan), (), **attributes)
         return found
+
+    def times_after(self, lead: float) -> dict[str, xr.Variable]:
+        """The time coordinate of what is predicted a lead ahead: seconds where it has dates, else in its unit."""
+        if not lead or len(self.leading) != 1:
+            return {}
+        (dimension,) = self.leading
+        index = self.fields.dataset.indexes.get(dimension)
+        if index is None or index.dtype.kind not in "Miuf" + "O" * isinstance(index, xr.CFTimeIndex):
+            return {}
+        ahead = lead if index.dtype.kind in "iuf" else datetime.timedelta(seconds=lead)
+        return {dimension: xr.Variable((dimension,), index + ahead, self.fields.dataset[dimension].attrs)}
 
     @staticmethod
     def names_of(targets: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:

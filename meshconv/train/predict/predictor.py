@@ -173,7 +173,7 @@ class Predictor:
         output = Path(output)
         of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
         if self._of_meshes:
-            meshes, results = self._meshes(inputs, strict, template, of_maps)
+            meshes, results = self._meshes(inputs, strict, template, of_maps | {"steps": horizon})
             _make_folder(output)
             return write_results(results, meshes, output)
         sources = self._map_sources(inputs, template, join)

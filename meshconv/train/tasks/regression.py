@@ -182,8 +182,12 @@ class RegressionTask(Task):
             yield MeshFieldValues(sample.name, sample.source, fields)
 
     def predict_maps(self, maps: Maps) -> xr.Dataset:
-        """Variables of the targets' names on the file's grid, of vectors one for each component."""
-        return maps.dataset(maps.fields_of(self, self.spec["targets"]), {}, "fields predicted by meshconv")
+        """Variables of the targets' names on the file's grid, of vectors one for each component, at their own times."""
+        targets = self.spec["targets"]
+        if targets["history"] > 1:
+            raise InputError(f"{maps.fields.path}: the network sees {targets['history']} maps at once; give --steps 1")
+        times = maps.times_after(targets["seconds"] or targets["lead"] or 0)
+        return maps.dataset(maps.fields_of(self, targets), times, "fields predicted by meshconv")
 
     def _log_errors(self, measured: FieldErrors, split: str) -> None:
         found = measured.errors
