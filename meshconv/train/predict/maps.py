@@ -148,7 +148,8 @@ class Maps:
         if index is None or index.dtype.kind not in "Miuf" + "O" * isinstance(index, xr.CFTimeIndex):
             return {}
         ahead = lead if index.dtype.kind in "iuf" else datetime.timedelta(seconds=lead)
-        return {dimension: xr.Variable((dimension,), index + ahead, self.fields.dataset[dimension].attrs)}
+        attributes = {k: v for k, v in self.fields.dataset[dimension].attrs.items() if k != "bounds"}
+        return {dimension: xr.Variable((dimension,), index + ahead, attributes)}
 
     @staticmethod
     def names_of(targets: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:
