@@ -40,7 +40,8 @@ def kernel_basis(rho_out: AnyRepresentation, rho_in: AnyRepresentation, stabilis
     stabiliser : MatrixGroup, str, pair or sequence
         A group or its name, ``"SO(2)"``, ``"O(2)"``, ``"C4"``, ``"D4"``; a pair (generators of the Lie algebra,
         elements) of sequences of matrices; or a sequence of elements, whatever the functions take: matrices or angles.
-        In a sequence, a matrix that is antisymmetric and not orthogonal is of the Lie algebra.
+        In a sequence, an antisymmetric matrix is of the Lie algebra if it is not orthogonal, or one of its given
+        matrices is not; a right angle is else an element.
 
     Returns
     -------
@@ -77,7 +78,10 @@ def kernel_basis(rho_out: AnyRepresentation, rho_in: AnyRepresentation, stabilis
     if isinstance(stabiliser, MatrixGroup):
         left, right = (_of_group(r, stabiliser, n) for r, n in ((rho_out, "rho_out"), (rho_in, "rho_in")))
     else:
-        left, right = (_of_elements(r, stabiliser, n) for r, n in ((rho_out, "rho_out"), (rho_in, "rho_in")))
+        stabiliser = list(stabiliser)
+        given = [r for r in (rho_out, rho_in) if not callable(r) and not isinstance(r, FieldType | str)]
+        algebra = [_is_algebra(e, [r[k] for r in given if k < len(r)]) for k, e in enumerate(stabiliser)]
+        left, right = (_of_elements(r, stabiliser, algebra, n) for r, n in ((rho_out, "rho_out"), (rho_in, "rho_in")))
     basis = null_space(left, right)
     tensors = any(_gives_tensors(r, stabiliser) for r in (rho_out, rho_in))
     return torch.from_numpy(basis) if tensors else basis
@@ -220,25 +224,26 @@ def _of_group(rho: AnyRepresentation, group: MatrixGroup, name: str) -> list[Arr
     return Representation(rho, group, name).matrices
 
 
-def _of_elements(rho: AnyRepresentation, elements: Sequence[Any], name: str) -> list[Array]:
+def _of_elements(rho: AnyRepresentation, elements: list[Any], algebra: list[bool], name: str) -> list[Array]:
     """Matrices of elements that are given as a sequence."""
-    elements = list(elements)
     if not elements:
         raise InputError("the stabiliser has no generators; give the identity, or MatrixGroup.trivial()")
-    algebra = [_is_algebra(e) for e in elements]
     if isinstance(rho, FieldType | str):
         rho = field_representation(FieldType(rho))
     if not callable(rho):
         if len(rho) != len(elements):
             raise InputError(f"{name} has {len(rho)} matrices for {len(elements)} generators; give one each")
         found = [as_matrix(m, f"{name} of a generator") for m in rho]
+        for element, matrix, derived in zip(elements, found, algebra, strict=True):
+            if derived:
+                Representation([matrix], MatrixGroup([element]), name)  # whole orders
     else:
         groups = [MatrixGroup([e]) if a else None for e, a in zip(elements, algebra, strict=True)]
         found = [
             as_matrix(rho(e), f"{name} of a generator") if g is None else Representation(rho, g, name).matrices[0]
             for e, g in zip(elements, groups, strict=True)
         ]
-        _check_products(rho, elements, name)
+        _check_products(rho, [e for e, a in zip(elements, algebra, strict=True) if not a], name)
     for k, matrix in enumerate(found):
         check_orthogonal(matrix, f"{name} of generator {k}", algebra[k])
     return found
@@ -252,7 +257,7 @@ def _check_products(rho: Any, elements: list[Any], name: str) -> None:
         if np.abs(full).max() > 1e-6:
             raise InputError(f"{name}(2 pi) is not 1, off by {np.abs(full).max():.1e}; orders are whole numbers")
         pairs = [(rho(a), rho(b), rho(a + b)) for a in angles for b in angles]
-    elif all(np.ndim(e) == 2 and not _is_algebra(e) for e in elements):
+    elif all(np.ndim(e) == 2 for e in elements):
         pairs = [(rho(a), rho(b), rho(a @ b)) for a in elements[:8] for b in elements[:8]]
     else:
         return
@@ -265,12 +270,13 @@ def _check_products(rho: Any, elements: list[Any], name: str) -> None:
             )
 
 
-def _is_algebra(element: Any) -> bool:
-    if np.ndim(element) != 2:
+def _is_algebra(element: Any, images: list[Any]) -> bool:
+    """Whether a matrix is antisymmetric, and it or an image that is given is not orthogonal."""
+    if np.ndim(element) != 2 or len(element) == 1:
         return False
-    matrix = as_matrix(element, "a generator")
-    off = np.abs(matrix @ matrix.T - np.eye(len(matrix))).max()
-    return bool(np.allclose(matrix, -matrix.T, atol=TOLERANCE) and off > TOLERANCE)
+    matrices = [as_matrix(m, "a generator") for m in (element, *images)]
+    turned = all(np.allclose(m, -m.T, atol=TOLERANCE) for m in matrices)
+    return turned and any(not np.allclose(m @ m.T, np.eye(len(m)), atol=TOLERANCE) for m in matrices)
 
 
 def _gives_tensors(rho: Any, group: Any) -> bool:
