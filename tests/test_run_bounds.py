@@ -130,6 +130,76 @@ def test_checkpoints_with_other_hyperparameters(run, tmp_path, change, says):
         load_task(tmp_path / "x.ckpt")
 
 
+LOOPS = ("loops", "fit_loop")
+MOMENTS = ("optimizer_states", 0, "state", 0)
+CYCLE = ("lr_schedulers", 0)
+ALTERED = [
+    (("epoch",), 7, "epoch 7 contradicts the 1 epochs of its loops"),
+    (("epoch",), None, "epoch None is no whole number"),
+    (("global_step",), 3, "global_step 3 contradicts the 2 steps"),
+    (("global_step",), float("nan"), "global_step nan is no whole number"),
+    (("pytorch-lightning_version",), 7, "pytorch-lightning_version 7 is no version"),
+    (("loops",), {}, "does not say how far the training was"),
+    (("loops",), None, "loops is 'None', no count"),
+    ((*LOOPS, "epoch_progress", "current", "processed"), -1, "processed is '-1', no count"),
+    ((*LOOPS, "epoch_progress", "current", "processed"), 10**9, "current counts are above the total ones"),
+    ((*LOOPS, "epoch_loop.batch_progress", "total", "ready"), 9, "do not follow"),
+    ((*LOOPS, "epoch_loop.batch_progress", "is_last_batch"), "x", "is_last_batch is 'x', no count"),
+    ((*LOOPS, "epoch_loop.state_dict"), {}, "_batches_that_stepped is missing"),
+    ((*LOOPS, "epoch_loop.batch_progress"), {}, "epoch_loop.batch_progress.total is missing"),
+    (("optimizer_states",), None, "optimizer_states is no list of states"),
+    (("optimizer_states", 0, "state"), {}, "the moments are missing"),
+    (MOMENTS, {}, "parameter 0 has no step, exp_avg and exp_avg_sq"),
+    ((*MOMENTS, "exp_avg"), torch.zeros(3), "exp_avg is no tensor of"),
+    ((*MOMENTS, "exp_avg"), torch.tensor(float("nan")), "exp_avg is not finite"),
+    ((*MOMENTS, "step"), torch.tensor(1e9), "its step is not from 1 to 2"),
+    (("lr_schedulers",), "x", "lr_schedulers is no list of states"),
+    ((*CYCLE, "last_epoch"), 1.5, "step 1.5 of 2 is none of a cycle"),
+    ((*CYCLE, "total_steps"), "x", "step 2 of 'x' is none of a cycle"),
+    ((*CYCLE, "base_lrs"), [float("inf")], "base_lrs is inf"),
+    (("callbacks",), [], "callbacks is no table of states"),
+    (("state_dict",), {}, "Missing key"),
+]
+
+
+def altered(run, target, path, value):
+    content = torch.load(run / "last.ckpt", weights_only=True)
+    inner = content
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    torch.save(content, target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"), ALTERED, ids=[f"{p[-1]}-{k}" for k, (p, _, _) in enumerate(ALTERED)]
+)
+def test_no_training_goes_on_from_states_that_none_has_written(run, tmp_path, capsys, path, value, says):
+    checkpoint = altered(run, tmp_path / "x.ckpt", path, value)
+    args = command(run, "fit", tmp_path, "--ckpt_path", checkpoint, "--trainer.max_steps", "4")
+    assert says in refused(capsys, args)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("optimizer_states", 0, "param_groups", 0, "lr"), 1e30),
+        (("optimizer_states", 0, "param_groups", 0, "betas"), None),
+        ((*CYCLE, "_schedule_phases"), []),
+        ((*CYCLE, "base_lrs"), [1e9]),
+    ],
+)
+def test_rates_and_options_are_those_of_this_training(run, tmp_path, path, value):
+    """Whatever a checkpoint has in their place: the same weights in the end."""
+    found = []
+    for name, checkpoint in (("as", run / "last.ckpt"), ("altered", altered(run, tmp_path / "x.ckpt", path, value))):
+        more = ["--ckpt_path", str(checkpoint), "--trainer.max_steps", "3", "--name", name]
+        assert main(command(run, "fit", tmp_path, *more)) == 0
+        found.append(torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(value, found[1][key]) for key, value in found[0].items())
+
+
 def test_places_and_inputs_of_a_prediction(run, shapes, tmp_path, capsys):
     mesh, checkpoint, empty = shapes / "box" / "0.ply", run / "last.ckpt", tmp_path / "empty"
     empty.mkdir()
