@@ -134,14 +134,14 @@ LOOPS = ("loops", "fit_loop")
 MOMENTS = ("optimizer_states", 0, "state", 0)
 CYCLE = ("lr_schedulers", 0)
 ALTERED = [
-    (("epoch",), 7, "epoch 7 contradicts the 1 epochs of its loops"),
+    (("epoch",), 7, "epoch 7 contradicts the 2 epochs of its loops"),
     (("epoch",), None, "epoch None is no whole number"),
     (("global_step",), 3, "global_step 3 contradicts the 2 steps"),
     (("global_step",), float("nan"), "global_step nan is no whole number"),
     (("pytorch-lightning_version",), 7, "pytorch-lightning_version 7 is no version"),
     (("loops",), {}, "does not say how far the training was"),
     (("loops",), None, "loops is 'None', no count"),
-    ((*LOOPS, "epoch_progress", "current", "processed"), -1, "processed is '-1', no count"),
+    ((*LOOPS, "epoch_progress", "current", "processed"), -1, "current counts are above the total ones, or are none"),
     ((*LOOPS, "epoch_progress", "current", "processed"), 10**9, "current counts are above the total ones"),
     ((*LOOPS, "epoch_loop.batch_progress", "total", "ready"), 9, "do not follow"),
     ((*LOOPS, "epoch_loop.batch_progress", "is_last_batch"), "x", "is_last_batch is 'x', no count"),

@@ -134,7 +134,8 @@ def _slope(xyz: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     before, after = np.concatenate([blank, moved[:-1]]), np.concatenate([moved[1:], blank])
     after2, before2 = np.concatenate([after[1:], blank]), np.concatenate([blank, before[:-1]])
     slope = np.full_like(moved, np.nan)
-    for ahead, behind in ((after, before), (after, after2), (before2, before), (after, None), (None, before)):
+    pairs: list[tuple[NDArray | None, NDArray | None]] = [(after, before), (after, after2), (before2, before)]
+    for ahead, behind in [*pairs, (after, None), (None, before)]:
         with np.errstate(invalid="ignore", divide="ignore"):
             found = _inverted(ahead, moved) - _inverted(behind, moved)
         slope = np.where(np.isfinite(slope).all(-1, keepdims=True), slope, found)

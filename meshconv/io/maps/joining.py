@@ -84,8 +84,8 @@ def _interleaved(parts: Sequence[xr.Dataset]) -> Hashable | None:
     if len(differing) != 1:
         return None
     (dimension,) = differing
-    indexes = [part.indexes.get(dimension) for part in parts]
-    if str(dimension).lower() in _SPACE or any(index is None or not len(index) for index in indexes):
+    indexes = [part.indexes[dimension] for part in parts if len(part.indexes.get(dimension, ()))]
+    if str(dimension).lower() in _SPACE or len(indexes) < len(parts):
         return None
     ends = sorted((index.min(), index.max()) for index in indexes)
     return dimension if any(start < end for (_, end), (start, _) in pairwise(ends)) else None
