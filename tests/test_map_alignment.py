@@ -75,3 +75,7 @@ def test_times_that_interleave_are_put_in_order(parts, apart, tmp_path, caplog):
     with pytest.raises(InputError, match="is also in") as error:
         open_fields([*files, save(data.isel(time=[1, 5]), tmp_path / "again.nc")])
     one_line(error)
+    height = [data.isel(time=slice(k, None, 2)).assign(z=data["t"][0] * 0 + k).drop_vars("event") for k in range(2)]
+    with pytest.raises(InputError, match="do not go together") as error:  # of what has no time neither is right
+        open_fields([save(part, tmp_path / f"z{k}.nc") for k, part in enumerate(height)])
+    one_line(error)

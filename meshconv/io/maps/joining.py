@@ -69,7 +69,7 @@ def _in_order(files: Sequence[Path], parts: list[xr.Dataset]) -> list[xr.Dataset
             ordered += group
             continue
         whole: Any = xr.concat(
-            group, dimension, data_vars="minimal", coords="minimal", compat="override", join="exact",
+            group, dimension, data_vars="minimal", coords="minimal", compat="no_conflicts", join="exact",
             combine_attrs="override",
         )  # fmt: skip
         ordered.append(whole.sortby(dimension))
