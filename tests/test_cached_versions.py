@@ -30,6 +30,7 @@ FEATURES = ("default", "hks", "wks", "curvature", "coordinates")
 # Results by kind and name: small inputs that reach all that has a choice.
 MESHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ring": (blob, {"features": FEATURES}),
+    "physical scales": (blob, {"features": ("surface",)}),
     "sheet, normal aligning": (bumpy_sheet, {"transport": "normal_aligning", "nearest": 9}),
     "rings": (bumpy_sheet, {"rings": 2}),
     "radius, levels": (blob, {"radius": 0.25, "num_levels": 3}),
