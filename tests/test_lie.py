@@ -267,8 +267,24 @@ def test_pairs_as_arrays_and_tensors() -> None:
     model = model_of()
     x, y = signals(5).float(), signals(5).float()
     expected = model.log_likelihood((x, y))
-    for pairs in (torch.stack([x, y], 1), np.stack([x, y], 1), (x.numpy(), y.numpy()), [x, y]):
+    for pairs in (torch.stack([x, y], 1), np.stack([x, y], 1), (x.numpy(), y.numpy()), [x, y],
+                  (x.numpy()[::-1].copy()[::-1], y)):  # fmt: skip
         assert torch.equal(model.log_likelihood(pairs), expected)
+
+
+def test_the_unit_of_the_signals_is_free() -> None:
+    x, y, _, _ = ring_pairs(1, n=60, dim=6)
+    one, other = (ToroidalSubgroup(3, steps=20).fit((unit * x, unit * y)) for unit in (1.0, 2.0**70))
+    torch.testing.assert_close(one.planes, other.planes)
+    torch.testing.assert_close(2.0**70 * one.noise, other.noise)
+    assert one.weights.tolist() == other.weights.tolist()
+
+
+def test_identical_pairs_do_not_turn() -> None:
+    x = signals(50)
+    model = ToroidalSubgroup(3, steps=20).fit((x, x))
+    assert model.weights.tolist() == [0, 0, 0]
+    assert float(model.distance((x, x)).max()) < 1e-9 and bool(torch.isfinite(model.invariants(x)).all())
 
 
 def test_a_narrow_distribution_of_the_common_angle() -> None:
@@ -283,6 +299,9 @@ def test_a_narrow_distribution_of_the_common_angle() -> None:
     ("pairs", "message"),
     [
         (np.zeros((9, 2, 6)), "all signals are zero"),
+        ((np.ones((9, 6)), np.zeros((9, 6))), "all of y is zero"),
+        (np.random.default_rng(0).normal(size=(1, 2, 6)), "one pair"),
+        (1e-200 * np.random.default_rng(0).normal(size=(9, 2, 6)), "scale the signals"),
         (np.ones((9, 2, 6)), "every signal is constant"),
         (np.random.default_rng(0).normal(size=(9, 2, 1)) * np.ones(6), "every signal is constant"),
         (np.tile(np.arange(6.0), (9, 2, 1)), "all signals are the same"),

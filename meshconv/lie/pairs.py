@@ -24,7 +24,8 @@ def as_signals(x: Any, name: str, dim: int | None = None) -> Tensor:
         For numbers that are not real and finite, other shapes, and lengths other than ``dim``.
     """
     try:
-        signals = torch.as_tensor(x).detach().cpu()
+        # Views with negative strides have no tensor.
+        signals = torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name}: {type(x).__name__} is not an array of numbers; give [n, dim]") from error
     if signals.is_complex():
@@ -56,7 +57,7 @@ def as_pairs(pairs: Any, dim: int | None = None) -> tuple[Tensor, Tensor]:
         x, y = (as_signals(p, f"pairs, {name}", dim) for p, name in zip(pairs, "xy", strict=True))
     else:
         try:
-            both = torch.as_tensor(pairs)
+            both = torch.as_tensor(np.ascontiguousarray(pairs) if isinstance(pairs, np.ndarray) else pairs)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"pairs: {type(pairs).__name__}; give an array [n, 2, dim] or (x, y)") from error
         if both.dim() != 3 or both.shape[1] != 2:
@@ -68,11 +69,18 @@ def as_pairs(pairs: Any, dim: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def check_variety(x: Tensor, y: Tensor) -> None:
-    """Raise ``InputError`` for signals that no plane can be learned from."""
+    """Raise ``InputError`` for pairs that no plane can be learned from."""
+    if len(x) < 2:
+        raise InputError("pairs: one pair; planes are learned from many")
     both = torch.cat([x, y])
     size = both.abs().max()
     if size == 0:
         raise InputError("pairs: all signals are zero; no plane can be learned from them")
+    for name, part in (("x", x), ("y", y)):
+        if not part.any():
+            raise InputError(f"pairs: all of {name} is zero; no plane can be learned from them")
+    if not 1e-100 < size < 1e100:
+        raise InputError(f"pairs: the largest number is {float(size):g}; scale the signals to about 1")
     if (both - both[:, :1]).abs().max() <= 1e-12 * size:
         raise InputError("pairs: every signal is constant; no plane can be learned from them")
     if (both - both[:1]).abs().max() <= 1e-12 * size:

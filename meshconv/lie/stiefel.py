@@ -75,7 +75,7 @@ def learn_planes(x: Tensor, y: Tensor, num_planes: int, eta: Tensor, how: Ascent
             break
         rest = torch.linalg.qr(kept, mode="complete").Q[:, kept.shape[1] :]
         inner = x @ rest, y @ rest
-        found = invariant_planes(*(p[:_FEW_PAIRS] for p in inner), count)
+        found = invariant_planes(inner[0][:_FEW_PAIRS], inner[1][:_FEW_PAIRS], count)
         found, _ = learn_columns(*inner, found, inner[0].square().mean().sqrt(), prior[:count], how)
         polish = replace(how, learning_rate=how.learning_rate / 4)
         tried, level = learn_columns(x, y, torch.cat([kept, rest @ found], 1), noise, prior, polish)

@@ -192,7 +192,9 @@ class ToroidalSubgroup:
             )
         check_variety(x, y)
         how = Ascent(self.steps, self.batch, self.learning_rate, self.seed)
-        columns, self.noise = learn_planes(x, y, self.num_planes, self.prior.eta[0], how)
+        unit = max(x.abs().max(), y.abs().max())
+        columns, noise = learn_planes(x / unit, y / unit, self.num_planes, self.prior.eta[0], how)
+        self.noise = noise * unit
         self._set(columns, torch.zeros(self.num_planes, dtype=torch.int64))
         return self.fit_weights((x, y), angles)
 

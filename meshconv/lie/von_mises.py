@@ -21,8 +21,8 @@ def log_i0(kappa: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> log_i0(torch.tensor([0.0, 1e6]))
-    tensor([0.0000e+00, 9.9999e+05])
+    >>> round(float(log_i0(torch.tensor(1e6, dtype=torch.float64))), 3)
+    999992.173
     """
     return torch.log(torch.special.i0e(kappa)) + kappa
 
