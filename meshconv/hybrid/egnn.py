@@ -149,8 +149,8 @@ class EGNN(nn.Module):
         if edges is not None and edges.shape[-2:] != (len(src), self.edge_features):
             raise InputError(f"edges are {list(edges.shape)}, expected [.., {len(src)}, {self.edge_features}]")
         if (velocity is not None) != self.with_velocity or (velocity is not None and velocity.shape != x.shape):
-            given = None if velocity is None else list(velocity.shape)
-            raise InputError(f"velocity is {given}, expected {list(x.shape) if self.with_velocity else None}: "
+            shape = None if velocity is None else list(velocity.shape)
+            raise InputError(f"velocity is {shape}, expected {list(x.shape) if self.with_velocity else None}: "
                              f"with_velocity is {self.with_velocity}")  # fmt: skip
 
 
