@@ -252,6 +252,10 @@ class _LogFile(logging.FileHandler):
         raise
 
 
+# Marks lines that are for the screen: the log has them from elsewhere.
+_SCREEN = "on_screen"
+
+
 class EpochLines(Callback):
     """Where the output is no terminal, a line an epoch, or one a minute of a long one, instead of a bar."""
 
@@ -272,7 +276,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.pace is not None:
-            log.info("epoch %d: %s", trainer.current_epoch, _metrics(trainer))
+            log.info("epoch %d: %s", trainer.current_epoch, _metrics(trainer), extra={_SCREEN: True})
 
 
 class RunLog(Callback):
@@ -288,6 +292,7 @@ class RunLog(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.handler = _LogFile(self.path, encoding="utf-8")
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self.handler.addFilter(lambda record: not hasattr(record, _SCREEN))
         logging.getLogger().addHandler(self.handler)
         self._write(" ".join(sys.argv))
 
