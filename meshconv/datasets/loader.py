@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from meshconv.errors import InputError
 from meshconv.ranks import rank_and_world
@@ -85,7 +85,7 @@ class Shares(DistributedSampler):
     To trainers it is a sampler that knows the processes, which they leave as it is and give the epoch.
     """
 
-    def __init__(self, size: int, batch_size: int, train: bool, batches: Sampler | None):
+    def __init__(self, size: int, batch_size: int, train: bool, batches: Any):
         self.size, self.batch_size, self.train, self.batches = size, batch_size, train, batches
         self.seed, self.epoch = torch.initial_seed(), 0
 

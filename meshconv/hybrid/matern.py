@@ -187,7 +187,7 @@ class SparsePrior:
     def deviations(self) -> np.ndarray:
         """Standard deviation at each point [V]."""
         found = np.empty(self.num_points)
-        for start in np.arange(0, self.num_points, _BLOCK):
+        for start in range(0, self.num_points, _BLOCK):
             chosen = np.arange(start, min(start + _BLOCK, self.num_points))
             found[chosen] = self.columns(chosen)[chosen, np.arange(len(chosen))].real
         return np.sqrt(found)

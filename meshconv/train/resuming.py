@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -20,7 +21,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str | os.PathLike[str]):
         super().__init__(
-            folder, filename="{epoch}", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
+            Path(folder), filename="{epoch}", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
         )
 
     def on_exception(

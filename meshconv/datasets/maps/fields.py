@@ -88,7 +88,7 @@ class MapFields(lightning.LightningDataModule):
     @property
     def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and size of the field, float64 ``[1]``."""
-        (entry,) = self.inputs.statistics or ()
+        (entry,) = self.inputs.statistics or [{}]
         return torch.tensor([entry["mean"]]).double(), torch.tensor([entry["std"]]).double()
 
     @staticmethod

@@ -109,8 +109,8 @@ class MapInputs:
             # Regridding conserves amounts, not functions of them.
             columns.append(apply_function(values if regridder is None else regridder(values), entry, fields))
         for entry in self.vectors:
-            pair = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
-            east, north = fields.earth_components(entry["names"], *pair, entry.get("relative_to"))
+            x, y = (read_map(fields, name, entry, at) * change[name][0] for name in entry["names"])
+            east, north = fields.earth_components(entry["names"], x, y, entry.get("relative_to"))
             values = np.stack([-north, east], axis=-1)
             known &= np.isfinite(values).all(axis=1)
             vectors.append(values if regridder is None else regridder.vectors(values))

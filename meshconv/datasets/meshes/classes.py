@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.utils.data import DataLoader
 
+from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.class_layouts import find_mesh_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, cut, warn_of_duplicates
 from meshconv.errors import InputError
@@ -55,7 +55,7 @@ class MeshFolder(MeshData):
                 self.files[part] += [(path, label) for path in paths]
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Loader:
         for name, count in zip(self.class_names, self.class_counts.tolist(), strict=True):
             if not count:
                 raise InputError(

@@ -169,7 +169,7 @@ class Augmentation:
             mesh = simplify(fine, wanted)
         elif wanted < mesh.num_faces:
             mesh = simplify(mesh, wanted)
-        mesh = self._finer(mesh, np.random.default_rng([1, seed]))
+        mesh = self._finer(mesh, np.random.default_rng([1, int(seed)]))
         if early >= 0.5:
             mesh = _shake(mesh, drawn["noise"], rng)
         vertices = mesh.vertices @ turn.T if self.rotation else mesh.vertices

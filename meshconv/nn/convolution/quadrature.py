@@ -114,11 +114,10 @@ class DiscQuadrature:
 
     def _joined(self, graph: GaugeGraph) -> Measure:
         edges, centres, residuals = zip(*map(self, graph.parts), strict=True)
-        like = {"device": graph.device, "dtype": graph.dtype}
         return Measure(
-            torch.cat(edges).to(**like),
-            [torch.cat(centre).to(**like) for centre in zip(*centres, strict=True)],
-            torch.cat(residuals).to(**like),
+            torch.cat(edges).to(graph.device, graph.dtype),
+            [torch.cat(centre).to(graph.device, graph.dtype) for centre in zip(*centres, strict=True)],
+            torch.cat(residuals).to(graph.device, graph.dtype),
         )
 
     @torch.no_grad()

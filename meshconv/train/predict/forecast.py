@@ -63,7 +63,7 @@ class Forecast:
         seconds = self.targets["seconds"]
         self.lead = float(seconds if seconds is not None else self.targets["lead"])
         self.start = self._start()
-        self.known = np.ones(0, dtype=bool)
+        self.known = self.present = np.ones(0, dtype=bool)
         frames = [self._frame(self._position(-k)) for k in reversed(range(task.layout.history))]
         self.frames = torch.stack(frames)[None]
         self._key = self._digest()

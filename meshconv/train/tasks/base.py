@@ -190,8 +190,9 @@ class Task(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         if self.make_optimizer is None:
             optimizer: Any = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-            for state in [] if self._resumed is None else self._resumed["optimizer_states"]:
-                check_moments(optimizer, state, self._resumed["global_step"])
+            if self._resumed is not None:
+                for state in self._resumed["optimizer_states"]:
+                    check_moments(optimizer, state, self._resumed["global_step"])
         else:
             optimizer = self.make_optimizer(self.parameters())
         if self.make_schedule is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,7 @@ class ReconstructionTask(Task):
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshFieldValues]:
         name = self.field_names[0]
         for source in meshes.sources:
-            samples = meshes.prepare(lambda mesh, source=source: (self._on_mesh(mesh, source), None), [source])
+            samples = meshes.prepare(partial(_observed, name, self.order, source), [source])
             for sample, field in meshes.outputs(self, samples, lambda sample: len(sample.x)):
                 assert sample.origin is not None  # prepared from files or meshes
                 graph = sample.surface.finest
@@ -167,24 +168,6 @@ class ReconstructionTask(Task):
                 columns = {name: found, f"{name}_deviation": deviation.float()}
                 values = {key: sample.origin.to_original_vertices(v.numpy()) for key, v in columns.items()}
                 yield MeshFieldValues(sample.name, sample.source, values)
-
-    def _on_mesh(self, mesh: Any, source: MeshSource) -> Tensor:
-        """Observations of a mesh's file or data on the mesh made of it, NaN where there is none."""
-        name = self.field_names[0]
-        if isinstance(source, Path):
-            values = read_field(source, name, source.parent)
-        elif name in source.vertex_data:
-            values = source.to_original_vertices(np.asarray(source.vertex_data[name], dtype=np.float64))
-        else:
-            raise InputError(f"{source.name}: no vertex data {name!r} with the observations, NaN where there is none")
-        if values.ndim != 1 + self.order or len(values) != len(mesh.origin.vertex_to):
-            raise InputError(f"{getattr(source, 'name', source)}: {name} is {list(values.shape)}, expected "
-                             f"{[len(mesh.origin.vertex_to), *[3] * self.order]}")  # fmt: skip
-        inside = torch.from_numpy(values[mesh.origin.vertex_from])
-        if not torch.isfinite(inside).any():
-            raise InputError(f"{getattr(source, 'name', source)}: {name} has no observations, all are NaN")
-        graph = mesh.surface.finest
-        return (from_ambient(inside[:, None], graph, "1x1") if self.order else inside[:, None]).float()
 
     def predict_maps(self, maps: Maps) -> xr.Dataset:
         """The field under its own name, and ``<name>_deviation``, at every point of the grid."""
@@ -227,3 +210,21 @@ class ReconstructionTask(Task):
         total = np.zeros((len(points), raw.shape[1]))
         np.add.at(total, near[close], raw[there][close])
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _observed(name: str, order: int, source: MeshSource, mesh: Any) -> tuple[Tensor, None]:
+    """Observations of a mesh's file or data on the mesh made of it, NaN where there is none."""
+    if isinstance(source, Path):
+        values = read_field(source, name, source.parent)
+    elif name in source.vertex_data:
+        values = source.to_original_vertices(np.asarray(source.vertex_data[name], dtype=np.float64))
+    else:
+        raise InputError(f"{source.name}: no vertex data {name!r} with the observations, NaN where there is none")
+    if values.ndim != 1 + order or len(values) != len(mesh.origin.vertex_to):
+        raise InputError(f"{getattr(source, 'name', source)}: {name} is {list(values.shape)}, expected "
+                         f"{[len(mesh.origin.vertex_to), *[3] * order]}")  # fmt: skip
+    inside = torch.from_numpy(values[mesh.origin.vertex_from])
+    if not torch.isfinite(inside).any():
+        raise InputError(f"{getattr(source, 'name', source)}: {name} has no observations, all are NaN")
+    graph = mesh.surface.finest
+    return (from_ambient(inside[:, None], graph, "1x1") if order else inside[:, None]).float(), None
