@@ -251,11 +251,11 @@ def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path, monke
     assert [len(s.x) for s in data.samples("test")] == [len(s.x) for s in plain.samples("test")]
     assert all(len(s.origin.face_from) <= 900 for s in data.samples("test"))
     torch.manual_seed(0)
-    sizes = [{len(s.x) for s in data.train_dataloader().dataset} for _ in range(2)]
+    sizes = [{len(s.x) for s in data.train_dataloader().dataset.dataset} for _ in range(2)]
     assert sizes[0] != sizes[1] and min(sizes[0]) < min(len(s.x) for s in plain.samples("train"))
     monkeypatch.setattr("meshconv.datasets.meshes.module._MOST_PREPARED", 3 * len(plain.files["train"]))
     fewer = MeshFolder(str(tmp_path / "shapes"), augment={"decimate": 0.4}, variants=3, **options)
-    assert {len(choice) for choice in fewer.train_dataloader().dataset.choices} == {3}
+    assert {len(choice) for choice in fewer.train_dataloader().dataset.dataset.choices} == {3}
     for bad in ({"variants": 2}, {"variants": -1, "augment": {"noise": 0.1}}):
         with pytest.raises(InputError, match=r"need something that varies|has to be at least 0"):
             MeshFolder(str(tmp_path / "shapes"), **bad)  # type: ignore[arg-type]

@@ -264,6 +264,7 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     assert "no mesh files" in error_of(capsys, ["predict", checkpoint, str(tmp_path / "nothing")])
     with xr.open_dataset("data/koeppen_hp64.nc") as source:
+        source = source.drop_encoding()
         source.drop_vars("tp").to_netcdf(tmp_path / "dry.nc")
         source.isel({source["t2m"].dims[-1]: slice(0, 49000)}).drop_vars("cell_ids").to_netcdf(tmp_path / "part.nc")
     map_checkpoint = str(climate / "last.ckpt")

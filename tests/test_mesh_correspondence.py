@@ -52,7 +52,7 @@ def test_vts_files_count_from_one(folder):
     assert {k: len(v) for k, v in data.files.items()} == {"train": 3, "val": 0, "test": 2}
     for name, sample in found.items():
         assert np.array_equal(sample.target.numpy(), true[Path(name).stem])
-    (a, b), *_ = data.train_dataloader().batch_sampler
+    (a, b), *_ = data.train_dataloader().shares
     batch = next(iter(torch.utils.data.DataLoader(data.samples("train"), batch_sampler=[[a, b]],
                                                   collate_fn=data.train_dataloader().collate_fn)))  # fmt: skip
     first, second = (data.samples("train")[i] for i in (a, b))

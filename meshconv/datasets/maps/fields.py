@@ -144,7 +144,7 @@ class MapFields(lightning.LightningDataModule):
         return Loader(
             self.steps[split],  # type: ignore[arg-type]
             self.batch_size,
-            shuffle=split == "train",
+            train=split == "train",
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
