@@ -38,7 +38,8 @@ def shares(rank, store, out):
     batches = {name: [list(loader), list(loader)] for name, loader in loaders.items()}
     lengths = {name: len(loader) for name, loader in loaders.items()}
     with pytest.raises(InputError, match="1 samples for 2 processes"):
-        list(Loader(range(1), collate_fn=list))
+        list(Loader(range(1), train=True, collate_fn=list))
+    assert list(Loader(range(1), collate_fn=list)) == [[0]]  # in both: means are the same
     kind, generator = FieldType("2x0 + 1x1"), torch.Generator().manual_seed(1)
     x = torch.randn(9, kind.dim, generator=generator, dtype=torch.float64)
     x = x[:3] if rank == 0 else x[3:]
@@ -102,7 +103,7 @@ def shapes(tmp_path_factory):
                 mesh.export(root / part / name / f"{name}{k}.ply")
             z = mesh.vertices[:, 2]
             np.savetxt(root / "segments" / name / f"{name}{k}.txt", (z > 0).astype(int), fmt="%d")
-            np.save(root / "fields" / name / f"{name}{k}.npy", z)
+            np.save(root / "fields" / name / f"{name}{k}_z.npy", z)
     sphere, rng = HealpixSphere(4), np.random.default_rng(0)
     wave = rng.normal(size=(16, 1)) * sphere.xyz[:, 0] + rng.normal(size=(16, 1)) * sphere.xyz[:, 1]
     fields = {"t": (("time", "cell"), wave), "label": (("time", "cell"), (wave > 0).astype(np.int16))}
@@ -115,7 +116,10 @@ RUNS = {
     "classify": ["--data.init_args.root", "{root}/classes", "--data.init_args.variants", "0"],
     "segment": ["--data.init_args.root", "{root}/segments", "--data.init_args.variants", "0"],
     "regress": ["--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"],
-    "sphere_maps": ["--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"],
+    "sphere_maps": [
+        *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
+        *("--data.init_args.scalars", "[t]"),
+    ],
 }
 OPTIONS = {
     "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",

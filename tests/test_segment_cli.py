@@ -20,7 +20,8 @@ from meshconv.io import read_mesh, save_mesh
 
 # Three levels of 162 vertices in all are soon trained.
 SMALL = ["--model.init_args.options", '{"channels": [8, 8], "max_order": 1, "width": 16}',
-         "--data.init_args.num_levels", "2", "--data.init_args.batch_vertices", "700"]  # fmt: skip
+         "--data.init_args.num_levels", "2", "--data.init_args.batch_vertices", "700",
+         "--data.init_args.resolution", "0.08"]  # fmt: skip
 
 
 def common(runs: Path) -> list[str]:
@@ -111,7 +112,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     _, root, run = trained
     for arguments, says in (
-        (["predict", str(run / "last.ckpt"), "data/koeppen_hp64.nc"], "trained on segments, which this file is not"),
+        (["predict", str(run / "last.ckpt"), "data/koeppen_hp64.nc"], "trained on meshes, which this file is not"),
         (["predict", str(run / "last.ckpt"), str(root / "seg")], "no mesh files"),
         (["fit", "--config", "configs/segment.yaml", "--data.init_args.root", str(root / "seg")], "no mesh files"),
     ):

@@ -38,7 +38,8 @@ class Loader(DataLoader):
     Raises
     ------
     InputError
-        When it is iterated: fewer samples than processes.
+        When it is iterated: fewer samples to train on than processes. To evaluate, each process has all of them then,
+        which changes no mean.
     """
 
     def __init__(
@@ -90,11 +91,11 @@ class Shares(DistributedSampler):
         self.seed, self.epoch = torch.initial_seed(), 0
 
     def __len__(self) -> int:
-        rank, world = rank_and_world()
+        rank, world = self._place()
         return len(range(rank, self._count(world), world))
 
     def __iter__(self) -> Iterator[list[int]]:
-        rank, world = rank_and_world()
+        rank, world = self._place()
         count, epoch = self._count(world), self.epoch
         self.epoch += 1
         if self.batches is not None:
@@ -110,10 +111,17 @@ class Shares(DistributedSampler):
             whole = [step[k::world] for step in steps for k in range(world)]
         yield from whole[rank::world]
 
+    def _place(self) -> tuple[int, int]:
+        """Number of this process and of those that share the samples."""
+        rank, world = rank_and_world()
+        if not 0 < self.size < world:
+            return rank, world
+        if self.train:
+            raise InputError(f"{self.size} samples for {world} processes; use fewer with --trainer.devices")
+        return 0, 1
+
     def _count(self, world: int) -> int:
         """Number of batches of all processes."""
-        if 0 < self.size < world:
-            raise InputError(f"{self.size} samples for {world} processes; use fewer with --trainer.devices")
         if self.batches is None and self.train:
             steps, rest = divmod(self.size, self.batch_size * world)
             return max(steps + (rest >= world), self.size > 0) * world

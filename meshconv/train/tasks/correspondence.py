@@ -130,7 +130,8 @@ class CorrespondenceTask(Task):
     def _measure(self, split: str, refine: bool, points: int) -> None:
         data = demand(self.data, PairData, "the error of correspondence")
         samples, pairs = data.samples(split), data.pairs(split)
-        maps = PointMaps(gathered(self._embeddings), [mesh_of(s, data.how) for s in samples])
+        embeddings = self._embeddings if len(self._embeddings) == len(samples) else gathered(self._embeddings)
+        maps = PointMaps(embeddings, [mesh_of(s, data.how) for s in samples])
         matchings: dict[str, Matching] = {"error": maps.match}
         if refine:
             matchings["refined_error"] = maps.refined
