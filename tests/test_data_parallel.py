@@ -114,8 +114,11 @@ def shapes(tmp_path_factory):
 
 RUNS = {
     "classify": ["--data.init_args.root", "{root}/classes", "--data.init_args.variants", "0"],
-    "segment": ["--data.init_args.root", "{root}/segments", "--data.init_args.variants", "0"],
-    "regress": ["--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"],
+    "segment": [
+        *("--data.init_args.root", "{root}/segments", "--data.init_args.variants", "0"),
+        *("--data.init_args.val_fraction", "0", "--data.init_args.resolution", "0.2"),
+    ],
+    "regress": ["--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]", "--data.init_args.val_fraction", "0"],
     "sphere_maps": [
         *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
         *("--data.init_args.scalars", "[t]"),
@@ -124,7 +127,7 @@ RUNS = {
 OPTIONS = {
     "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",
     "segment": "{channels: [4, 4, 4, 4], max_order: 1, context: 0, dropout: 0.0}",
-    "regress": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
+    "regress": "{channels: [4, 4, 4], max_order: 1}",
     "sphere_maps": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
 }
 
