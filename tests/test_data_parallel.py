@@ -118,7 +118,10 @@ RUNS = {
         *("--data.init_args.root", "{root}/segments", "--data.init_args.variants", "0"),
         *("--data.init_args.val_fraction", "0", "--data.init_args.resolution", "0.2"),
     ],
-    "regress": ["--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]", "--data.init_args.val_fraction", "0"],
+    "regress": [
+        *("--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"),
+        *("--data.init_args.val_fraction", "0"),
+    ],
     "sphere_maps": [
         *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
         *("--data.init_args.scalars", "[t]"),

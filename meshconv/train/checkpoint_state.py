@@ -117,8 +117,8 @@ def _check_counts(value: Any, where: str) -> None:
     if isinstance(value, dict):
         counts = [value[key] for key in _COUNTS if key in value]
         # Those of all epochs drift apart where a training was resumed.
-        followed = where.endswith("epoch_progress.total") or not all(map(_is_count, counts))
-        if not followed and any(not 0 <= a - b <= 1 for a, b in zip(counts, counts[1:], strict=False)):
+        free = ".epoch_progress" in where or not all(map(_is_count, counts))
+        if not free and any(not 0 <= a - b <= 1 for a, b in zip(counts, counts[1:], strict=False)):
             raise InputError(f"{where}: counts {counts} of {', '.join(k for k in _COUNTS if k in value)} do not follow")
         if {"current", "total"} <= set(value) and not _at_most(value["current"], value["total"]):
             raise InputError(f"{where}: current counts are above the total ones, or are none")
