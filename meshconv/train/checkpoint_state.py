@@ -44,14 +44,11 @@ def check_state(content: Mapping[str, Any], training: bool) -> None:
     _check_counts(loops, "loops")
     try:
         steps = loops["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
-        epoch = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
         done = steps["completed"]
     except (KeyError, TypeError) as error:
         raise InputError("loops: it does not say how far the training was") from error
     if done != content["global_step"]:
         raise InputError(f"global_step {content['global_step']} contradicts the {done} steps of its loops")
-    if content["epoch"] not in (epoch, epoch - 1):
-        raise InputError(f"epoch {content['epoch']} contradicts the {epoch} epochs of its loops")
     for key in ("optimizer_states", "lr_schedulers"):
         if not isinstance(content[key], list) or not all(isinstance(state, dict) for state in content[key]):
             raise InputError(f"{key} is no list of states")
