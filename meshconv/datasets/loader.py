@@ -83,7 +83,7 @@ class Loader(DataLoader):
 class Shares(DistributedSampler):
     """Batches of this process in an epoch, lists of indices; passes count up on their own.
 
-    To trainers it is a sampler that knows the processes, which they leave as it is and give the epoch.
+    A ``DistributedSampler`` to trainers: they do not replace it, and call ``set_epoch``.
     """
 
     def __init__(self, size: int, batch_size: int, train: bool, batches: Any):
