@@ -1,4 +1,4 @@
-"""Where the time of one training epoch of configs/classify.yaml goes, on generated meshes.
+"""Where the time of one training epoch of the configuration ``classify`` goes, on generated meshes.
 
     OMP_NUM_THREADS=1 python benchmarks/epoch_profile.py
 
@@ -22,8 +22,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from meshconv import models
 from meshconv.datasets import MeshFolder, write_shapes
+from meshconv.shipped import find_config
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "classify.yaml"
+CONFIG = find_config("classify")
 
 
 def module_folder(folder: Path, options: dict) -> MeshFolder:

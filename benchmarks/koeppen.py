@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.datasets import SphereMaps
+from meshconv.shipped import find_config
 
-ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = yaml.safe_load((ROOT / "configs/climate_koeppen.yaml").read_text())["data"]["init_args"]
+SHIPPED = yaml.safe_load(find_config("climate_koeppen").read_text())["data"]["init_args"]
 MONTHS = {"month": [1, 7]}
 INPUTS: dict[str, list[Any]] = {
     "annual": SHIPPED["scalars"],
@@ -55,7 +55,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 class Zones:
-    """The data that ships, as ``configs/climate_koeppen.yaml`` has them but for what is given.
+    """The data that ships, as the configuration ``climate_koeppen`` has them but for what is given.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Zones:
     ):
         splits = {"variable": "fold", "test": fold, "val_fraction": val_fraction, "seed": seed}
         given = {"scalars": scalars, "splits": splits, "num_levels": num_levels, "radius": radius}
-        data = SphereMaps(**(SHIPPED | given | {"inputs": str(ROOT / SHIPPED["inputs"])}))
+        data = SphereMaps(**(SHIPPED | given))
         self.x, self.target, _ = data.sample(0, "train")
         self.masks = {split: data.sample(0, split)[2] for split in ("train", "val", "test")}
         self.class_names, self.in_type, self.hierarchy = data.class_names, data.in_type, data.hierarchy

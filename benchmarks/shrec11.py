@@ -1,4 +1,4 @@
-"""SHREC'11 with configs/classify.yaml as it is: 10 meshes of each class for training, 10 for testing, random splits.
+"""SHREC'11 with the configuration ``classify``: 10 meshes of each class for training, 10 for testing, random splits.
 
     python benchmarks/shrec11.py PATH/shrec_16 --splits 0 1 2 3 4
 
@@ -30,9 +30,10 @@ from meshconv.datasets import Preparation, collate, prepare_meshes
 from meshconv.datasets.meshes.class_layouts import find_mesh_files
 from meshconv.geometry import simplify
 from meshconv.io import save_mesh
+from meshconv.shipped import find_config
 from meshconv.train import load_task
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "classify.yaml"
+CONFIG = find_config("classify")
 
 
 def harder(mesh: TriangleMesh, rng: np.random.Generator, noise: float = 0.01, share: float = 0.6) -> TriangleMesh:

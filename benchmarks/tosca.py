@@ -28,6 +28,7 @@ from meshconv import FieldType, Hierarchy
 from meshconv.datasets import MeshCorrespondence, Preparation, prepare_meshes
 from meshconv.datasets.meshes.correspondence import collate_samples
 from meshconv.models import ShapeUNet
+from meshconv.shipped import find_config
 from meshconv.train import CorrespondenceTask
 from meshconv.train.fit import run_options
 from meshconv.train.metrics.map_errors import Shape, map_errors
@@ -103,7 +104,7 @@ def train(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("configs/correspond.yaml"))
+    parser.add_argument("--config", default="correspond")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, help="default: those of the configuration")
     parser.add_argument("--test_fraction", type=float, default=0.4)
@@ -112,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
-    config = yaml.safe_load(given.config.read_text())
+    config = yaml.safe_load(find_config(given.config).read_text())
     options = {**config["data"]["init_args"], "root": str(given.root), "test_fraction": given.test_fraction}
     data = MeshCorrespondence(**options)
     epochs = given.epochs or config["trainer"]["max_epochs"]

@@ -172,7 +172,7 @@ def accuracy(checkpoint: Path, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tosca", type=Path, help="tosca_r.npz; without it bodies are generated")
-    parser.add_argument("--config", type=Path, default=Path(__file__).resolve().parents[1] / "configs" / "segment.yaml")
+    parser.add_argument("--config", default="segment")
     parser.add_argument("--name", default="segment")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=16)
@@ -185,7 +185,7 @@ def main() -> None:
     checkpoint = folder / "runs" / name / "last.ckpt"
     start = time.process_time()
     if not checkpoint.exists():
-        arguments = ["fit", "--config", str(given.config), "--data.init_args.root", str(folder / "training"), "--runs"]
+        arguments = ["fit", "--config", given.config, "--data.init_args.root", str(folder / "training"), "--runs"]
         arguments += [str(folder / "runs"), "--name", name, "--seed_everything", str(given.seed)]
         arguments += ["--trainer.max_epochs", str(given.epochs), "--data.init_args.val_fraction", "0", *more]
         if meshconv(arguments):

@@ -18,7 +18,7 @@ Convolutional networks on triangle meshes and on the sphere.
 
 commands:
   demo      train on climate and on generated meshes, write a report (about six minutes)
-  fit       train:    meshconv fit --config configs/classify.yaml --data.init_args.root FOLDER
+  fit       train:    meshconv fit --config classify --data.init_args.root FOLDER
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path last
   validate  the same on the validation split
   predict   meshconv predict runs/NAME/last.ckpt FILE...
@@ -197,7 +197,7 @@ def _cache(args: list[str]) -> None:
 def _demo(args: list[str]) -> None:
     parser = _Parser(prog="meshconv demo", description="Training of both tasks, with a report.")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder of the report")
-    parser.add_argument("--climate", type=Path, default=Path("data/koeppen_hp64.nc"), help="the climate set")
+    parser.add_argument("--climate", type=Path, default=Path("koeppen_hp64.nc"), help="default: the set that ships")
     parser.add_argument("--climate_steps", type=int, help="training steps of each climate network, else as configured")
     parser.add_argument("--shape_epochs", type=int, default=20, help="training epochs of each mesh network")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")

@@ -81,7 +81,7 @@ def test_the_package_version_is_the_modules():
 
 def build(kind: str, to: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     tree = to / "tree"
-    skip = shutil.ignore_patterns(".*", "*.so", "build", "runs", "data", "__pycache__", "*.egg-info")
+    skip = shutil.ignore_patterns(".*", "*.so", "build", "dist", "runs", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, tree, ignore=skip)
     command = [sys.executable, "-c", f"from setuptools import build_meta as b; print(b.build_{kind}({str(to)!r}))"]
     return subprocess.run(command, cwd=tree, env=os.environ | environment, capture_output=True, text=True)
@@ -96,8 +96,10 @@ def test_the_sdist_has_the_sources(tmp_path):
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = [name.split("/", 1)[-1] for name in file.getnames()]
-    for path in ("csrc/library.cpp", "csrc/so2.h", "csrc/cuda/gauge_conv.cu", "setup.py", "LICENSE", "constraints.txt"):
-        assert path in names
+    tree = tmp_path / "tree"
+    files = {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file() and ".egg-info" not in str(p)}
+    assert {"csrc/library.cpp", "meshconv/data/koeppen_hp64.nc", "tests/data/geodesics.npz", "docs/shapes.md"} <= files
+    assert files - set(names) == set()
 
 
 @pytest.mark.slow
@@ -111,7 +113,10 @@ def test_without_a_compiler_the_wheel_is_built_with_one_warning(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "meshconv/_build_note.txt" in names
     assert "meshconv/py.typed" in names
-    assert not [n for n in names if n.endswith(".so") or n.startswith(("csrc", "tests"))]
+    assert not [n for n in names if n.endswith(".so") or n.startswith(("csrc", "tests", "tools", "docs"))]
+    folders = (ROOT / "meshconv" / name for name in ("configs", "data"))
+    shipped = {path.relative_to(ROOT).as_posix() for folder in folders for path in folder.iterdir()}
+    assert len(shipped) > 10 and shipped <= set(names)
 
     required = build("wheel", tmp_path / "required", MESHCONV_REQUIRE_EXTENSION="1", **broken)
     assert required.returncode != 0

@@ -165,7 +165,7 @@ def test_predict_follows_the_policy_of_training(tmp_path: Path, capsys: pytest.C
         (root / name).mkdir(parents=True)
         for i in range(2):
             save_mesh(icosphere(1), root / name / f"{i}.ply")
-    fit = ["fit", "--config", "configs/classify.yaml", "--data.init_args.root", str(root), "--runs", str(runs)]
+    fit = ["fit", "--config", "classify", "--data.init_args.root", str(root), "--runs", str(runs)]
     fit += ["--data.init_args.on_defect", "error", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     fit += ["--trainer.enable_progress_bar", "false"]
     assert main([*fit, "--model.init_args.options", '{"channels": 2, "blocks": 1, "width": 4}']) == 0

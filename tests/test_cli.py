@@ -15,6 +15,7 @@ from meshconv import Neighbourhood
 from meshconv.cli import main
 from meshconv.datasets import Preparation, collate, prepare_mesh, write_shapes
 from meshconv.ops import BACKEND, GEOMETRY_OPERATORS, OPERATORS, has_kernel
+from meshconv.shipped import find_data
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
 
@@ -42,7 +43,7 @@ def climate(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     options = '{"channels": [2, 2], "max_order": 1}'
     arguments = ["--trainer.max_epochs", "2", "--model.init_args.options", options, *common(runs)]
-    assert main(["fit", "--config", "configs/climate_koeppen.yaml", *arguments]) == 0
+    assert main(["fit", "--config", "climate_koeppen", *arguments]) == 0
     return runs / "climate_koeppen"
 
 
@@ -51,7 +52,7 @@ def common(runs):
 
 
 def mesh_arguments(command, root, runs):
-    config = ["--config", "configs/classify.yaml", "--data.init_args.root", str(root), "--data.init_args.variants", "1"]
+    config = ["--config", "classify", "--data.init_args.root", str(root), "--data.init_args.variants", "1"]
     return [command, *config, *SMALL, *common(runs)]
 
 
@@ -160,7 +161,7 @@ def test_a_trained_network_is_equivariant(trained, climate, shapes):
 
 def test_predict_writes_a_labelled_map(climate, tmp_path):
     output = tmp_path / "map"
-    assert main(["predict", str(climate / "last.ckpt"), "data/koeppen_hp64.nc", "--output", str(output)]) == 0
+    assert main(["predict", str(climate / "last.ckpt"), "koeppen_hp64.nc", "--output", str(output)]) == 0
     assert (tmp_path / "map.png").stat().st_size > 20000
     with xr.open_dataset(tmp_path / "map.nc") as found:
         labels = [v for v in found.data_vars.values() if "flag_meanings" in v.attrs]
@@ -248,7 +249,7 @@ def test_checkpoints_that_cannot_be_used(trained, climate, shapes, tmp_path, cap
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
     assert "something else" in error_of(capsys, ["predict", str(tmp_path / "other.ckpt"), mesh])
     assert "trained on maps" in error_of(capsys, ["predict", str(climate / "last.ckpt"), mesh])
-    wrong = error_of(capsys, ["predict", str(trained / "last.ckpt"), "data/koeppen_hp64.nc"])
+    wrong = error_of(capsys, ["predict", str(trained / "last.ckpt"), str(find_data("koeppen_hp64.nc"))])
     assert "trained on meshes" in wrong
     assert "koeppen_hp64.nc" in wrong
     content = torch.load(trained / "last.ckpt", weights_only=True)
@@ -264,7 +265,7 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
     assert "empty.ply" in error_of(capsys, ["predict", checkpoint, str(tmp_path / "empty.ply")])
     (tmp_path / "nothing").mkdir()
     assert "no mesh files" in error_of(capsys, ["predict", checkpoint, str(tmp_path / "nothing")])
-    with xr.open_dataset("data/koeppen_hp64.nc") as source:
+    with xr.open_dataset(find_data("koeppen_hp64.nc")) as source:
         source = source.drop_encoding()
         source.drop_vars("tp").to_netcdf(tmp_path / "dry.nc")
         source.isel({source["t2m"].dims[-1]: slice(0, 49000)}).drop_vars("cell_ids").to_netcdf(tmp_path / "part.nc")
@@ -273,7 +274,7 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
     assert "dry.nc" in missing
     assert "tp" in missing
     assert "49000" in error_of(capsys, ["predict", map_checkpoint, str(tmp_path / "part.nc")])
-    ring = error_of(capsys, ["predict", map_checkpoint, "data/koeppen_hp64.nc", "--pixel_order", "ring"])
+    ring = error_of(capsys, ["predict", map_checkpoint, "koeppen_hp64.nc", "--pixel_order", "ring"])
     assert "koeppen_hp64.nc" in ring
     assert "nested" in ring
 

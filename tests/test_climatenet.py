@@ -22,7 +22,6 @@ from meshconv.io import open_fields
 
 VARIABLES = ["TMQ", "U850", "V850", "UBOT", "VBOT", "QREFHT", "PS", "PSL", "T200", "T500", "PRECT", "TS", "TREFHT",
              "Z1000", "Z200", "ZBOT"]  # fmt: skip
-CONFIG = Path("configs/climatenet.yaml").resolve()
 
 
 def write(folder: Path, names: list[str], shape: tuple[int, int] = (48, 72)) -> dict[str, xr.Dataset]:
@@ -100,7 +99,7 @@ def fit_test_predict(root: Path, nside: int, shape: tuple[int, int]) -> None:
 
     small = ["--data.init_args.nside", str(nside), "--model.init_args.options", '{"channels": [2, 2, 2], "width": 4}']
     quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
-    run("fit", "--config", str(CONFIG), *small, *quiet)
+    run("fit", "--config", "climatenet", *small, *quiet)
     run("test", "--config", "runs/climatenet/config.yaml", "--ckpt_path", "runs/climatenet/last.ckpt")
     run("predict", "runs/climatenet/last.ckpt", *(f"data/climatenet/test/{name}.nc" for name in TEST))
     for name in TEST:

@@ -152,7 +152,7 @@ def run(tmp_path_factory):
             "--data.init_args.val_fraction", "0.25", "--data.init_args.test_fraction", "0.25",
             "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu",
             "--trainer.enable_progress_bar", "false"]  # fmt: skip
-    assert main(["fit", "--config", "configs/correspond.yaml", *args]) == 0
+    assert main(["fit", "--config", "correspond", *args]) == 0
     return root
 
 

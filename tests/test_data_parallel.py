@@ -140,7 +140,7 @@ def test_two_processes_train_as_one_with_the_joint_batch(shapes, tmp_path, name)
     """Twenty steps: the loss of every epoch, and that of the test."""
     curves = {}
     for run, devices, size in (("one", 1, 4), ("two", 2, 2)):
-        given = ["--config", f"configs/{name}.yaml", "--name", run, "--runs", str(tmp_path), *RUNS[name]]
+        given = ["--config", name, "--name", run, "--runs", str(tmp_path), *RUNS[name]]
         given += ["--model.init_args.options", OPTIONS[name], "--data.init_args.batch_size", str(size)]
         given += ["--trainer.accelerator", "cpu", "--trainer.devices", str(devices), "--trainer.max_steps", "20"]
         given = [text.format(root=shapes) if "{root}" in text else text for text in given]

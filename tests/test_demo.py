@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from meshconv.demo import run_demo
+from meshconv.shipped import find_config
 
 
 @pytest.mark.slow
 def test_the_climate_networks_are_the_shipped_configuration_and_one_without_neighbours(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = run_demo(tmp_path / "demo", Path("data/koeppen_hp64.nc"), climate_steps=1, shape_epochs=1)
-    shipped = yaml.safe_load((Path(__file__).parents[1] / "configs/climate_koeppen.yaml").read_text())
+    report = run_demo(tmp_path / "demo", Path("koeppen_hp64.nc"), climate_steps=1, shape_epochs=1)
+    shipped = yaml.safe_load(find_config("climate_koeppen").read_text())
     for network, options in (("SphereUNet", shipped["model"]["init_args"]["options"]), ("PixelwiseNetwork", None)):
         used = yaml.safe_load((tmp_path / "demo" / network / "config.yaml").read_text())
         assert used["model"]["init_args"]["network"] == network

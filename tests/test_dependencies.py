@@ -24,7 +24,7 @@ FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada"}
 # Files whose callers ask for the extra.
 ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats"}
 # Commands with the extras that they lack where there is only the core.
-COMMANDS = {"fit --config configs/classify.yaml": "train", "test": "train", "predict last.ckpt box.ply": "train",
+COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
             "demo": "train,climate", "generate shallow_water out": "planet,climate"}  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def series(path: Path, share: float = 1.0) -> Path:
 @pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 def test_maps_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = str(Path(__file__).parents[1] / "configs/reconstruct.yaml")
+    config = "reconstruct"
     fit = ["fit", "--config", config, "--data.init_args.inputs", str(series(tmp_path / "all.nc")),
            "--data.init_args.field", "t", "--data.init_args.nside", "4", "--trainer.max_epochs", "1",
            "--data.init_args.cache", "false", "--model.init_args.observed", "0.2", "--trainer.accelerator", "cpu",
@@ -165,7 +165,7 @@ def test_meshes_from_the_command_line(tmp_path, monkeypatch):
     for k in range(6):
         save_mesh(mesh, tmp_path / f"meshes/{k}.ply")
         np.save(tmp_path / f"meshes/{k}_p.npy", z * (1 + k / 5))
-    config = str(Path(__file__).parents[1] / "configs/reconstruct.yaml")
+    config = "reconstruct"
     fit = ["fit", "--config", config, "--data", "meshconv.datasets.MeshFields", "--data.init_args.root", "meshes",
            "--data.init_args.fields", "[p]", "--data.init_args.num_levels", "2", "--trainer.max_epochs", "1",
            "--data.init_args.cache", "false", "--model.init_args.observed", "0.3", "--trainer.accelerator", "cpu",

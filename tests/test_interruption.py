@@ -36,12 +36,12 @@ def places(tmp_path_factory):
                 copy.vertices = copy.vertices * [1, 1 + 0.02 * k, 1]
                 copy.export(root / folder / name / f"{k}.ply")
     few = ["--data.init_args.root", str(root / "few"), "--runs", str(root / "runs"), "--data.init_args.cache", "false"]
-    assert main(["fit", "--config", "configs/classify.yaml", *PLAIN, *few, "--trainer.max_steps", "1"]) == 0
+    assert main(["fit", "--config", "classify", *PLAIN, *few, "--trainer.max_steps", "1"]) == 0
     return root
 
 
 COMMANDS = {
-    "fit": lambda root, out: ["fit", "--config", "configs/classify.yaml", *PLAIN, "--data.init_args.root",
+    "fit": lambda root, out: ["fit", "--config", "classify", *PLAIN, "--data.init_args.root",
                               str(root / "many"), "--runs", str(out / "runs"), "--trainer.max_steps", "1",
                               "--data.init_args.cache", str(out / "cache")],
     "test": lambda root, out: ["test", "--config", str(root / "runs/classify/config.yaml"), "--ckpt_path",
@@ -85,7 +85,7 @@ def test_ctrl_c(places, tmp_path, name, to_all):
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 def test_two_processes_write_one_log(places, tmp_path):
-    command = [sys.executable, "-m", "meshconv.cli", "fit", "--config", "configs/classify.yaml", *PLAIN,
+    command = [sys.executable, "-m", "meshconv.cli", "fit", "--config", "classify", *PLAIN,
                "--data.init_args.root", str(places / "few"), "--runs", str(tmp_path), "--data.init_args.cache", "false",
                "--data.init_args.batch_size", "1", "--trainer.devices", "2", "--trainer.strategy", "ddp",
                "--trainer.max_epochs", "2"]  # fmt: skip

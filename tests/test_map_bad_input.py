@@ -258,7 +258,7 @@ def test_errors_of_a_training(tmp_path, capsys):
     """Levels that do not agree; a value that only a loader's process comes upon, whose traceback is not shown."""
     data = xr.concat([weather()] * 25, "time").assign_coords(time=np.arange(150)).compute()
     data["event"][1] = 7  # neither among the steps that are looked at for classes nor among those for statistics
-    words = ["fit", "--config", "configs/sphere_maps.yaml", "--runs", str(tmp_path), "--trainer.accelerator", "cpu"]
+    words = ["fit", "--config", "sphere_maps", "--runs", str(tmp_path), "--trainer.accelerator", "cpu"]
     words += ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
     given = {"inputs": str(save(data, tmp_path / "a.nc")), "label": "event", "scalars": "[t]", "nside": "4"}
     given |= {"num_levels": "2", "num_workers": "1", "splits": "{train: [0, 140]}"}

@@ -130,12 +130,11 @@ def test_a_separate_file_to_test_on(tmp_path):
 def test_a_separate_file_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(weather(), tmp_path / "a.nc"), save(other_year(), tmp_path / "b.nc")
-    config = str(Path(__file__).parent.parent / "configs" / "sphere_maps.yaml")
     words = ["--data.init_args.inputs", "a.nc", "--data.init_args.label", "event", "--data.init_args.scalars", "[t]",
              "--data.init_args.nside", "4", "--data.init_args.num_levels", "2", "--trainer.max_epochs", "1",
              "--model.init_args.options", "{channels: [2, 2], width: 4}",
              "--data.init_args.cache", "false"]  # fmt: skip
-    assert main(["fit", "--config", config, *words]) == 0
+    assert main(["fit", "--config", "sphere_maps", *words]) == 0
     run = ["test", "--config", "runs/sphere_maps/config.yaml", "--ckpt_path", "runs/sphere_maps/last.ckpt"]
     results = tmp_path / "runs" / "sphere_maps" / "test_metrics.json"
     assert main([*run, "--data.init_args.test_inputs", "b.nc"]) == 0

@@ -48,7 +48,7 @@ def run(tmp_path_factory):
     args = [
         "fit",
         "--config",
-        "configs/classify.yaml",
+        "classify",
         "--data.init_args.root",
         str(root),
         "--runs",

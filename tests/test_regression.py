@@ -234,7 +234,7 @@ def test_tubes_from_the_command_line(tubes, tmp_path, capsys):
     fit = ["--data.init_args.root", str(tubes), "--data.init_args.fields", "[wss, pressure]"]
     fit += ["--data.init_args.num_levels", "2"]
     fit += ["--model.init_args.options", options, "--data.init_args.val_fraction", "0", "--trainer.max_epochs", "16"]
-    assert main(["fit", "--config", "configs/regress.yaml", *common, *fit]) == 0
+    assert main(["fit", "--config", "regress", *common, *fit]) == 0
     run = tmp_path / "regress"
     again = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "last.ckpt")]
     assert main(["test", *again, *common]) == 0

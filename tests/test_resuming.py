@@ -130,7 +130,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
     """kill -9 at twenty moments, with variants and batches by vertices; the same command is given again each time."""
 
     def command(name):
-        run = f"fit --config configs/classify.yaml --name {name} --runs {tmp_path} --resume --trainer.max_epochs 40"
+        run = f"fit --config classify --name {name} --runs {tmp_path} --resume --trainer.max_epochs 40"
         run += " --trainer.max_steps -1"  # with a limit of steps Lightning counts epochs otherwise
         data = f"--data.init_args.root {folder} --data.init_args.variants 2 --data.init_args.batch_vertices 100"
         task = ["--model.init_args.options", "{channels: 4, blocks: 1, max_order: 1}", "--trainer.accelerator", "cpu"]

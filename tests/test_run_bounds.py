@@ -13,7 +13,6 @@ from meshconv.cli import main
 from meshconv.datasets import MeshFolder
 from meshconv.train import Predictor, load_task
 
-CONFIG = "configs/classify.yaml"
 PLAIN = ["--data.init_args.variants", "0", "--data.init_args.augment", "null", "--data.init_args.val_fraction", "0"]
 OPTIONS = ["--model.init_args.options", '{"channels": 4, "blocks": 1, "max_order": 1}', "--trainer.max_steps", "2"]
 HERE = ["--data.init_args.cache", "false", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
@@ -32,8 +31,8 @@ def shapes(tmp_path_factory):
 
 
 def fit(root, runs, *more):
-    return ["fit", "--config", CONFIG, "--data.init_args.root", str(root), "--runs", str(runs), *PLAIN, *OPTIONS, *HERE,
-            *more]  # fmt: skip
+    given = ["--data.init_args.root", str(root), "--runs", str(runs), *PLAIN, *OPTIONS, *HERE, *more]
+    return ["fit", "--config", "classify", *given]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_a_validation_of_nothing_is_no_success(run, tmp_path, capsys):
         (["--data.class_path", "meshconv.datasets.Nope"], "data: No meshconv.datasets attribute Nope"),
         (["--trainer.devices", "0"], "trainer: `Trainer(devices"),
         (["--trainer.strategy", "nope"], "trainer: You selected an invalid strategy name"),
-        (["--config", "data/README.md"], ""),
+        (["--config", "README.md"], ""),
     ],
 )
 def test_bad_options_are_one_line(shapes, tmp_path, capsys, more, says):

@@ -39,7 +39,7 @@ def shapes(tmp_path_factory):
 def fit(root, runs, *more):
     options = ["--model.init_args.options", '{"channels": 4, "blocks": 1, "max_order": 1}', "--trainer.max_steps", "2"]
     plain = ["--data.init_args.variants", "0", "--data.init_args.augment", "{}", "--data.init_args.val_fraction", "0"]
-    args = ["--config", "configs/classify.yaml", "--data.init_args.root", str(root), "--runs", str(runs), *plain]
+    args = ["--config", "classify", "--data.init_args.root", str(root), "--runs", str(runs), *plain]
     return ["fit", *args, *options, "--data.init_args.cache", "false", "--trainer.accelerator", "cpu", *more]
 
 

@@ -15,6 +15,7 @@ from meshconv import TriangleMesh
 from meshconv.cli import main
 from meshconv.datasets.meshes.elements import edges_of
 from meshconv.io import read_mesh, save_mesh
+from meshconv.shipped import find_data
 
 # Lightning and its dependencies warn of their own affairs.
 
@@ -29,7 +30,7 @@ def common(runs: Path) -> list[str]:
 
 
 def fit(root: Path, runs: Path, *more: str) -> Path:
-    config = ["--config", "configs/segment.yaml", "--data.init_args.root", str(root)]
+    config = ["--config", "segment", "--data.init_args.root", str(root)]
     assert main(["fit", *config, *SMALL, *common(runs), *more]) == 0
     return runs / "segment"
 
@@ -111,10 +112,11 @@ def test_bad_input_is_one_line(
     trained: tuple[str, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     _, root, run = trained
+    maps = str(find_data("koeppen_hp64.nc"))
     for arguments, says in (
-        (["predict", str(run / "last.ckpt"), "data/koeppen_hp64.nc"], "trained on meshes, which this file is not"),
+        (["predict", str(run / "last.ckpt"), maps], "trained on meshes, which this file is not"),
         (["predict", str(run / "last.ckpt"), str(root / "seg")], "no mesh files"),
-        (["fit", "--config", "configs/segment.yaml", "--data.init_args.root", str(root / "seg")], "no mesh files"),
+        (["fit", "--config", "segment", "--data.init_args.root", str(root / "seg")], "no mesh files"),
     ):
         assert main(arguments) == 2
         assert says in capsys.readouterr().err.strip().splitlines()[-1]
@@ -137,7 +139,7 @@ def test_levels_that_do_not_agree_are_said_before_meshes_are_prepared(
         mesh = body(k)
         data = {"label": halves(mesh, "faces").astype(np.int32)}
         save_mesh(TriangleMesh(mesh.vertices, mesh.faces, face_data=data), tmp_path / f"{k}.ply")
-    words = ["--config", "configs/segment.yaml", "--data.init_args.root", str(tmp_path)]
+    words = ["--config", "segment", "--data.init_args.root", str(tmp_path)]
     words += ["--data.init_args.num_levels", "2"]
     assert main(["fit", *words, "--data.init_args.cache", str(tmp_path / "kept"), "--runs", str(tmp_path)]) == 2
     assert "the network has 4 levels, the data 2; give options.channels" in capsys.readouterr().err

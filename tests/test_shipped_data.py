@@ -13,11 +13,11 @@ import yaml
 
 from meshconv import InputError
 from meshconv.datasets import SphereMaps
-from meshconv.demo.run import find_shipped
 from meshconv.io.maps.fields import open_fields
+from meshconv.shipped import find_config, find_data
 
 NPIX = 49152
-PATH = Path("data/koeppen_hp64.nc")
+PATH = find_data("koeppen_hp64.nc")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_folds_are_blocks(stored: xr.Dataset) -> None:
 
 def test_the_configuration_that_ships(stored: xr.Dataset) -> None:
     """Annual means over the land outside a fold, normalised there; all land of that fold is for testing."""
-    config = yaml.safe_load(Path("configs/climate_koeppen.yaml").read_text())
+    config = yaml.safe_load(find_config("climate_koeppen").read_text())
     data = SphereMaps(**config["data"]["init_args"])
     x, target, train = (t.numpy() for t in data.sample(0, "train"))
     land = stored["koeppen_two_letter"].values
@@ -132,9 +132,18 @@ def test_the_configuration_that_ships(stored: xr.Dataset) -> None:
 
 def test_what_ships_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find_shipped(PATH).samefile(Path(__file__).parents[1] / PATH)
-    with pytest.raises(InputError, match=r"data/other\.nc: no such file.*clone of the repository"):
-        find_shipped(Path("data/other.nc"))
+    assert PATH.is_absolute() and open_fields("koeppen_hp64.nc").path == PATH
+    with pytest.raises(InputError, match=r"other\.nc: no such file"):
+        open_fields("other.nc")
+    assert find_config("classify").parent.name == "configs"
+    with pytest.raises(InputError, match=r"classifi: no such configuration; .* ships: classify, climate_koeppen, "):
+        find_config("classifi")
+    # A file of one's own is that file.
+    for name in ("classify", "koeppen_hp64.nc"):
+        Path(name).write_text("mine")
+    assert find_config("classify") == Path("classify") and find_data("koeppen_hp64.nc") == Path("koeppen_hp64.nc")
+    with pytest.raises(InputError, match="not readable as NetCDF"):
+        open_fields("koeppen_hp64.nc")
 
 
 def test_agrees_with_an_independent_copy(stored: xr.Dataset, shared_data: Callable[[str], Path]) -> None:

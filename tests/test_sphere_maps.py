@@ -325,8 +325,8 @@ def test_own_maps_from_the_command_line(path, tmp_path, capsys):
     given = [word for key, value in options.items() for word in (f"--data.init_args.{key}", value)]
     small = ["--model.init_args.options", '{"channels": [2, 2, 2], "width": 4}', "--runs", str(tmp_path)]
     quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
-    assert main(["fit", "--config", "configs/sphere_maps.yaml", *given, *small, *quiet]) == 0
+    assert main(["fit", "--config", "sphere_maps", *given, *small, *quiet]) == 0
     assert (tmp_path / "sphere_maps/last.ckpt").is_file()
     capsys.readouterr()
-    assert main(["fit", "--config", "configs/sphere_maps.yaml", *given, "--data.init_args.label", "storm", *small]) == 2
+    assert main(["fit", "--config", "sphere_maps", *given, "--data.init_args.label", "storm", *small]) == 2
     assert "no variable storm; the file has" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_networks_that_are_not_for_the_task(name, tmp_path, capsys):
     levels = "2" if network == "ShapeUNet" else "1"
     more = ["--data.init_args.categories", "one"] if name == "correspond" else ["--data.init_args.variants", "0",
             "--data.init_args.augment", "null"]  # fmt: skip
-    fit = ["fit", "--config", f"configs/{name}.yaml", "--data.init_args.root", str(tmp_path / "meshes"), "--runs",
+    fit = ["fit", "--config", name, "--data.init_args.root", str(tmp_path / "meshes"), "--runs",
            str(tmp_path), "--model.init_args.network", network, "--model.init_args.options", options,
            "--data.init_args.num_levels", levels, "--data.init_args.cache", "false", "--trainer.max_steps", "1",
            "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", *more]  # fmt: skip

@@ -47,7 +47,7 @@ def shapes(tmp_path_factory):
 
 
 def arguments(command, shapes, runs):
-    return [command, "--config", "configs/classify.yaml", "--data.init_args.root", str(shapes), "--runs", str(runs),
+    return [command, "--config", "classify", "--data.init_args.root", str(shapes), "--runs", str(runs),
             "--trainer.max_steps", "1", "--trainer.enable_progress_bar", "false", "--data.init_args.variants", "0",
             "--data.init_args.augment", "null"]  # fmt: skip
 

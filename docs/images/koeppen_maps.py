@@ -1,6 +1,6 @@
 """Truth, prediction and error of Koeppen zones, the picture of docs/climate.md.
 
-    meshconv fit --config configs/climate_koeppen.yaml
+    meshconv fit --config climate_koeppen
     python docs/images/koeppen_maps.py runs/climate_koeppen/last.ckpt [OUTPUT.png]
 """
 
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from meshconv.datasets import SphereMaps
+from meshconv.shipped import find_config
 from meshconv.train import load_task
 from meshconv.viz import draw_healpix, zone_colors
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path, nargs="?", default=Path("docs/images/koeppen_maps.png"))
     given = parser.parse_args()
-    config = yaml.safe_load(Path("configs/climate_koeppen.yaml").read_text())
+    config = yaml.safe_load(find_config("climate_koeppen").read_text())
     data, task = SphereMaps(**config["data"]["init_args"]), load_task(given.checkpoint)
     (batch,) = data.test_dataloader()
     with torch.no_grad():

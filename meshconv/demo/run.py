@@ -19,7 +19,6 @@ from meshconv.datasets.maps.variables import read_map
 from meshconv.datasets.meshes.classes import MeshFolder
 from meshconv.demo.report import write_report
 from meshconv.demo.results import ClimateResults, Field, ModelResults, Report, ShapeResults
-from meshconv.errors import InputError
 from meshconv.io.meshes.load import load_mesh
 from meshconv.ops import BACKEND
 from meshconv.testing import gauge_equivariance_error
@@ -27,10 +26,9 @@ from meshconv.train import ClassificationTask
 from meshconv.train.fit import RunCLI, run_options
 from meshconv.train.metrics.confusion import Confusion
 
-_CONFIG = Path("configs/climate_koeppen.yaml")
 _NOTE = (
     "Koeppen-Geiger zones of the land from annual means: ERA5 climatology, topography and land fraction on HEALPix "
-    "nside 64. The training is that of configs/climate_koeppen.yaml, and the same with a network without neighbours. "
+    "nside 64. The training is the configuration climate_koeppen, and the same with a network without neighbours. "
     "The land is split into five folds of blocks of about 15 degrees; fold 3 is the test set here, with one seed. "
     "Over all five folds mean IoU is 0.483 for SphereUNet (one seed) and 0.399 for PixelwiseNetwork (README); "
     "fold 3 has every zone. Single folds are 0.440 to 0.526 and 0.345 to 0.489."
@@ -131,7 +129,7 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
         "SphereUNet": {},
         "PixelwiseNetwork": {"network": "PixelwiseNetwork", "options": "null"},
     }
-    given = {"data.init_args.inputs": find_shipped(path), "runs": output, "trainer.accelerator": "cpu"}
+    given = {"data.init_args.inputs": path, "runs": output, "trainer.accelerator": "cpu"}
     if steps is not None:
         given["trainer.max_epochs"] = steps
     predictions, scores = [], []
@@ -139,7 +137,7 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
         print(f"climate: training {network} on four of five folds of blocks", flush=True)
         options = given | {"name": network} | {f"model.init_args.{k}": v for k, v in changed.items()}
         start = time.perf_counter()
-        run = RunCLI(["fit", f"--config={find_shipped(_CONFIG)}", *(f"--{k}={v}" for k, v in options.items())])
+        run = RunCLI(["fit", "--config=climate_koeppen", *(f"--{k}={v}" for k, v in options.items())])
         seconds, task, data = time.perf_counter() - start, run.model.eval(), run.datamodule
         (batch,) = data.test_dataloader()
         with torch.no_grad():
@@ -167,21 +165,6 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
         command="make demo; over all five folds: python benchmarks/koeppen.py --out koeppen.jsonl",
         note=_NOTE,
     )
-
-
-def find_shipped(path: Path) -> Path:
-    """A file as it is named, or below the repository that this package is imported from.
-
-    Raises
-    ------
-    InputError
-        If it is in neither.
-    """
-    repository = Path(meshconv.__file__).resolve().parents[1]
-    for candidate in (path, repository / path):
-        if candidate.is_file():
-            return candidate
-    raise InputError(f"{path}: no such file here or in {repository}; work in a clone of the repository")
 
 
 def _shapes(output: Path, epochs: int) -> ShapeResults:

@@ -28,6 +28,7 @@ from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line, parser_says
 from meshconv.fields import FieldType
 from meshconv.progress import Pace
+from meshconv.shipped import find_config
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
 from meshconv.train.checkpoint_state import check_state
 from meshconv.train.matching import check_network, combine
@@ -84,10 +85,10 @@ class RunCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and take the checkpoint out of the configuration, which is that of the run that is going to be."""
         try:
-            super().parse_arguments(parser, args)
+            super().parse_arguments(parser, _with_configs(sys.argv[1:] if args is None else args))
         except ArgumentError as error:
             said, missing = parser_says(str(error)), "are required" in str(error)
-            remedy = "; give a configuration with --config, such as configs/classify.yaml" if missing else ""
+            remedy = "; give a configuration with --config, such as classify" if missing else ""
             raise InputError(f"{said}{remedy}") from error
         except UnicodeError as error:
             raise InputError("--config: the file is no text; give a configuration, such as config.yaml") from error
@@ -195,6 +196,20 @@ class RunCLI(LightningCLI):
     def _evaluates(self) -> bool:
         """Whether the command only evaluates, and leaves ``config.yaml`` and ``metrics.csv`` unchanged."""
         return self.subcommand in ("validate", "test")
+
+
+def _with_configs(args: Any) -> Any:
+    """Arguments with the paths of configurations that are named, as those that ship may be."""
+    if not isinstance(args, list):
+        return args
+    found, flags = list(args), ("--config", "-c")
+    for k, text in enumerate(args):
+        flag, equals, value = text.partition("=")
+        if k and args[k - 1] in flags:
+            found[k] = str(find_config(text))
+        elif flag in flags and equals:
+            found[k] = f"{flag}={find_config(value)}"
+    return found
 
 
 def _attribute(data: lightning.LightningDataModule, name: str) -> Any:

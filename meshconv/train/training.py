@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
-import meshconv
-from meshconv.errors import InputError, behind
+from meshconv.errors import behind
 from meshconv.train.fit import RunCLI, quiet
 from meshconv.train.predict.predictor import Predictor
 
@@ -44,7 +42,7 @@ def fit(config: str | os.PathLike[str], **options: Any) -> Predictor:
     >>> predict("new.obj").label  # doctest: +SKIP
     'chair'
     """
-    arguments = ["fit", "--config", str(find_config(config))]
+    arguments = ["fit", "--config", os.fspath(config)]
     for name, value in options.items():
         key = name if name in _RUN or "." in name else f"data.{name}"
         text = value if isinstance(value, str) else str(value) if isinstance(value, os.PathLike) else json.dumps(value)
@@ -59,13 +57,3 @@ def fit(config: str | os.PathLike[str], **options: Any) -> Predictor:
                 raise
             raise found from error
     return Predictor(run.model)
-
-
-def find_config(name: str | os.PathLike[str]) -> Path:
-    """A configuration by its path, or by the name of one that ships."""
-    folder = Path(meshconv.__file__).resolve().parents[1] / "configs"
-    for path in (Path(name), folder / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    raise InputError(f"{name}: no such configuration; give a path, or the name of one that ships: {known}")

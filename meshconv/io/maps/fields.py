@@ -282,8 +282,8 @@ def open_fields(
     Parameters
     ----------
     paths
-        A file, a pattern like ``"data/*.nc"``, a Zarr directory, or several files, joined as
-        :func:`~meshconv.io.maps.files.open_files` tells; the address of a Zarr store (``https://...``, what fsspec
+        A file, the name of one that ships, a pattern like ``"data/*.nc"``, a Zarr directory, or several files, joined
+        as :func:`~meshconv.io.maps.files.open_files` tells; the address of a Zarr store (``https://...``, what fsspec
         opens); or an open data set, which stays open.
     pixel_order : {"nest", "ring"}, optional
         Pixel order of a HEALPix file without the attribute.
@@ -297,7 +297,7 @@ def open_fields(
 
     Examples
     --------
-    >>> fields = open_fields("data/koeppen_hp64.nc")
+    >>> fields = open_fields("koeppen_hp64.nc")
     >>> fields.grid.nside, fields.values("t2m", {"month": 1}).shape
     (64, (49152,))
     """

@@ -19,16 +19,20 @@ from meshconv.io.maps.joining import READ_ERRORS, join, one_line
 from meshconv.io.maps.missing import fill_values
 from meshconv.io.maps.signatures import check_signature
 from meshconv.progress import track
+from meshconv.shipped import find_data
 
 log = logging.getLogger(__name__)
 
 
 def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Files and Zarr directories that names and patterns stand for, in this order; none twice."""
+    """Files and Zarr directories that names and patterns stand for, in this order; none twice.
+
+    A name at which there is nothing may be that of data that ship.
+    """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     found: dict[Path, None] = {}
     for item in given:
-        text = str(Path(item).expanduser())
+        text = str(find_data(item))
         matches = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
         if not matches or not Path(matches[-1]).exists():
             raise InputError(f"{item}: no such file; give NetCDF files or a Zarr store")
