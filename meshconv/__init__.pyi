@@ -11,6 +11,7 @@ from . import (
     ops as ops,
     testing as testing,
     train as train,
+    uncertainty as uncertainty,
     viz as viz,
 )
 from .errors import InputError as InputError

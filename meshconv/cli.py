@@ -21,7 +21,8 @@ commands:
   fit       train:    meshconv fit --config classify --data.init_args.root FOLDER
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path last
   validate  the same on the validation split
-  predict   meshconv predict runs/NAME/last.ckpt FILE...
+  calibrate meshconv calibrate runs/NAME/last.ckpt... --config runs/NAME/config.yaml: one or an ensemble of several
+  predict   meshconv predict runs/NAME/last.ckpt FILE...; of a calibrated one with --uncertainty
   generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
   check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
   cache     folder and size of the cache of prepared meshes; --clear empties it
@@ -41,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
         return 0
-    commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "predict": _predict,
-                "generate": _generate, "check": _check, "cache": _cache, "info": _info}  # fmt: skip
+    commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "calibrate": _calibrate,
+                "predict": _predict, "generate": _generate, "check": _check, "cache": _cache,
+                "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
@@ -82,6 +84,15 @@ def _lightning(args: list[str]) -> None:
     RunCLI(args)
 
 
+def _calibrate(args: list[str]) -> None:
+    require("meshconv calibrate", "train")
+    from meshconv.train.fit import quiet
+    from meshconv.uncertainty.command import run
+
+    quiet()
+    run(args[1:])
+
+
 def _predict(args: list[str]) -> None:
     require("meshconv predict", "train")
     from jsonargparse import ArgumentParser
@@ -102,6 +113,7 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
     parser.add_argument("--steps", type=int | None, help="of a forecast from the last time of a file")
     parser.add_argument("--probability", help="class whose probability is drawn too")
+    parser.add_argument("--uncertainty", action="store_true", help="of a calibrated checkpoint (meshconv calibrate)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto: the GPU if there is one")
     parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
     parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
@@ -112,6 +124,9 @@ def _predict(args: list[str]) -> None:
     except ArgumentError as error:
         raise InputError(f"predict: {parser_says(str(error))}; meshconv predict --help lists the options") from error
     from meshconv.train import Predictor
+
+    if given.uncertainty:
+        from meshconv.uncertainty import UncertainPredictor as Predictor
 
     if given.select:  # of maps alone
         from meshconv.io.maps.selection import parse_selection

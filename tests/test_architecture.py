@@ -45,7 +45,8 @@ BELOW["homogeneous"] = {"models", *BELOW["models"]}
 BELOW["hybrid"] = {"models", "nn", "geometry", "ops"}
 BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", *BELOW["datasets"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
-BELOW["cli"] = {"demo", *BELOW["demo"]}
+BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}
+BELOW["cli"] = {"demo", "uncertainty", *BELOW["demo"]}
 # Layers see the gauge graph, never the kind of surface it came from.
 GRAPH_TYPES = {f"meshconv.geometry.graph.{name}" for name in ("gauge_graph", "hierarchy", "complex")}
 
@@ -112,6 +113,7 @@ def test_imports_point_downwards(path):
         ("meshconv.viz.mesh", "from meshconv.train.tasks.classes import ClassificationTask"),
         ("meshconv.nn.conv", "from meshconv.homogeneous import kernel_basis"),
         ("meshconv.train.tasks.base", "from meshconv import homogeneous"),
+        ("meshconv.train.predict.predictor", "from meshconv.uncertainty import UncertainPredictor"),
         ("meshconv.homogeneous.networks", "from meshconv.train.tasks.base import Task"),
     ],
 )

@@ -48,7 +48,11 @@ def load_task(path: str | os.PathLike, trust: Sequence[str] = ()) -> Task:
         weights are not finite.
     """
     path = checkpoint_path(path)
-    content = read_checkpoint(path)
+    return task_of(read_checkpoint(path), path, trust)
+
+
+def task_of(content: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -> Task:
+    """The task of a checkpoint's content, as :func:`read_checkpoint` has it."""
     hparams = content["hyper_parameters"]
     said = content.get("meshconv")
     spec = hparams.get("spec")
@@ -123,6 +127,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # torch raises many kinds on a file that is not its own
         raise InputError(f"{path}: not a readable checkpoint; use one that meshconv fit wrote") from error
+    check_content(content, path)
+    return content
+
+
+def check_content(content: Any, path: Path) -> None:
+    """Raise an :class:`InputError` unless it has ``hyper_parameters`` and a ``state_dict`` of finite weights."""
     weights = content.get("state_dict") if isinstance(content, dict) else None
     hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not isinstance(hparams, dict):
@@ -135,7 +145,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 f"{path}: weight {name} is not finite, the training diverged; use an earlier checkpoint or a smaller "
                 "learning rate"
             )
-    return content
 
 
 def _is_text(value: Any) -> bool:

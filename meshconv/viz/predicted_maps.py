@@ -18,6 +18,8 @@ from meshconv.viz.coastlines import coastlines
 from meshconv.viz.sphere import draw_field, view, zone_colors
 
 _REGION_DEG = 60.0  # largest radius of a map that is drawn as a region
+# Variables of a calibrated prediction, ends of their colours (the upper one at least), and what they are.
+_UNCERTAINTY = (("entropy", 0.0, 0.1, "entropy, nats"), ("set_size", 1.0, 2.0, "classes in the set"))
 
 
 def write_maps(path: Path, steps: list[int] | None = None, probability: str | None = None) -> list[Path]:
@@ -29,7 +31,7 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
     Parameters
     ----------
     path
-        NetCDF file with ``label`` and ``probability``, on any grid.
+        NetCDF file with ``label`` and ``probability``, on any grid; ``entropy`` and ``set_size`` are drawn if there.
     steps
         Positions along its further dimension, negative ones from the end; None: the first and the last.
     probability
@@ -38,7 +40,8 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
     Returns
     -------
     list of Path
-        ``<name>.png``, or ``<name>_<step>.png`` where there are several steps; ``..._<class>.png`` for probabilities.
+        ``<name>.png``, or ``<name>_<step>.png`` where there are several steps; ``..._<class>.png`` for probabilities,
+        ``..._entropy.png`` and ``..._set_size.png`` of a calibrated prediction.
 
     Raises
     ------
@@ -70,6 +73,12 @@ def write_maps(path: Path, steps: list[int] | None = None, probability: str | No
                                   fields.dataset.indexes else {"class": probability}, at, True)  # fmt: skip
             target = stem.with_name(f"{stem.name}_{probability}.png")
             written.append(_draw(target, fields, share, title, None, f"probability of {probability}"))
+        for name, low, high, unit in _UNCERTAINTY:
+            if name in fields.dataset:
+                found = fields.values(name, at=at, allow_missing=True)
+                target = stem.with_name(f"{stem.name}_{name}.png")
+                limits = low, float(np.nanmax(found, initial=high))
+                written.append(_draw(target, fields, found, title, None, unit, limits))
     fields.dataset.close()
     return written
 
@@ -89,8 +98,9 @@ def _place(fields: SphereFields, dimension: str, position: int) -> str:
 
 
 def _draw(
-    target: Path, fields: SphereFields, values: NDArray, title: str, names: list[str] | None, unit: str | None = None
-) -> Path:
+    target: Path, fields: SphereFields, values: NDArray, title: str, names: list[str] | None, unit: str | None = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Path:  # fmt: skip
     region, coast = _region(fields), coastlines()
     figure = Figure(figsize=(9, 9.2) if region is None else (11, 5.2), dpi=110, layout="compressed")
 
@@ -100,7 +110,7 @@ def _draw(
         if center is not None:
             options |= {"projection": "orthographic", "center": center, "reach": reach}
         if names is None:
-            options |= {"cmap": "cividis", "limits": (0, 1), "unit": unit if first else None}
+            options |= {"cmap": "cividis", "limits": limits, "unit": unit if first else None}
         else:
             options |= {"kind": "categorical", "colors": zone_colors(names), "legend_missing": True}
             options |= {"names": names if first else None}

@@ -87,7 +87,7 @@ class Predictor:
         workers: int | None = None,
     ):
         self.task = checkpoint if isinstance(checkpoint, Task) else load_task(checkpoint, trust)
-        self.device = _device(device)
+        self.device = device_of(device)
         self.task.to(self.device).eval()
         if "data" not in self.task.spec:
             raise InputError(f"{type(self.task).__name__}: its spec names no data module, so inputs cannot be prepared")
@@ -199,6 +199,14 @@ class Predictor:
         rows = [{"file": file_of[target], "prediction": str(target)} for target, *_ in found]
         return written + write_tables(output, rows, (), found.skipped)
 
+    def of_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
+        """Results of prepared meshes: what a subclass adds to."""
+        return self.task.predict_meshes(meshes)
+
+    def of_maps(self, maps: Maps) -> xr.Dataset:
+        """Result of a map: what a subclass adds to."""
+        return self.task.predict_maps(maps)
+
     def _meshes(
         self, inputs: Any, strict: bool, template: MeshSource | str | None, of_maps: dict[str, Any]
     ) -> tuple[Meshes, Iterator[MeshResult]]:
@@ -223,7 +231,7 @@ class Predictor:
         how = Preparation.from_spec(self.task.spec)
         meshes = Meshes(sources, how, self.device, strict, self._cache, self._workers, first)
         meshes.skipped += empty
-        return meshes, self.task.predict_meshes(meshes)
+        return meshes, self.of_meshes(meshes)
 
     def _mesh_sources(self, given: Any) -> list[MeshSource]:
         if isinstance(given, TriangleMesh):
@@ -284,7 +292,7 @@ class Predictor:
         from meshconv.train.predict.maps import load, write
 
         with self._maps(source, options) as maps, maps.progress:
-            result = self.task.predict_maps(maps)
+            result = self.of_maps(maps)
             if target is None:
                 return load(result, maps)
             write(result, maps, target)
@@ -393,7 +401,8 @@ def _is_folder_of_meshes(given: Any) -> bool:
     return isinstance(given, str | os.PathLike) and Path(given).is_dir() and Path(given).suffix.lower() != ".zarr"
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """A device by its name, ``"auto"`` the GPU if there is one, once something was computed there."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.ones(1, device=device).cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class MeshClass(MeshResult):
     probabilities: NDArray[np.float32]
     class_names: list[str]
 
-    columns = ("file", "class", "probability")
+    columns: ClassVar[tuple[str, ...]] = ("file", "class", "probability")
 
     def row(self) -> dict[str, Any]:
         each = dict(zip(self.class_names, self.probabilities.tolist(), strict=True))

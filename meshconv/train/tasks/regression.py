@@ -14,6 +14,7 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.elements import file_origin
+from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.datasets.protocol import FieldData, SeriesData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -171,15 +172,18 @@ class RegressionTask(Task):
 
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshFieldValues]:
         for sample, output in meshes.outputs(self, meshes.prepare(), lambda sample: len(sample.x)):
-            assert sample.origin is not None  # prepared from files or meshes
-            graph = sample.surface.finest
-            columns = list(output[:, self.out_type.slice(0)].unbind(1)) if 0 in self.out_type.orders else []
-            if 1 in self.out_type.orders:
-                vectors = f"{self.out_type.multiplicities[1]}x1"
-                columns += to_ambient(output[:, self.out_type.slice(1)], graph, vectors).unbind(1)
-            values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
-            fields = dict(zip(self.field_names, values, strict=True))
-            yield MeshFieldValues(sample.name, sample.source, fields)
+            yield MeshFieldValues(sample.name, sample.source, self.fields_in_space(sample, output))
+
+    def fields_in_space(self, sample: MeshSample, output: Tensor) -> dict[str, NDArray[np.float32]]:
+        """Fields ``[V, out_type.dim]`` of a mesh at the vertices of its file, vectors in space."""
+        assert sample.origin is not None  # prepared from files or meshes
+        graph = sample.surface.finest
+        columns = list(output[:, self.out_type.slice(0)].unbind(1)) if 0 in self.out_type.orders else []
+        if 1 in self.out_type.orders:
+            vectors = f"{self.out_type.multiplicities[1]}x1"
+            columns += to_ambient(output[:, self.out_type.slice(1)], graph, vectors).unbind(1)
+        values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
+        return dict(zip(self.field_names, values, strict=True))
 
     def predict_maps(self, maps: Maps) -> xr.Dataset:
         """Variables of the targets' names on the file's grid, of vectors one for each component, at their own times."""

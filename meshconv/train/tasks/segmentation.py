@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -110,7 +110,7 @@ class MeshLabels(MeshResult):
     classes: NDArray[np.int64]
     class_names: list[str]
 
-    columns = ("file", "labels", "element", "count", "unknown", "probability")
+    columns: ClassVar[tuple[str, ...]] = ("file", "labels", "element", "count", "unknown", "probability")
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -131,10 +131,10 @@ class MeshLabels(MeshResult):
         """``<place>.txt``, a label a line, and ``<place>.ply``, the mesh with labels as attribute and colours."""
         text, picture = place.with_name(place.name + ".txt"), place.with_name(place.name + ".ply")
         write_text(text, "".join(f"{label}\n" for label in self.labels.tolist()))
-        save_mesh(self._painted(), picture)
+        save_mesh(self.painted(), picture)
         return {"labels": text, "picture": picture}
 
-    def _painted(self) -> TriangleMesh:
+    def painted(self) -> TriangleMesh:
         """The mesh of the file with labels and colours on vertices or faces; a vertex has that of most of its edges."""
         raw, classes, names = self.raw(), self.classes, self.class_names
         palette = np.array([to_rgb(color) for color in [*zone_colors(names), "#bbbbbb"]])
