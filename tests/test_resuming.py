@@ -15,7 +15,7 @@ import trimesh
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from meshconv import HealpixSphere
+from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask
@@ -59,7 +59,7 @@ class Stop(lightning.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def train(folder, step=None, how="error", checkpoint=None, workers=0) -> tuple[list[float], list[Tensor]]:
+def train(folder, step=None, how="error", checkpoint=None, workers=0, **limits) -> tuple[list[float], list[Tensor]]:
     lightning.seed_everything(0, verbose=False)
     model = SegmentationTask(
         "IsotropicUNet", in_type="2x0", class_names=["sea", "land"], spec={},
@@ -68,7 +68,7 @@ def train(folder, step=None, how="error", checkpoint=None, workers=0) -> tuple[l
     options, stop = run_options(folder), Stop(step, how)
     options["callbacks"].append(stop)
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
-    trainer = lightning.Trainer(max_epochs=3, **quiet, **options)
+    trainer = lightning.Trainer(**{"max_epochs": 3, **limits}, **quiet, **options)
     try:
         trainer.fit(model, datamodule=Points(workers), ckpt_path=checkpoint)
     except (RuntimeError, SIGTERMException):
@@ -93,6 +93,34 @@ def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(tmp_path, 
     assert first == losses[:step]
     assert rest == losses[kept:]
     assert all(torch.equal(a, b) for a, b in zip(resumed, weights, strict=True))
+
+
+@pytest.mark.parametrize(("step", "how", "kept"), [(7, "error", 5), (11, "error", 10), (7, "SIGTERM", 7)])
+@pytest.mark.parametrize("epochs", [3, -1])
+def test_so_does_one_that_a_number_of_steps_ends(tmp_path, step, how, kept, epochs):
+    """Amid the third epoch."""
+    limits = {"max_epochs": epochs, "max_steps": 13}
+    losses, weights = train(tmp_path / "whole", **limits)
+    train(tmp_path / "run", step, how, **limits)
+    rest, resumed = train(tmp_path / "run", checkpoint=tmp_path / "run" / "last.ckpt", **limits)
+    assert len(losses) == 13
+    assert rest == losses[kept:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed, weights, strict=True))
+
+
+def test_the_table_of_metrics_survives(tmp_path):
+    """A start that is refused leaves it; cut off amid a line, it goes on with the lines that are whole."""
+    table = tmp_path / "run" / "metrics.csv"
+    train(tmp_path / "run", 12)
+    whole = table.read_text()
+    assert [line.split(",")[0] for line in whole.splitlines()] == ["epoch", "", "0", "0", "", "1", "1", ""]
+    with pytest.raises(InputError, match="has done 10 steps, of 10"):
+        train(tmp_path / "run", checkpoint=tmp_path / "run" / "last.ckpt", max_epochs=2)
+    assert table.read_text() == whole
+    table.write_text(whole + "2,0.00")
+    train(tmp_path / "run", checkpoint=tmp_path / "run" / "last.ckpt")
+    train(tmp_path / "other")
+    assert table.read_text() == (tmp_path / "other" / "metrics.csv").read_text()
 
 
 def test_workers_change_nothing(tmp_path, uninterrupted):
@@ -131,7 +159,6 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
 
     def command(name):
         run = f"fit --config classify --name {name} --runs {tmp_path} --resume --trainer.max_epochs 40"
-        run += " --trainer.max_steps -1"  # with a limit of steps Lightning counts epochs otherwise
         data = f"--data.init_args.root {folder} --data.init_args.variants 2 --data.init_args.batch_vertices 100"
         task = ["--model.init_args.options", "{channels: 4, blocks: 1, max_order: 1}", "--trainer.accelerator", "cpu"]
         return [sys.executable, "-m", "meshconv.cli", *run.split(), *data.split(), *task]
@@ -157,3 +184,4 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
     assert found.returncode == 0 or "has done" in found.stderr  # it had come to its end
     for (key, a), b in zip(end("whole")["state_dict"].items(), end("killed")["state_dict"].values(), strict=True):
         assert torch.equal(a, b), key
+    assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()

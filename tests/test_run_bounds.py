@@ -133,6 +133,8 @@ LOOPS = ("loops", "fit_loop")
 MOMENTS = ("optimizer_states", 0, "state", 0)
 CYCLE = ("lr_schedulers", 0)
 ALTERED = [
+    (("epoch",), 7, "epoch 7 contradicts the 2 epochs of its loops"),
+    ((*LOOPS, "epoch_progress", "total", "ready"), 9, "do not follow"),
     (("epoch",), None, "epoch None is no whole number"),
     (("global_step",), 3, "global_step 3 contradicts the 2 steps"),
     (("global_step",), float("nan"), "global_step nan is no whole number"),

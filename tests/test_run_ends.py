@@ -103,7 +103,7 @@ def test_text_that_would_be_a_formula(tmp_path, text):
 def test_no_cell_is_a_formula_whatever_separates_cells(tmp_path, delimiter, text):
     write_table(tmp_path / "x.csv", ["name", "value"], [[text, -1.5], [text, "b"]])
     with (tmp_path / "x.csv").open(newline="", encoding="utf-8") as stream:
-        cells = [cell.strip(" \"") for row in csv.reader(stream, delimiter=delimiter) for cell in row]
+        cells = [cell.strip(' "') for row in csv.reader(stream, delimiter=delimiter) for cell in row]
     assert not [cell for cell in cells if cell[:1] in "=+@\t\uff1d" and cell]
     assert all(float(cell.split(",")[0]) for cell in cells if cell.startswith("-"))
 
@@ -119,10 +119,9 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("name", ["log.txt", "hparams.yaml"])
-def test_a_full_disk_is_one_line_in_fit(shapes, tmp_path, capsys, name):
+def test_a_full_disk_is_one_line_in_fit(shapes, tmp_path, capsys):
     (tmp_path / "classify").mkdir()
-    (tmp_path / "classify" / name).symlink_to(FULL)
+    (tmp_path / "classify" / "log.txt").symlink_to(FULL)
     assert main(fit(shapes, tmp_path)) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("meshconv: error: ")

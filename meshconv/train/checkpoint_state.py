@@ -44,11 +44,14 @@ def check_state(content: Mapping[str, Any], training: bool) -> None:
     _check_counts(loops, "loops")
     try:
         steps = loops["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
+        epoch = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
         done = steps["completed"]
     except (KeyError, TypeError) as error:
         raise InputError("loops: it does not say how far the training was") from error
     if done != content["global_step"]:
         raise InputError(f"global_step {content['global_step']} contradicts the {done} steps of its loops")
+    if content["epoch"] not in (epoch, epoch - 1):
+        raise InputError(f"epoch {content['epoch']} contradicts the {epoch} epochs of its loops")
     for key in ("optimizer_states", "lr_schedulers"):
         if not isinstance(content[key], list) or not all(isinstance(state, dict) for state in content[key]):
             raise InputError(f"{key} is no list of states")
@@ -113,9 +116,7 @@ def _check_counts(value: Any, where: str) -> None:
     """Loops hold tables of counts and truth values alone."""
     if isinstance(value, dict):
         counts = [value[key] for key in _COUNTS if key in value]
-        # Those of all epochs drift apart where a training was resumed.
-        free = ".epoch_progress" in where or not all(map(_is_count, counts))
-        if not free and any(not 0 <= a - b <= 1 for a, b in zip(counts, counts[1:], strict=False)):
+        if all(map(_is_count, counts)) and any(not 0 <= a - b <= 1 for a, b in zip(counts, counts[1:], strict=False)):
             raise InputError(f"{where}: counts {counts} of {', '.join(k for k in _COUNTS if k in value)} do not follow")
         if {"current", "total"} <= set(value) and not _at_most(value["current"], value["total"]):
             raise InputError(f"{where}: current counts are above the total ones, or are none")

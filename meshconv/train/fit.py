@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import signal
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,6 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from meshconv.datasets.class_path import class_path, import_class
@@ -31,9 +27,10 @@ from meshconv.progress import Pace
 from meshconv.shipped import find_config
 from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
 from meshconv.train.checkpoint_state import check_state
+from meshconv.train.logger import RunLogger
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision
-from meshconv.train.resuming import DrawnStates, RunCheckpoint
+from meshconv.train.resuming import DrawnStates, RunCheckpoint, StepLimit
 from meshconv.train.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -233,34 +230,6 @@ class Start(Callback):
     on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _note
 
 
-class RunLogger(CSVLogger):
-    """``metrics.csv`` of a run; a resumed training appends to it."""
-
-    _before: Sequence[dict[str, str]] = ()
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """Lightning's writer, which begins by deleting the file: its rows are remembered."""
-        file = Path(self.log_dir) / "metrics.csv"
-        if self._experiment is None and file.is_file():
-            with file.open(newline="", encoding="utf-8") as stream:
-                self._before = list(csv.DictReader(stream))
-        return super().experiment
-
-    @rank_zero_only
-    def go_on(self, step: int) -> None:
-        """Put back the rows from before a step."""
-        rows = [row for row in self._before if (row.get("step") or "").isdigit() and int(row["step"]) < step]
-        if rows:
-            writer = self.experiment
-            writer.metrics_keys = sorted({*writer.metrics_keys, *rows[0]})
-            with Path(writer.metrics_file_path).open("w", newline="", encoding="utf-8") as stream:
-                table = csv.DictWriter(stream, writer.metrics_keys)
-                table.writeheader()
-                table.writerows(rows)
-
-
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk ends the run, instead of a traceback for each line."""
@@ -318,6 +287,12 @@ class RunLog(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._write(f"epoch {trainer.current_epoch}: {_metrics(trainer)}")
+        # The row that Lightning logs after the checkpoint: with it no checkpoint has an epoch that the table lacks.
+        row = {"epoch": trainer.current_epoch, **trainer._logger_connector.metrics["log"]}
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.log_metrics(row, trainer.global_step - 1)
+                logger.save()
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._write(f"test: {_metrics(trainer)}")
@@ -361,9 +336,9 @@ def _metrics(trainer: lightning.Trainer) -> str:
 
 def run_options(folder: Path) -> dict[str, Any]:
     """Trainer arguments that keep a run's log, metrics and last checkpoint in ``folder``."""
-    checkpoints = [RunCheckpoint(folder), DrawnStates()]
+    checkpoints = [RunCheckpoint(folder), DrawnStates(), StepLimit()]
     return {
-        "logger": RunLogger(str(folder.parent), folder.name, version=""),
+        "logger": RunLogger(folder),
         "callbacks": [*checkpoints, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
         "default_root_dir": str(folder),
     }

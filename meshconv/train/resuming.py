@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from pathlib import Path
@@ -17,12 +18,27 @@ from meshconv.datasets.loader import Loader
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """``last.ckpt`` in ``folder`` after every epoch, and when the process is asked to end (SIGTERM)."""
+    """``last.ckpt`` in ``folder`` after every epoch, and when the process is asked to end (SIGTERM).
+
+    A training that stops amid an epoch (:class:`StepLimit`) leaves one from which the rest of the epoch can follow.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]):
         super().__init__(
             Path(folder), filename="{epoch}", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
         )
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if _stops_amid_an_epoch(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not _stops_amid_an_epoch(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -30,6 +46,42 @@ class RunCheckpoint(ModelCheckpoint):
         """Lightning raises it between two batches, so that the rest of the epoch can follow."""
         if isinstance(exception, SIGTERMException):
             self._save_last_checkpoint(trainer, {})
+
+
+def _stops_amid_an_epoch(trainer: lightning.Trainer) -> bool:
+    return trainer.should_stop and not trainer.is_last_batch
+
+
+class StepLimit(Callback):
+    """Callback that ends a training after the trainer's ``max_steps``, in its place.
+
+    Lightning counts the epochs of a resumed training otherwise if it has a limit of steps; here they are counted as in
+    one that was never interrupted.
+    """
+
+    steps: float = math.inf
+    """Optimiser steps of the whole training."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if stage == "fit" and loop.max_steps > 0:
+            self.steps, loop.max_steps = loop.max_steps, -1
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.global_step >= self.steps:  # it beats the least number of epochs and steps
+            trainer.should_stop, trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps = True, 0, None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.on_train_start(trainer, pl_module)
+
+
+def planned_steps(trainer: lightning.Trainer) -> float:
+    """Optimiser steps of the whole training; infinite without a limit."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    limits = [callback.steps for callback in callbacks if isinstance(callback, StepLimit)]
+    return min([trainer.estimated_stepping_batches, *limits])
 
 
 class DrawnStates(Callback):

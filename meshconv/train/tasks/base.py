@@ -23,6 +23,7 @@ from meshconv.ranks import mean_over_ranks
 from meshconv.train.checkpoint_state import check_loops, check_moments
 from meshconv.train.matching import TargetMatch
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.resuming import planned_steps
 from meshconv.train.schedule import keep_options, one_cycle
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Task(lightning.LightningModule):
             keep_options(own, self._resumed)
             watched = {"monitor": own.monitor} if isinstance(own, ReduceLROnPlateau) else {}
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, **watched}}
-        return one_cycle(optimizer, self.trainer.estimated_stepping_batches, self._resumed, self.make_optimizer is None)
+        return one_cycle(optimizer, planned_steps(self.trainer), self._resumed, self.make_optimizer is None)
 
 
 def _construct(network: str, in_type: str, out: int | str, options: dict[str, Any]) -> nn.Module:
