@@ -288,7 +288,8 @@ class RunLog(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._write(f"epoch {trainer.current_epoch}: {_metrics(trainer)}")
         # The row that Lightning logs after the checkpoint: with it no checkpoint has an epoch that the table lacks.
-        row = {"epoch": trainer.current_epoch, **trainer._logger_connector.metrics["log"]}
+        logged = {name: value for name, value in trainer.logged_metrics.items() if not name.startswith("val/")}
+        row = {**logged, "epoch": trainer.current_epoch}
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.log_metrics(row, trainer.global_step - 1)

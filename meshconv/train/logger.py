@@ -67,10 +67,10 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Add a row, unless it is the one before it."""
+        """Add a row, unless the one before it has all of it."""
         values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         row = {name: str(value) for name, value in {**values, "step": step or 0}.items()}
-        if row != self._last:
+        if not row.items() <= self._last.items():
             self._waiting.append(row)
             self._last = row
 
