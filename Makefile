@@ -1,7 +1,8 @@
 # make demo   train both demonstrations and write the report        make lint    ruff and mypy
 # make test   the tests, without the slow ones                      make bench   timings of the operators
 # make test-slow   every test                                       make build   install into .venv, compile csrc/
-# make clean  remove what was built; .venv and runs/ stay           make sanitize   the operators' tests under ASan, UBSan
+# make docs   the site of the documentation, in build/docs          make sanitize   the operators' tests under ASan, UBSan
+# make clean  remove what was built; .venv and runs/ stay
 #
 # Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
 # repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/installed
 INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow sanitize lint bench build clean
+.PHONY: help demo test test-slow sanitize lint docs bench build clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile
@@ -46,7 +47,12 @@ sanitize: $(STAMP)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
 	@$(BIN)/mypy
+
+docs: $(STAMP)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/gauge_conv.py

@@ -47,7 +47,7 @@ def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, near
 
     References
     ----------
-    Dijkstra, "A note on two problems in connexion with graphs", 1959.
+    Dijkstra, "A note on two problems in connection with graphs", 1959.
 
     Examples
     --------

@@ -1,0 +1,45 @@
+"""The documentation: every public name has its entry, links within it lead somewhere."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import meshconv
+
+_ROOT = Path(__file__).parents[1]
+_DOCS = _ROOT / "docs"
+_PACKAGES = sorted(path.stem for path in (_DOCS / "api").glob("*.rst") if path.stem not in ("index", "meshconv"))
+
+
+def test_every_package_has_a_page_of_the_reference():
+    """The list of pages is the list of packages that the package itself exports, but the demonstration."""
+    exported = {name for name in meshconv.__all__ if Path(meshconv.__file__).with_name(name).is_dir()}
+    assert set(_PACKAGES) == exported - {"demo"}
+    index = (_DOCS / "api/index.rst").read_text()
+    assert all(f"\n   {name}\n" in index for name in _PACKAGES)
+
+
+@pytest.mark.parametrize("name", _PACKAGES)
+def test_every_public_name_has_a_docstring(name):
+    package = importlib.import_module(f"meshconv.{name}")
+    assert package.__doc__
+    public = {word: getattr(package, word) for word in package.__all__}
+    assert [word for word, it in public.items() if callable(it) and not (it.__doc__ or "").strip()] == []
+
+
+def test_every_page_is_reached_from_the_start():
+    index = (_DOCS / "index.md").read_text()
+    pages = {path.stem for path in _DOCS.glob("*.md")} - {"index"}
+    assert {page for page in pages if not re.search(rf"^{page}$", index, re.M)} == set()
+
+
+@pytest.mark.parametrize("page", [*sorted(_DOCS.glob("*.md")), *sorted(_ROOT.glob("*.md"))], ids=lambda p: p.name)
+def test_links_and_pictures_are_there(page):
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)", text)
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+    named = re.findall(r"`((?:docs|tests|benchmarks|examples|configs)/[\w/.]+\.\w+)`", text)
+    assert [path for path in named if "NAME" not in path and not (_ROOT / path).exists()] == []
