@@ -41,5 +41,5 @@ def test_links_and_pictures_are_there(page):
     links = re.findall(r"\]\(([^)#\s]+)", text)
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
-    named = re.findall(r"`((?:docs|tests|benchmarks|examples|configs)/[\w/.]+\.\w+)`", text)
+    named = re.findall(r"`((?:docs|tests|benchmarks|examples|meshconv/configs)/[\w/.]+\.\w+)`", text)
     assert [path for path in named if "NAME" not in path and not (_ROOT / path).exists()] == []
