@@ -54,20 +54,20 @@ def _arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray, view: np.ndarray,
     place, arrow = points @ view.T, vectors @ view.T
     front = place[:, 2] > 0.12
     ax.quiver(
-        *place[front, :2].T, *arrow[front, :2].T, angles="xy", scale_units="xy", scale=1, color=color, width=width, zorder=3
+        *place[front, :2].T, *arrow[front, :2].T, angles="xy", scale_units="xy", scale=1, color=color, width=width
     )
 
 
 def gauges() -> Figure:
     """One tangent field in two gauges: the arrows stay, their components change."""
     figure = Figure(figsize=(7.2, 3.9), dpi=110, layout="constrained")
-    graph, view = HealpixSphere(4).gauge_graph(), _axes(_EYE)
+    graph, view, names = HealpixSphere(4).gauge_graph(), _axes(_EYE), ("south and east", "turned at each point")
     angle = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, graph.num_vertices))
     normal = graph.frames[:, 2].numpy()
     flow = 0.22 * np.cross(np.array([0.3, 0.2, 1.0]), normal)
     shown = int(np.argmax(normal @ (_EYE / np.linalg.norm(_EYE))))
     for ax, now, name in zip(
-        figure.subplots(1, 2), (graph, graph.change_gauge(angle)), ("south and east", "turned at each point"), strict=True
+        figure.subplots(1, 2), (graph, graph.change_gauge(angle)), names, strict=True
     ):
         frames = now.frames.numpy()
         _globe(ax, view)
