@@ -10,7 +10,7 @@ from meshconv.errors import InputError
 MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
-    "formats": ("assimp_py", "meshio", "nibabel", "collada"),
+    "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4"),
     "planet": ("ducc0",),
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),

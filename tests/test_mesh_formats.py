@@ -261,7 +261,7 @@ def test_vtk_unstructured_flat_cells(binary: bool, tmp_path: Path) -> None:
     assert areas == pytest.approx([0.5, 1, 1, 1, 0.5])
     path.write_bytes(path.read_bytes().replace(b"1 3 5 8 9 6 7", b"1 3 5 8 10 6 7"))
     if not binary:
-        with pytest.raises(InputError, match="cells of type 10 are volumes or curved"):
+        with pytest.raises(InputError, match="1 volume cells beside 4 polygons; set volume_surface"):
             read_mesh(path)
 
 

@@ -13,6 +13,7 @@ from .meshes.module import (
     MeshData as MeshData,
     collate as collate,
 )
+from .meshes.numbers import MeshNumbers as MeshNumbers
 from .meshes.preparation import (
     MeshSample as MeshSample,
     Preparation as Preparation,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meshconv.errors import InputError
+from meshconv.extras import require
 
 # Numbers and XML of real meshes shrink to a twentieth at most; deflate reaches a thousandth.
 _MOST_EXPANSION = 64
@@ -43,7 +44,9 @@ def check_expansion(unpacked: int, packed: int) -> None:
 
 
 def inflate(block: bytes, size: int, method: str) -> bytes:
-    """Exactly ``size`` bytes of a compressed block, ``method`` "zlib" or "lzma"; ``ValueError`` if it holds others."""
+    """Exactly ``size`` bytes of a compressed block, ``method`` "zlib", "lzma" or "lz4"; ``ValueError`` if not so."""
+    if method == "lz4":
+        return _inflate_lz4(block, size)
     try:
         content = _DECOMPRESSORS[method]().decompress(block, size + 1)
     except (zlib.error, lzma.LZMAError) as error:
@@ -51,6 +54,19 @@ def inflate(block: bytes, size: int, method: str) -> bytes:
     if len(content) != size:
         found = "more" if len(content) > size else len(content)
         raise ValueError(f"a compressed block promises {size} bytes and holds {found}")
+    return content
+
+
+def _inflate_lz4(block: bytes, size: int) -> bytes:
+    require("a file that is compressed with LZ4", "formats", only="lz4")
+    import lz4.block
+
+    try:
+        content = lz4.block.decompress(block, uncompressed_size=size)
+    except lz4.block.LZ4BlockError as error:
+        raise ValueError(f"a compressed block promises {size} bytes and holds others ({error})") from error
+    if len(content) != size:
+        raise ValueError(f"a compressed block promises {size} bytes and holds {len(content)}")
     return content
 
 

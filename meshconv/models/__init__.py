@@ -5,6 +5,7 @@ from meshconv.models.isotropic_unet import IsotropicUNet
 from meshconv.models.planar_unet import PlanarUNet
 from meshconv.models.pointwise import PixelwiseNetwork, PointwiseClassifier
 from meshconv.models.shape_classifier import ShapeClassifier
+from meshconv.models.shape_regressor import ShapeRegressor
 from meshconv.models.shape_unet import ShapeUNet
 from meshconv.models.sphere_unet import SphereUNet
 
@@ -15,6 +16,7 @@ __all__ = [
     "PlanarUNet",
     "PointwiseClassifier",
     "ShapeClassifier",
+    "ShapeRegressor",
     "ShapeUNet",
     "SphereUNet",
 ]

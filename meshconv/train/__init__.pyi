@@ -15,3 +15,4 @@ from .tasks.forecast import ForecastTask as ForecastTask
 from .tasks.reconstruction import ReconstructionTask as ReconstructionTask
 from .tasks.regression import RegressionTask as RegressionTask
 from .tasks.segmentation import SegmentationTask as SegmentationTask
+from .tasks.shape_regression import ShapeRegressionTask as ShapeRegressionTask

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 ClassFiles = dict[str, dict[str, list[Path]]]
 
 
-def find_mesh_files(root: Path) -> ClassFiles:
+def find_mesh_files(root: Path, pattern: str | None = None) -> ClassFiles:
     """Mesh files of each class and split (``"train"``, ``"val"``, ``"test"``, or ``""`` if not given).
 
     The class is, in this order: that of a classification file in ``root``, in the format of the Princeton Shape
@@ -28,6 +28,8 @@ def find_mesh_files(root: Path) -> ClassFiles:
     The split is given by folders named ``train``, ``test`` or ``val`` anywhere in the path, or by ``train.cla`` and
     ``test.cla``.
 
+    With a ``pattern`` as :func:`~meshconv.datasets.meshes.module.meshes_below` takes it.
+
     Raises
     ------
     InputError
@@ -35,7 +37,7 @@ def find_mesh_files(root: Path) -> ClassFiles:
     """
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with a sub-folder of meshes per class")
-    paths = meshes_below(root)
+    paths = meshes_below(root, pattern)
     lists = sorted(p for p in root.glob("*.cla") if p.is_file())
     found = _by_lists(lists, paths) if lists else _by_folders(root, paths) or _by_names(root, paths)
     if not found:

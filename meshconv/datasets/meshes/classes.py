@@ -45,7 +45,7 @@ class MeshFolder(MeshData):
         super().__init__(**options)
         check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
         self.root = Path(root)
-        files = find_mesh_files(self.root)
+        files = find_mesh_files(self.root, self.pattern)
         self.class_names = sorted(files)
         for label, name in enumerate(self.class_names):
             split = split_class(files[name], test_fraction, val_fraction, random.Random(f"{self.seed}/{name}"))

@@ -159,7 +159,7 @@ class MeshCorrespondence(MeshData):
             raise InputError(f"batch_size {batch_size} has to be at least 2: points of several meshes are compared")
         check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
         self.root, self.max_pairs = Path(root), max_pairs
-        meshes = _find_meshes(self.root)
+        meshes = _find_meshes(self.root, self.pattern)
         self._listed = _listed_pairs(self.root, meshes)
         found: dict[str, list[Path]] = {}
         for path in meshes:
@@ -245,11 +245,11 @@ class MeshCorrespondence(MeshData):
                 )
 
 
-def _find_meshes(root: Path) -> list[Path]:
+def _find_meshes(root: Path, pattern: str | None) -> list[Path]:
     """Mesh files below ``root``; of those that differ in folder and ending alone, with one category, the first."""
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with meshes")
-    paths = meshes_below(root)
+    paths = meshes_below(root, pattern)
     once: dict[tuple[str, str, str], Path] = {}
     for path in paths:
         once.setdefault((category_of(path, root), _part(path, root) or "", path.stem), path)

@@ -7,6 +7,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,6 +18,7 @@ import torch
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
 from meshconv.datasets.class_path import class_path
 from meshconv.datasets.loader import Loader
+from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
 from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.meshes.vertex_budget import VertexBudget
@@ -51,7 +53,7 @@ def collate(samples: list[MeshSample]) -> SurfaceBatch:
     shifts = list(accumulate((len(s.x) for s in samples[:-1]), initial=0))
     given, shares = [], []
     for sample, shift in zip(samples, shifts, strict=True):
-        if sample.places is not None and sample.target.ndim:
+        if sample.places is not None and not sample.of_mesh:
             points, weights = sample.places.elements(sample.elements)
             given.append(points + shift)
             shares.append(weights)
@@ -90,6 +92,15 @@ class MeshData(lightning.LightningDataModule):
     features
         Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.
+    scalars, vectors
+        Names of arrays at the vertices that are inputs too, as :class:`~meshconv.datasets.meshes.fields.MeshFields`
+        finds them: thickness, distance to the inlet, boundary conditions, the stream. They are measured from their mean
+        over the training files in standard deviations, vectors in their root mean square length.
+    size
+        The logarithm of the square root of the area as an input. Predictions then depend on the unit of length, and are
+        no longer the same for a scaled mesh.
+    pattern
+        Of the mesh files below the root, where there are others: ``"*/surf/lh.white"``.
     num_levels
         Number of levels of hierarchies; 1: graphs.
     resolution
@@ -100,6 +111,8 @@ class MeshData(lightning.LightningDataModule):
         None: the points are the vertices.
     max_faces
         Meshes with more faces are simplified to this number first; labels follow.
+    volume_surface
+        Of files of volume cells the surface, as of :func:`~meshconv.io.meshes.load.load_mesh`.
     augment
         Augmentation of training meshes, values of :class:`~meshconv.geometry.repair.augmentation.Augmentation`:
         ``{noise: 0.02, decimate: 0.5}``.
@@ -137,9 +150,14 @@ class MeshData(lightning.LightningDataModule):
         radius: float | None = None,
         nearest: int | None = None,
         features: Sequence[str] = ("default",),
+        scalars: Sequence[str] = (),
+        vectors: Sequence[str] = (),
+        size: bool = False,
+        pattern: str | None = None,
         num_levels: int = 1,
         resolution: float | None = None,
         max_faces: int | None = None,
+        volume_surface: bool = False,
         augment: Mapping[str, Any] | None = None,
         variants: int = 0,
         cache: bool | str | None = True,
@@ -153,15 +171,20 @@ class MeshData(lightning.LightningDataModule):
             if value is not None and value < least:
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
+        self.pattern = pattern
         if resolution is not None and not self.takes_resolution:
             raise InputError(
                 f"resolution {resolution}: {type(self).__name__} has values at the vertices themselves; leave it out"
             )
         near = Neighbourhood(rings, radius, nearest)
-        self.how = Preparation(
-            transport, on_defect, near, tuple(features), num_levels, max_faces, resolution=resolution
-        )
-        self.preparations = variant_preparations(self.how, Augmentation.from_spec(augment), variants)
+        if vectors and (augment or {}).get("rotation"):
+            raise InputError("augment: rotation would leave the vectors behind; invariant inputs do not need it")
+        self._how = Preparation(
+            transport, on_defect, near, tuple(features), num_levels, max_faces, resolution=resolution,
+            volume_surface=volume_surface, given=GivenInputs(tuple(scalars), tuple(vectors), size),
+        )  # fmt: skip
+        self._variation = Augmentation.from_spec(augment), variants
+        variant_preparations(self._how, *self._variation)  # what is wrong is said now
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()
         self.files: dict[str, list[tuple[Path, int | Labelling]]] = {"train": [], "val": [], "test": []}
@@ -169,13 +192,32 @@ class MeshData(lightning.LightningDataModule):
         self._variants: Variants | None = None
 
     @property
+    def how(self) -> Preparation:
+        """How meshes are prepared, with the statistics of the training files where there are inputs to measure."""
+        if self._how.given and self._how.given.statistics is None:
+            paths = [path for path, _ in self.files["train"]]
+            self._how = replace(self._how, given=self._how.given.measured(paths, "measuring inputs"))
+        return self._how
+
+    @property
+    def preparations(self) -> list[Preparation]:
+        """Of a training mesh itself and of its variants."""
+        return variant_preparations(self.how, *self._variation)
+
+    def take_statistics(self, spec: Mapping[str, Any]) -> None:
+        """Take the statistics of inputs from the :attr:`spec` of a training."""
+        if self._how.given:
+            statistics = given_inputs(spec).statistics
+            self._how = replace(self._how, given=replace(self._how.given, statistics=statistics))
+
+    @property
     def num_levels(self) -> int:
         """Levels of the surfaces that the loaders give; 1: graphs."""
-        return self.how.num_levels
+        return self._how.num_levels
 
     @property
     def in_type(self) -> FieldType:
-        return self.how.in_type
+        return self._how.in_type
 
     @staticmethod
     def inputs_from(spec: Mapping[str, Any]) -> Preparation:
@@ -281,9 +323,21 @@ def files_below(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def meshes_below(root: Path) -> list[Path]:
-    """Mesh files in a folder and below it, as :func:`files_below` finds them."""
-    return [path for path in files_below(root) if is_mesh_file(path)]
+def meshes_below(root: Path, pattern: str | None = None) -> list[Path]:
+    """Mesh files in a folder and below it, as :func:`files_below` finds them; of a pattern, ``"*/surf/lh.white"``.
+
+    Raises
+    ------
+    InputError
+        No mesh file is named like the pattern.
+    """
+    found = [path for path in files_below(root) if is_mesh_file(path)]
+    if pattern is None:
+        return found
+    chosen = [path for path in found if path.relative_to(root).match(pattern)]
+    if not chosen:
+        raise InputError(f"{root}: none of {len(found)} mesh files is named like {pattern!r}; give another pattern")
+    return chosen
 
 
 def meshes_in(folder: Path) -> list[Path]:

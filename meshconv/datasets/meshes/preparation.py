@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import torch
 
+from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
 from meshconv.datasets.meshes.processes import map_in_order
 from meshconv.errors import InputError
-from meshconv.fields import FieldType
+from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
@@ -43,6 +44,9 @@ _PREPARED = Computation("prepared mesh", 3, ("fast-simplification", "numpy", "ro
 
 # Each level has at most half the vertices of the one before, so no mesh has more.
 _MOST_LEVELS = 32
+
+# Choices that a specification has where they are made: checkpoints from before them go on to match.
+_WHERE_SET = ("volume_surface", "scalars", "vectors", "size", "statistics")
 
 # A file, or a mesh in memory.
 MeshSource = Path | TriangleMesh
@@ -82,7 +86,8 @@ class MeshSample(NamedTuple):
     surface : GaugeGraph or Hierarchy
         In float32.
     target : int64 Tensor
-        ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown.
+        ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown. Or float32 ``[1, k]``: numbers of
+        the mesh; ``[n, dim]``: fields of its elements.
     name : str
     origin : Origin or None
         Map from its vertices and faces to those of the file.
@@ -102,6 +107,11 @@ class MeshSample(NamedTuple):
     elements: torch.Tensor | None = None
     source: MeshSource = Path()
     places: Places | None = None
+
+    @property
+    def of_mesh(self) -> bool:
+        """Whether the target is the mesh's as a whole; no mesh with an area has one vertex."""
+        return self.target.ndim == 0 or (self.elements is None and len(self.target) == 1)
 
     def raw(self) -> TriangleMesh:
         """The mesh as given, or as in its file."""
@@ -141,9 +151,9 @@ def name_of(source: MeshSource) -> str:
     return source.name if isinstance(source, TriangleMesh) else str(source)
 
 
-def read_source(source: MeshSource) -> TriangleMesh:
+def read_source(source: MeshSource, volume_surface: bool = True) -> TriangleMesh:
     """The mesh of a file without repair, or the given mesh, as the reference of vertices and faces."""
-    return replace(source, origin=None) if isinstance(source, TriangleMesh) else read_mesh(source)
+    return replace(source, origin=None) if isinstance(source, TriangleMesh) else read_mesh(source, volume_surface)
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,10 @@ class Preparation:
         the surface whatever its triangles, further levels have twice the spacing each
         (:func:`~meshconv.geometry.mesh.resampling.resample`). ``neighbourhood`` is then a radius on the finest level,
         which doubles too, or the default one. None: the points are the vertices.
+    volume_surface
+        Of files of volume cells the surface; otherwise such a file is an error.
+    given : GivenInputs
+        Inputs that are not of the shape: arrays of the file, and its size.
     max_faces
         Meshes with more faces are simplified to as many (:func:`~meshconv.geometry.repair.simplification.simplify`).
     augment : Augmentation or dict, optional
@@ -190,6 +204,8 @@ class Preparation:
     augment: Augmentation | None = None
     variant: int = 0
     resolution: float | None = None
+    volume_surface: bool = False
+    given: GivenInputs = field(default_factory=GivenInputs)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augment", Augmentation.from_spec(self.augment))
@@ -212,6 +228,11 @@ class Preparation:
                     f"resolution {self.resolution} takes neighbours within a radius, not rings {near.rings} or nearest "
                     f"{near.nearest} of the mesh's own vertices; leave them out, or give a radius"
                 )
+            if self.given.scalars or self.given.vectors:
+                raise InputError(
+                    f"resolution {self.resolution}: {', '.join((*self.given.scalars, *self.given.vectors))} lie at "
+                    "the mesh's own vertices; leave the resolution out"
+                )
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Preparation:
@@ -226,19 +247,23 @@ class Preparation:
             if not isinstance(spec.get(name), int | None):
                 raise InputError(f"{name} {spec[name]!r} is not a whole number")
         near = Neighbourhood(**{f.name: spec.get(f.name) for f in fields(Neighbourhood)})
-        return cls(neighbourhood=near, **{f.name: spec[f.name] for f in fields(cls) if f.name in spec})
+        of = {f.name: spec[f.name] for f in fields(cls) if f.name in spec}
+        return cls(neighbourhood=near, given=given_inputs(spec), **of)
 
     @property
     def spec(self) -> dict[str, Any]:
         """All options by name, in plain values."""
         augment = self.augment.spec if self.augment and self.variant else None
         choices = {**asdict(self), "features": list(self.features), "augment": augment}
-        return {**choices.pop("neighbourhood"), **choices}
+        choices.pop("given")
+        choices = {**choices.pop("neighbourhood"), **choices, **self.given.spec}
+        return {name: value for name, value in choices.items() if value or name not in _WHERE_SET}
 
     @property
     def in_type(self) -> FieldType:
         """Type of the features."""
-        return surface_feature_type(self.features)
+        field_type = surface_feature_type(self.features)
+        return field_type + self.given.type if self.given else field_type
 
     def inputs(self, mesh: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph | Hierarchy]:
         """Features ``[V, dim]``, and graph or hierarchy, of a mesh that is loaded and repaired, float32."""
@@ -249,16 +274,22 @@ class Preparation:
         places = None
         if self.resolution is None:
             hierarchy = mesh.hierarchy(self.num_levels, neighbourhood=self.neighbourhood, transport=self.transport)
-            x, _ = surface_features(mesh, hierarchy.finest, self.features)
+            x = self._features(mesh, hierarchy.finest)
         else:
             fine = refined(mesh, self.resolution)
             found = resample(fine.surface, self.resolution, self.num_levels, self.neighbourhood.radius, self.transport)
-            x, _ = surface_features(fine, fine.gauge_graph(), self.features)
+            x = self._features(fine, fine.gauge_graph())
             hierarchy, x = found.hierarchy, x[torch.from_numpy(found.points)]
             corners, shares = found.corners[: mesh.num_vertices], found.shares[: mesh.num_vertices]
             places = Places(torch.from_numpy(corners.astype(np.int32)), torch.from_numpy(shares.astype(np.float32)))
         surface = hierarchy if self.num_levels > 1 else hierarchy.finest
         return x.to(torch.float32), surface.to(torch.float32), places
+
+    def _features(self, mesh: TriangleMesh, graph: GaugeGraph) -> torch.Tensor:
+        x, field_type = surface_features(mesh, graph, self.features)
+        if not self.given:
+            return x
+        return concatenate_fields([field_type, self.given.type], [x, self.given.fields(mesh, graph)])
 
     def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:
         """The repaired mesh of a file or its variant, of at most ``max_faces``; its origin leads back to the file."""
@@ -271,7 +302,10 @@ class Preparation:
 
     def mesh(self, source: MeshSource) -> TriangleMesh:
         """The mesh that inputs are computed on, of a file or a mesh."""
-        return self._prepared(read_source(source))
+        return self._prepared(self._read(source))
+
+    def _read(self, source: MeshSource) -> TriangleMesh:
+        return self.given.put_on(read_source(source, self.volume_surface), source)
 
     def _prepared(self, raw: TriangleMesh) -> TriangleMesh:
         return self.vary(clean_mesh(raw, self.on_defect), Path(raw.name))
@@ -279,7 +313,7 @@ class Preparation:
     def entry(self, source: MeshSource) -> dict[str, Any]:
         """Load a mesh and compute its inputs; messages are returned too."""
         with _messages(f"{name_of(source)}: ") as said:
-            raw = read_source(source)
+            raw = self._read(source)
             mesh = self._prepared(raw)
             x, surface, places = self.placed_inputs(mesh)
         # Half of the bytes: no mesh has more vertices than fit.
@@ -361,7 +395,7 @@ def prepare_meshes(
             try:
                 content = ""
                 if cache.folder and isinstance(path, Path) and path.is_file():
-                    content = file_content(path)
+                    content = "".join(file_content(file) for file in (path, *how.given.files(path)))
                 key = cache_key(_PREPARED, content, how.spec)
                 entry = cache.load(key) if key.content else None
             except InputError as error:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from meshconv.datasets.meshes.module import MESH_SUFFIXES, Split, cut, files_below, is_mesh_file, meshes_in, split_of
+from meshconv.datasets.meshes.module import MESH_SUFFIXES, Split, cut, files_below, meshes_below, meshes_in, split_of
 from meshconv.errors import InputError
 from meshconv.io.meshes.labels import LABEL_SUFFIXES
 from meshconv.io.text import read_text
@@ -30,7 +30,7 @@ class LabelledFile(NamedTuple):
     labels: Path | None
 
 
-def pair_files(root: Path, pattern: str | None = None) -> list[LabelledFile]:
+def pair_files(root: Path, pattern: str | None = None, meshes_like: str | None = None) -> list[LabelledFile]:
     """Every mesh below ``root`` that has a label file.
 
     Of one mesh: the label file with the same name (up to endings like ``_labels``), in the same folder or in one that
@@ -42,6 +42,8 @@ def pair_files(root: Path, pattern: str | None = None) -> list[LabelledFile]:
     root : Path
     pattern : str, optional
         Of the label files, below ``root``: ``"seg/*.eseg"``.
+    meshes_like : str, optional
+        Pattern of the mesh files, as of :func:`~meshconv.datasets.meshes.module.meshes_below`.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def pair_files(root: Path, pattern: str | None = None) -> list[LabelledFile]:
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; give one with meshes and their labels")
     files = files_below(root)
-    meshes = [p for p in files if is_mesh_file(p)]
+    meshes = meshes_below(root, meshes_like)
     if not meshes:
         raise InputError(f"{root}: no mesh files ({', '.join(sorted(MESH_SUFFIXES))}) in it or below it")
     if pattern is None:

@@ -25,6 +25,7 @@ from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.labels import as_labels, color_labels, read_labels
 from meshconv.io.meshes.load import read_mesh
+from meshconv.io.meshes.overlays import find_overlay, read_overlay
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ class MeshSegments(MeshData):
     labels
         Pattern of the label files below ``root``, if not found by names and folders: ``"seg/*.eseg"``.
     attribute
-        Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one.
-        Of colours (``"color"``, or bytes by three or four) what is painted alike is one class, ``"#rrggbb"``.
+        Name of the vertex or face attribute with the labels, where the mesh files hold them; found if there is one. Of
+        brain surfaces it may be an overlay (``aparc``). Of colours (``"color"``, or bytes by three or four) what is
+        painted alike is one class, ``"#rrggbb"``.
     ignore
         Label values to exclude.
     classes
@@ -97,7 +99,8 @@ class MeshSegments(MeshData):
         if element is not None and element not in KINDS:
             raise InputError(f"element {element!r} is not known; use one of {', '.join(KINDS)}")
         self.root = Path(root)
-        pairs = pair_files(self.root, labels) if attribute is None else _without_labels(pair_files(self.root))
+        pairs = pair_files(self.root, labels, self.pattern)
+        pairs = pairs if attribute is None else _without_labels(pairs)
         splits = split_files(self.root, pairs, test_fraction, val_fraction, self.seed)
         values: dict[Path, NDArray] = {}
         if pairs[0].labels is None:
@@ -173,7 +176,11 @@ def _labels_of(pair: LabelledFile, attribute: str | None, element: ElementKind |
     """Labels in the order of the file."""
     if pair.labels is not None:
         return read_labels(pair.labels)
-    raw = read_mesh(pair.mesh)
+    overlay = None if attribute is None else find_overlay(pair.mesh, attribute)
+    if overlay is not None:
+        count = read_mesh(pair.mesh).num_vertices if overlay.suffix == ".label" else None
+        return as_labels(read_overlay(overlay, count), str(overlay))
+    raw = read_mesh(pair.mesh, volume_surface=True)
     data = raw.face_data if element == "faces" else raw.vertex_data
     if attribute not in data:
         raise InputError(f"{pair.mesh}: no attribute {attribute!r} of {element}; it has {', '.join(data) or 'none'}")
@@ -208,7 +215,9 @@ def _find_attribute(
     root: Path, pairs: list[LabelledFile], attribute: str | None, element: ElementKind | None
 ) -> tuple[str, ElementKind]:
     """Name and kind of the attribute that holds labels, by the first mesh."""
-    raw = read_mesh(pairs[0].mesh)
+    if attribute is not None and find_overlay(pairs[0].mesh, attribute) is not None:
+        return attribute, "vertices"
+    raw = read_mesh(pairs[0].mesh, volume_surface=True)
     kinds: list[tuple[ElementKind, dict[str, NDArray]]] = [("vertices", raw.vertex_data), ("faces", raw.face_data)]
     found = [
         (name, kind)
@@ -247,7 +256,7 @@ def _find_element(root: Path, labelled: list[tuple[LabelledFile, NDArray]]) -> E
     misfit, tried = "", 0
     for pair, values in labelled[:_PROBES]:
         try:
-            raw: TriangleMesh = read_mesh(pair.mesh)
+            raw: TriangleMesh = read_mesh(pair.mesh, volume_surface=True)
         except InputError:
             continue  # reported when it is prepared
         counts = count_in_file(raw)

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 
 from meshconv.errors import InputError
 from meshconv.io.meshes.readers.tosca import triangles_beside
+from meshconv.io.meshes.readers.vtk.blocks import files_of_blocks
 
 
 def file_content(path: Path) -> str:
     """Hash of all that :func:`~meshconv.io.meshes.load.read_mesh` reads for a file.
 
     That is its bytes and its extension, which chooses the reader; for glTF also the buffers it names, for ``.vert`` the
-    triangles beside it.
+    triangles beside it, for ``.vtm`` the files of its blocks.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ def _beside(path: Path, kind: str, content: bytes) -> list[Path]:
     """Other files that belong to this one."""
     if kind == ".vert":
         return [triangles_beside(path)]
+    if kind == ".vtm":
+        return files_of_blocks(path)
     return _buffers(content, path.parent) if kind == ".gltf" else []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +35,10 @@ def mesh_formats() -> list[str]:
 
 
 def load_mesh(
-    path: str | os.PathLike[str], on_defect: OnDefect = "repair", isolated: Isolated = "keep"
+    path: str | os.PathLike[str],
+    on_defect: OnDefect = "repair",
+    isolated: Isolated = "keep",
+    volume_surface: bool = False,
 ) -> TriangleMesh:
     """Read a triangle mesh from a file and make it clean.
 
@@ -50,6 +55,9 @@ def load_mesh(
         logged.
     isolated : "keep" | "drop"
         Vertices without faces.
+    volume_surface : bool
+        Of files of volume cells (tetrahedra, pyramids, wedges, hexahedra) their surface, with the data of the cells
+        that have it. Otherwise such files are an error.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def load_mesh(
         ...
     meshconv.errors.InputError: no/such/file.obj: no such file; check the path
     """
-    return clean_mesh(read_mesh(path), on_defect, isolated)
+    return clean_mesh(read_mesh(path, volume_surface), on_defect, isolated)
 
 
 def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isolated = "keep") -> TriangleMesh:
@@ -93,18 +101,40 @@ def clean_mesh(raw: TriangleMesh, on_defect: OnDefect = "repair", isolated: Isol
     return mesh
 
 
-def read_mesh(path: str | os.PathLike[str]) -> TriangleMesh:
+def read_mesh(path: str | os.PathLike[str], volume_surface: bool = False) -> TriangleMesh:
     """Read a mesh without repair; see :func:`load_mesh`."""
     path = Path(path)
+    with _one_line(path):
+        return read_polygons(path, volume_surface).triangles(str(path), _check_file(path).splits_vertices)
+
+
+def read_polygons(path: str | os.PathLike[str], volume_surface: bool = False) -> PolygonFile:
+    """The content of a mesh file before it is cut into triangles; see :func:`load_mesh`."""
+    path = Path(path)
     form = _check_file(path)
+    with _one_line(path):
+        content = _content(form, path)
+        if content.volumes is None:
+            return content
+        if volume_surface:
+            return content.volumes.surface()
+    raise InputError(f"{path}: it holds {content.volumes.says}; set volume_surface to true for the volumes' surface")
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What goes wrong with a file, in one line."""
     try:
         with np.errstate(all="ignore"):
-            content = _content(form, path)
-            return content.triangles(str(path), form.splits_vertices)
+            yield
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
     except MemoryError as error:
         raise InputError(f"{path}: needs more memory than there is; simplify the mesh or cut it in parts") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; the file is damaged") from error
 
 
 def _content(form: MeshFormat, path: Path) -> PolygonFile:

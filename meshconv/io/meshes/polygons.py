@@ -21,6 +21,13 @@ from meshconv.io.meshes.triangulation import triangulate
 IntArray = NDArray[np.int64]
 
 
+class Volumes(NamedTuple):
+    """Volume cells of a file: what they are in words, and their surface."""
+
+    says: str
+    surface: Callable[[], PolygonFile]
+
+
 @dataclass(frozen=True, eq=False)
 class PolygonFile:
     """The content of a mesh file, polygons of any size.
@@ -37,6 +44,13 @@ class PolygonFile:
         Which polygons are strips of triangles, see :func:`~meshconv.io.meshes.strips.strip_triangles`; None: none.
     pieces : int64 [V], optional
         Which part of the file each vertex belongs to; None: all to one.
+    cells : int64 [P], optional
+        Of the surface of volume cells, the cell of each polygon, ascending; vertices without polygons are inside then,
+        and left out. None: polygons are the cells themselves.
+    num_cells : int
+        How many cells there are then.
+    volumes : Volumes, optional
+        The file's volume cells, where no polygons are read; None: there are none.
     """
 
     vertices: NDArray[np.float64]
@@ -46,6 +60,9 @@ class PolygonFile:
     polygon_data: dict[str, NDArray] = field(default_factory=dict)
     strips: NDArray[np.bool_] | None = None
     pieces: IntArray | None = None
+    cells: IntArray | None = None
+    num_cells: int = 0
+    volumes: Volumes | None = None
 
     def triangles(self, name: str, weld: bool = False) -> TriangleMesh:
         """Every polygon cut into triangles, see :func:`~meshconv.io.meshes.triangulation.triangulate`.
@@ -63,7 +80,8 @@ class PolygonFile:
             fewer than three corners. A vertex without polygons needs no place: if its coordinates are not finite it is
             put in the middle of the others.
         """
-        faces, polygon = self._cut()
+        faces, row = self.cut()
+        polygon, count = (row, len(self.sizes)) if self.cells is None else (self.cells[row], self.num_cells)
         small = int((self.sizes < 3).sum())
         vertices, placed = self._placed(name)
         kept = number = np.arange(len(vertices))
@@ -73,20 +91,26 @@ class PolygonFile:
             number = np.searchsorted(kept, place)
             inside = (faces >= 0) & (faces < len(vertices))
             faces = np.where(inside, number[np.where(inside, faces, 0)], faces)
+        welded = len(vertices) - len(kept)
+        if self.cells is not None:
+            used = np.zeros(len(kept), bool)
+            used[faces] = True
+            number = np.append(np.where(used, np.cumsum(used) - 1, -1), -1)[number]
+            kept, faces = kept[used], (np.cumsum(used) - 1)[faces]
         origin = None
-        if len(kept) != len(vertices) or len(polygon) != len(self.sizes) or small or placed:
-            counted = Changes(welded_vertices=len(vertices) - len(kept), small_polygons=small, placed_vertices=placed)
-            origin = Origin(kept, number, polygon, first_of(polygon, len(self.sizes)), counted)
+        if len(kept) != len(vertices) or len(polygon) != count or self.cells is not None or small or placed:
+            counted = Changes(welded_vertices=welded, small_polygons=small, placed_vertices=placed)
+            origin = Origin(kept, number, polygon, first_of(polygon, count), counted)
         return TriangleMesh(
             vertices[kept],
             faces,
             name,
             {key: values[kept] for key, values in self.vertex_data.items()},
-            {key: values[polygon] for key, values in self.polygon_data.items()},
+            {key: values[row] for key, values in self.polygon_data.items()},
             origin,
         )
 
-    def _cut(self) -> tuple[IntArray, IntArray]:
+    def cut(self) -> tuple[IntArray, IntArray]:
         """Triangles, and the polygon of each, ascending."""
         if self.strips is None or not self.strips.any():
             return triangulate(self.vertices, self.corners, self.sizes)

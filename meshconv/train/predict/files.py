@@ -17,6 +17,9 @@ from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table
 from meshconv.train.predict.meshes import Meshes, MeshResult
 
+# Extensions of meshes with predictions.
+_WRITTEN = (".ply", ".vtp", ".vtu", ".vtk", ".vtm")
+
 
 def write_results(results: Iterator[MeshResult], meshes: Meshes, output: Path) -> list[Path]:
     """Write each result when it is there, then tables of all.
@@ -59,7 +62,7 @@ def output_places(output: Path, sources: Sequence[MeshSource], taken: Sequence[s
     many = Counter(names)
     names = [f"{n}_{k}" if many[n] > 1 else n for k, n in enumerate(names)]
     places = [output.with_name(f"{output.name}_{name}") for name in names]
-    files = {path.resolve().with_suffix(""): path for path in paths if path.suffix.lower() == ".ply"}
+    files = {path.resolve().with_suffix(""): path for path in paths if path.suffix.lower() in _WRITTEN}
     for place in places:
         if place.resolve() in files:
             raise InputError(f"{files[place.resolve()]}: a prediction would overwrite it; give another --output")

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.fields import read_field
+from meshconv.datasets.meshes.arrays import read_array
 from meshconv.datasets.meshes.preparation import MeshSource
 from meshconv.datasets.protocol import FieldData, demand
 from meshconv.errors import InputError
@@ -215,7 +215,7 @@ class ReconstructionTask(Task):
 def _observed(name: str, order: int, source: MeshSource, mesh: Any) -> tuple[Tensor, None]:
     """Observations of a mesh's file or data on the mesh made of it, NaN where there is none."""
     if isinstance(source, Path):
-        values = read_field(source, name, source.parent)
+        values = read_array(source, name, source.parent)
     elif name in source.vertex_data:
         values = source.to_original_vertices(np.asarray(source.vertex_data[name], dtype=np.float64))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.elements import file_origin
+from meshconv.datasets.meshes.elements import ElementLabels, elements_of_file, file_origin
+from meshconv.datasets.meshes.face_frames import FaceFrames, fields_at_faces
 from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.datasets.protocol import FieldData, SeriesData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.io.meshes.save import save_mesh
-from meshconv.nn.ambient import to_ambient
+from meshconv.io.meshes.save import save_beside, save_mesh
+from meshconv.nn.ambient import HasFrames, to_ambient
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.metrics.field_errors import FieldErrors
 from meshconv.train.metrics.losses import OwnLoss
@@ -97,6 +98,7 @@ class RegressionTask(Task):
             raise InputError(f"{len(field_names)} names for {self.out_type.num_fields} fields of type {self.out_type}")
         self.register_buffer("mean", torch.zeros(self.out_type.dim))
         self.register_buffer("size", torch.ones(self.out_type.dim))
+        self.tangent: bool = spec.get("tangent", True) or 1 not in self.out_type.orders
         self.residual, self.relative = residual, relative
         if relative and loss is not None:
             raise InputError("relative is for the mean square error; leave loss out")
@@ -119,8 +121,14 @@ class RegressionTask(Task):
         self.size.copy_(self.out_type.per_component(size))
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
-        """Fields ``[..., V, out_type.dim]`` in units of the data."""
-        return super().forward(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
+        """Fields ``[..., V or n, out_type.dim]`` in units of the data, at the vertices or at the batch's elements."""
+        if batch.elements is None or not self.on_faces:
+            return super().forward(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
+        graph = batch.surface.finest
+        assert graph.positions is not None  # of meshes
+        x = super().forward(replace(batch, elements=None))
+        frames = FaceFrames.of(graph.positions, batch.elements)
+        return fields_at_faces(x, graph, frames, batch.elements, self.out_type) * self.size + self.mean
 
     def latest(self, x: Tensor) -> Tensor:
         """The latest state ``[..., V, out_type.dim]`` in network inputs, in units of the data."""
@@ -170,20 +178,49 @@ class RegressionTask(Task):
     def on_test_epoch_end(self) -> None:
         self._log_errors(self.test_errors, "test")
 
-    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshFieldValues]:
-        for sample, output in meshes.outputs(self, meshes.prepare(), lambda sample: len(sample.x)):
-            yield MeshFieldValues(sample.name, sample.source, self.fields_in_space(sample, output))
+    @property
+    def on_faces(self) -> bool:
+        """Whether the fields are at faces."""
+        return self.spec.get("element") == "faces"
+
+    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
+        samples = meshes.prepare(ElementLabels("faces")) if self.on_faces else meshes.prepare()
+        for sample, output in meshes.outputs(self, samples, lambda s: len(s.target if self.on_faces else s.x)):
+            fields = self.fields_in_space(sample, output)
+            yield MeshFieldValues(sample.name, sample.source, fields, "faces" if self.on_faces else "vertices")
 
     def fields_in_space(self, sample: MeshSample, output: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Fields ``[V, out_type.dim]`` of a mesh at the vertices of its file, vectors in space."""
+        """Fields ``[n, out_type.dim]`` of a mesh at the vertices or faces of its file, vectors in space."""
         assert sample.origin is not None  # prepared from files or meshes
         graph = sample.surface.finest
-        columns = list(output[:, self.out_type.slice(0)].unbind(1)) if 0 in self.out_type.orders else []
-        if 1 in self.out_type.orders:
-            vectors = f"{self.out_type.multiplicities[1]}x1"
-            columns += to_ambient(output[:, self.out_type.slice(1)], graph, vectors).unbind(1)
-        values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
-        return dict(zip(self.field_names, values, strict=True))
+        if not self.on_faces:
+            columns = self._columns(output, graph)
+            values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
+            return dict(zip(self._whole_names(), values, strict=True))
+        assert graph.positions is not None and sample.elements is not None
+        columns = self._columns(output, FaceFrames.of(graph.positions, sample.elements))
+        place = elements_of_file("faces", sample, sample.raw())
+        padded = [np.append(c.numpy(), np.full((1, *c.shape[1:]), np.nan, np.float32), axis=0) for c in columns]
+        return dict(zip(self._whole_names(), [values[place] for values in padded], strict=True))
+
+    def _columns(self, output: Tensor, frames: HasFrames) -> list[Tensor]:
+        """Numbers ``[n]`` and vectors in space ``[n, 3]``."""
+        vectors = self.out_type.multiplicities[1] if 1 in self.out_type.orders else 0
+        numbers = self.out_type.multiplicities[0] - (0 if self.tangent else vectors)
+        columns = list(output[:, :numbers].unbind(1))
+        if vectors:
+            whole = f"{vectors}x1" if self.tangent else f"{vectors}x0 + {vectors}x1"
+            columns += to_ambient(output[:, numbers:], frames, whole).unbind(1)
+        return columns
+
+    def _whole_names(self) -> list[str]:
+        """Names of numbers and of vectors, whose normal and tangential parts are one."""
+        if self.tangent:
+            return self.field_names
+        vectors = self.out_type.multiplicities[1]
+        numbers = self.field_names[: self.out_type.multiplicities[0] - vectors]
+        parts = self.field_names[len(self.field_names) - vectors :]
+        return [*numbers, *(name.removesuffix("_tangent") for name in parts)]
 
     def predict_maps(self, maps: Maps) -> xr.Dataset:
         """Variables of the targets' names on the file's grid, of vectors one for each component, at their own times."""
@@ -195,40 +232,61 @@ class RegressionTask(Task):
 
     def _log_errors(self, measured: FieldErrors, split: str) -> None:
         found = measured.errors
+        if not self.tangent:
+            self._log_whole_vectors(measured, split)
         measured.reset()
         for name, values in found.items():
             fields = self.field_names[len(self.field_names) - len(values) :]
             shown = {f"{split}/{name}/{field}": value for field, value in zip(fields, values, strict=True)}
             self.log_dict(shown, prog_bar=name == "relative_l2", sync_dist=True)
 
+    def _log_whole_vectors(self, measured: FieldErrors, split: str) -> None:
+        """Errors of vectors with their normal parts."""
+        vectors = self.out_type.multiplicities[1]
+        both = measured.compute()[:, -2 * vectors :].unflatten(-1, (2, vectors)).sum(1)
+        weight, error, truth = both[0] / 2, both[1], both[2]
+        for name, values in (("rmse", (error / weight).sqrt()), ("relative_l2", (error / truth).sqrt())):
+            names = self._whole_names()[-vectors:]
+            self.log_dict({f"{split}/{name}/{n}": v for n, v in zip(names, values, strict=True)}, sync_dist=True)
+
 
 @dataclass(frozen=True, eq=False)
 class MeshFieldValues(MeshResult):
-    """Fields at the vertices of a mesh's file.
+    """Fields at the vertices or faces of a mesh's file.
 
     Attributes
     ----------
-    fields : dict of float32 [V] or [V, 3]
+    fields : dict of float32 [n] or [n, 3]
         Numbers, and vectors in space; NaN where the repair left out a vertex.
+    element : "vertices" | "faces"
     """
 
     fields: dict[str, NDArray[np.float32]]
+    element: Literal["vertices", "faces"] = "vertices"
 
     def row(self) -> dict[str, Any]:
         return {"file": self.name, **dict.fromkeys(self.fields)}
 
     def write(self, place: Path) -> dict[str, Path]:
-        """``<place>_<field>.npy`` of each, and ``<place>.ply``, the mesh with all at its vertices."""
+        """``<place>_<field>.npy`` of each, and ``<place>.ply``, the mesh with all at its vertices or faces.
+
+        Of a file of VTK also the file again with ``predicted_<field>`` beside its own arrays.
+        """
         written = {}
         for name, values in self.fields.items():
             written[name] = place.with_name(f"{place.name}_{name}.npy")
             write_array(written[name], values)
-        raw = self.raw()
-        place_of = file_origin(raw).vertex_from
+        raw, on_faces = self.raw(), self.element == "faces"
+        place_of = file_origin(raw).face_from if on_faces else file_origin(raw).vertex_from
         data = {name: values[place_of] for name, values in self.fields.items()}
         picture = place.with_name(f"{place.name}.ply")
-        save_mesh(replace(raw, vertex_data=data, face_data={}), picture)
-        return written | {"picture": picture}
+        save_mesh(replace(raw, vertex_data={} if on_faces else data, face_data=data if on_faces else {}), picture)
+        written["picture"] = picture
+        if isinstance(self.source, Path):
+            given = ({}, self.fields) if on_faces else (self.fields, {})
+            again = save_beside(self.source, place, *given)
+            written |= {} if again is None else {"file with predictions": again}
+        return written
 
 
 def _weights(given: Mapping[str, float], out_type: FieldType, names: list[str]) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.datasets.meshes.elements import ElementKind, ElementLabels, edges_of, elements_of_file, file_origin
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.meshes.save import save_mesh
+from meshconv.io.meshes.save import save_beside, save_mesh
 from meshconv.train.predict.files import write_text
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.tasks.classes import ClassTask
@@ -128,11 +128,20 @@ class MeshLabels(MeshResult):
         }  # fmt: skip
 
     def write(self, place: Path) -> dict[str, Path]:
-        """``<place>.txt``, a label a line, and ``<place>.ply``, the mesh with labels as attribute and colours."""
+        """``<place>.txt``, a label a line, and ``<place>.ply``, the mesh with labels as attribute and colours.
+
+        Of a file of VTK also the file again with ``predicted_label`` beside its own arrays.
+        """
         text, picture = place.with_name(place.name + ".txt"), place.with_name(place.name + ".ply")
         write_text(text, "".join(f"{label}\n" for label in self.labels.tolist()))
         save_mesh(self.painted(), picture)
-        return {"labels": text, "picture": picture}
+        written = {"labels": text, "picture": picture}
+        if isinstance(self.source, Path) and self.element != "edges":
+            shown = {"label": (self.classes if self.labels.dtype == object else self.labels).astype(np.int32)}
+            on_faces = self.element == "faces"
+            again = save_beside(self.source, place, {} if on_faces else shown, shown if on_faces else {})
+            written |= {} if again is None else {"file with predictions": again}
+        return written
 
     def painted(self) -> TriangleMesh:
         """The mesh of the file with labels and colours on vertices or faces; a vertex has that of most of its edges."""

@@ -1,4 +1,4 @@
-"""Formats that libraries of their own read: AMF and X3D (assimp-py), GIFTI (nibabel), Gmsh's MSH and Medit (meshio)."""
+"""Formats that libraries read: AMF and X3D (assimp-py), GIFTI (nibabel), Gmsh, Medit and Nastran (meshio)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
-from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
+from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, Volumes, join_pieces
+from meshconv.io.meshes.volumes import VOLUME_SIZES, VolumeCells, surface_of_volumes
 from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, open_archive
 
 _FLAT = ("triangle", "quad", "polygon")
 
 
-def _reader(read: Callable[[Path], PolygonFile]) -> Callable[[Path], PolygonFile]:
+def in_one_line(read: Callable[[Path], PolygonFile]) -> Callable[[Path], PolygonFile]:
     """Turn whatever a library raises, and prints, into one line."""
 
     @wraps(read)
@@ -44,7 +47,7 @@ def _reader(read: Callable[[Path], PolygonFile]) -> Callable[[Path], PolygonFile
     return quiet
 
 
-@_reader
+@in_one_line
 def read_with_assimp(path: Path) -> PolygonFile:
     """Triangles of a scene in their places; ``part`` numbers its meshes if there are several."""
     import assimp_py
@@ -97,12 +100,12 @@ def _copy(path: Path, content: bytes) -> Iterator[Path]:
         yield copy
 
 
-@_reader
+@in_one_line
 def read_gifti(path: Path) -> PolygonFile:
     """The points and triangles of a surface, with what else it has for each point."""
     import nibabel
 
-    _check_gifti(path)
+    check_gifti(path)
     image = nibabel.gifti.GiftiImage.from_filename(path, mmap=False)
     points = image.agg_data("NIFTI_INTENT_POINTSET")
     faces = image.agg_data("NIFTI_INTENT_TRIANGLE")
@@ -117,7 +120,7 @@ def read_gifti(path: Path) -> PolygonFile:
     return PolygonFile(vertices, faces.reshape(-1), np.full(len(faces), 3), data)
 
 
-def _check_gifti(path: Path) -> None:
+def check_gifti(path: Path) -> None:
     """Unpack compressed arrays bit by bit, and stop where they are more than the file can hold."""
     size, unpacked = path.stat().st_size, 0
     for _, element in ElementTree.iterparse(path):
@@ -135,29 +138,32 @@ def _check_gifti(path: Path) -> None:
         element.clear()
 
 
-@_reader
+@in_one_line
 def read_with_meshio(path: Path) -> PolygonFile:
-    """Triangles and other polygons of a grid, with the data of its points and of these."""
+    """Triangles and other polygons of a grid, with the data of its points and of these; volumes beside them are not."""
     import meshio
 
-    read = {".msh": meshio.gmsh.read, ".mesh": meshio.medit.read}[path.suffix.lower()]
+    read = {".msh": meshio.gmsh.read, ".mesh": meshio.medit.read, ".bdf": meshio.nastran.read,
+            ".nas": meshio.nastran.read}[path.suffix.lower()]  # fmt: skip
     content = path.read_bytes()
     text = decode_text(content)
     if "\0" in text:  # binary
         _check_binary_numbers(content)
         mesh = read(str(path))
     else:  # neither reader takes byte order marks, other line ends, indentation or empty lines
-        lines = [line.strip() for line in text.split("\n") if line.strip()]
-        _check_numbers_of_nodes(lines, len(text))
+        if read is meshio.nastran.read:
+            lines = _bulk_data(text)
+        else:
+            lines = [line.strip() for line in text.split("\n") if line.strip()]
+            _check_numbers_of_nodes(lines, len(text))
         with _copy(path, "\n".join([*lines, ""]).encode()) as copy:
             mesh = read(str(copy))
     kept = [k for k, block in enumerate(mesh.cells) if block.type in _FLAT and len(block.data)]
-    if not kept:
-        found = ", ".join(sorted({block.type for block in mesh.cells})) or "none"
-        raise ValueError(f"its cells are {found}; extract the surface")
-    corners = [np.asarray(mesh.cells[k].data, dtype=np.int64) for k in kept]
     points = np.asarray(mesh.points, dtype=np.float64)
     points = np.pad(points, ((0, 0), (0, max(3 - points.shape[1], 0))))[:, :3]
+    if not kept:
+        return _volumes(mesh, points)
+    corners = [np.asarray(mesh.cells[k].data, dtype=np.int64) for k in kept]
     data = {
         name: np.concatenate([np.asarray(blocks[k]) for k in kept])
         for name, blocks in mesh.cell_data.items()
@@ -170,6 +176,45 @@ def read_with_meshio(path: Path) -> PolygonFile:
         {name: np.asarray(values) for name, values in mesh.point_data.items()},
         data,
     )
+
+
+def _volumes(mesh: Any, points: NDArray[np.float64]) -> PolygonFile:
+    """A grid whose cells are volumes."""
+    starts = np.cumsum([0, *(len(block.data) for block in mesh.cells)])
+    blocks = [
+        VolumeCells(block.type, np.asarray(block.data, dtype=np.int64), np.arange(start, start + len(block.data)))
+        for block, start in zip(mesh.cells, starts[:-1], strict=True)
+        if block.type in VOLUME_SIZES and len(block.data)
+    ]
+    if not blocks:
+        found = ", ".join(sorted({block.type for block in mesh.cells})) or "none"
+        raise ValueError(f"its cells are {found}; extract the surface")
+    at_points = {name: np.asarray(values) for name, values in mesh.point_data.items()}
+    of_cells = {
+        name: np.concatenate([np.asarray(part) for part in parts])
+        for name, parts in mesh.cell_data.items()
+        if len({np.asarray(part).shape[1:] for part in parts}) == 1
+    }
+    of = (points, blocks, int(starts[-1]), at_points, of_cells)
+    says = f"{sum(len(block.rows) for block in blocks)} volume cells"
+    none = np.zeros(0, np.int64)
+    return PolygonFile(points, none, none, at_points, volumes=Volumes(says, lambda: surface_of_volumes(*of)))
+
+
+def _bulk_data(text: str) -> list[str]:
+    """Lines of Nastran's bulk data between the marks that the library asks for, which files of it alone lack."""
+    lines = [line.expandtabs(8).rstrip() for line in text.split("\n")]
+    begin = next((k for k, line in enumerate(lines) if line.strip().upper().startswith("BEGIN BULK")), -1)
+    bulk = [line for line in lines[begin + 1 :] if line.strip()]
+    end = next((k for k, line in enumerate(bulk) if line.strip().upper().startswith("ENDDATA")), len(bulk))
+    for line in bulk[:end]:
+        if line.upper().startswith("INCLUDE"):
+            raise ValueError("it includes another file; write them as one")
+        if line.upper().startswith("GRID"):
+            place = line.split(",")[2] if "," in line else line[24:40] if line[4:5] == "*" else line[16:24]
+            if place.strip() not in ("", "0"):
+                raise ValueError(f"a point is in coordinate system {place.strip()}; write it in the basic one")
+    return ["BEGIN BULK", *bulk[:end], "ENDDATA"]
 
 
 def _check_numbers_of_nodes(lines: list[str], size: int) -> None:
@@ -217,4 +262,5 @@ FORMATS = (
     MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
     MeshFormat("Gmsh", (".msh",), read_with_meshio, package="meshio"),
     MeshFormat("Medit", (".mesh",), read_with_meshio, package="meshio"),
+    MeshFormat("Nastran", (".bdf", ".nas"), read_with_meshio, package="meshio"),
 )

@@ -1,9 +1,14 @@
-"""The flat cells of VTK's unstructured grids."""
+"""Cells of VTK's unstructured grids: flat ones, and volumes."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+
+from meshconv.io.meshes.polygons import Volumes
+from meshconv.io.meshes.volumes import VOLUME_SIZES, VolumeCells, surface_of_volumes
 
 IntArray = NDArray[np.int64]
 #: Sizes and corners of cells.
@@ -12,23 +17,70 @@ Cells = tuple[IntArray, IntArray]
 # Types that hold no surface; then triangle, strip, polygon, pixel, quadrilateral.
 _LOOSE, _STRIP, _PIXEL = (0, 1, 2, 3, 4), 6, 8
 _FLAT = (5, _STRIP, 7, _PIXEL, 9)
+_VOXEL = 11
+_VOLUMES = {10: "tetra", _VOXEL: "hexahedron", 12: "hexahedron", 13: "wedge", 14: "pyramid"}
 
 
-def flat_cells(cells: Cells, types: IntArray) -> tuple[Cells, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Cells that are polygons, which of these are strips, and which of the grid's cells they are.
+class GridCells(NamedTuple):
+    """Cells of a grid by kind.
 
-    Loose points and lines are left out; ``ValueError`` for volumes and curved cells.
+    Attributes
+    ----------
+    flat : sizes and corners
+        Of polygons and strips; none where there are volumes, whose surface is another.
+    strips : bool [P]
+        Which of these are strips.
+    kept : bool [C]
+        Which of the grid's cells they are.
+    volumes : list of VolumeCells
+    says : str
+        What the grid holds, where it has volumes.
+    """
+
+    flat: Cells
+    strips: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    volumes: list[VolumeCells]
+    says: str
+
+    def surface(
+        self, vertices: NDArray[np.float64], vertex_data: dict[str, NDArray], cell_data: dict[str, NDArray]
+    ) -> Volumes | None:
+        """The surface of the volumes, with data of all cells ``[C, ...]``."""
+        if not self.volumes:
+            return None
+        of = (vertices, self.volumes, len(self.kept), vertex_data, cell_data)
+        return Volumes(self.says, lambda: surface_of_volumes(*of))
+
+
+def grid_cells(cells: Cells, types: IntArray) -> GridCells:
+    """Cells of a grid by their types.
+
+    Loose points and lines are left out; ``ValueError`` for curved cells, and for other sizes than the types have.
     """
     sizes, corners = cells
     if len(types) != len(sizes):
         raise ValueError(f"{len(types)} cell types for {len(sizes)} cells")
-    flat, loose = np.isin(types, _FLAT), np.isin(types, _LOOSE)
-    if not (flat | loose).all():
-        kinds = sorted(set(types[~(flat | loose)].tolist()))
-        raise ValueError(f"cells of type {', '.join(map(str, kinds))} are volumes or curved; extract the surface")
+    known = np.isin(types, [*_LOOSE, *_FLAT, *_VOLUMES])
+    if not known.all():
+        kinds = sorted(set(types[~known].tolist()))
+        raise ValueError(f"cells of type {', '.join(map(str, kinds))} are curved or polyhedra; extract the surface")
     start = np.cumsum(sizes) - sizes
+    volumes = []
+    for number, kind in _VOLUMES.items():
+        rows = np.flatnonzero(types == number)
+        wrong = np.flatnonzero(sizes[rows] != VOLUME_SIZES[kind])
+        if len(wrong):
+            raise ValueError(f"cell {rows[wrong[0]]} of type {number} has {sizes[rows[wrong[0]]]} corners")
+        of = corners[start[rows][:, None] + np.arange(VOLUME_SIZES[kind])]
+        if len(rows):
+            # The corners of voxels and pixels go row by row, not round.
+            volumes.append(VolumeCells(kind, of[:, [0, 1, 3, 2, 4, 5, 7, 6]] if number == _VOXEL else of, rows))
+    flat = np.isin(types, _FLAT) if not volumes else np.zeros(len(types), bool)
     pixels = np.flatnonzero((types == _PIXEL) & (sizes == 4))
     corners = corners.copy()
-    last = start[pixels] + 2  # the corners of a pixel go row by row, not round
+    last = start[pixels] + 2
     corners[last], corners[last + 1] = corners[last + 1], corners[last]
-    return (sizes[flat], corners[np.repeat(flat, sizes)]), types[flat] == _STRIP, flat
+    of_polygons, beside = (sizes[flat], corners[np.repeat(flat, sizes)]), int(np.isin(types, _FLAT).sum())
+    says = f"{sum(len(v.rows) for v in volumes)} volume cells" + (f" beside {beside} polygons" if beside else "")
+    return GridCells(of_polygons, types[flat] == _STRIP, flat, volumes, says)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.meshes.readers.vtk.body import VtkBody
-from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
+from meshconv.io.meshes.readers.vtk.cells import Cells, GridCells, grid_cells
 
 _DATA_SETS = ("POLYDATA", "UNSTRUCTURED_GRID")
 _CELLS = ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")
 
 
 def read_vtk(path: Path) -> PolygonFile:
-    """Read a legacy VTK file whose data set is POLYDATA, or an UNSTRUCTURED_GRID of flat cells.
+    """Read a legacy VTK file whose data set is POLYDATA, or an UNSTRUCTURED_GRID of flat cells or of volumes.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def read_vtk(path: Path) -> PolygonFile:
     Raises
     ------
     InputError
-        Not this format, another data set, cells that are volumes or curved, or fewer numbers than the file promises.
+        Not this format, another data set, curved cells, or fewer numbers than the file promises.
     """
     data: dict[str, dict[str, NDArray]] = {"POINT_DATA": {}, "CELL_DATA": {}}
     size = {"POINT_DATA": 0, "CELL_DATA": 0}
@@ -60,12 +60,10 @@ def read_vtk(path: Path) -> PolygonFile:
             else:
                 raise ValueError(f"{words[0]!r} is not supported")
         if "CELLS" in cells:
-            (sizes, corners), strips, kept = flat_cells(cells["CELLS"], types)
+            grid = grid_cells(cells["CELLS"], types)
         else:
-            (sizes, corners), strips, kept = _of_polygons(cells)
-        of_cells = {name: v[kept] if len(v) == len(kept) else v for name, v in data["CELL_DATA"].items()}
-        data["CELL_DATA"] = of_cells
-        for kind, count in (("POINT_DATA", len(points)), ("CELL_DATA", len(sizes))):
+            grid = _of_polygons(cells)
+        for kind, count in (("POINT_DATA", len(points)), ("CELL_DATA", len(grid.kept))):
             for name, values in data[kind].items():
                 if len(values) != count:
                     raise ValueError(f"array {name!r} has {len(values)} rows for {count}")
@@ -73,21 +71,21 @@ def read_vtk(path: Path) -> PolygonFile:
         raise InputError(
             f"{path}: cannot be read as 'vtk' ({first_line(error)}); save it as legacy polydata or as ply"
         ) from error
-    return PolygonFile(points, corners, sizes, data["POINT_DATA"], data["CELL_DATA"], strips)
+    at_points, of_cells = data["POINT_DATA"], data["CELL_DATA"]
+    sizes, corners = grid.flat
+    of_polygons = {name: values[grid.kept] for name, values in of_cells.items()}
+    volumes = grid.surface(points, at_points, of_cells)
+    return PolygonFile(points, corners, sizes, at_points, of_polygons, grid.strips, volumes=volumes)
 
 
-# Sizes and corners; which are strips; which of the file's cells they are.
-_Found = tuple[Cells, NDArray[np.bool_], NDArray[np.bool_]]
-
-
-def _of_polygons(cells: dict[str, Cells]) -> _Found:
+def _of_polygons(cells: dict[str, Cells]) -> GridCells:
     """Polygons and strips of a POLYDATA; its cells are counted kind by kind, whatever their order in the file."""
     none = np.zeros(0, np.int64)
     of = [cells.get(key, (none, none)) for key in _CELLS]
     counts = [len(sizes) for sizes, _ in of]
     kind = np.repeat(np.arange(4), counts)
     sizes, corners = (np.concatenate([a, b]) for a, b in zip(of[2], of[3], strict=True))
-    return (sizes, corners), np.arange(len(sizes)) >= counts[2], kind >= 2
+    return GridCells((sizes, corners), np.arange(len(sizes)) >= counts[2], kind >= 2, [], "")
 
 
 FORMATS = (MeshFormat("legacy VTK", (".vtk",), read_vtk),)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
-from meshconv.io.meshes.readers.vtk.cells import Cells, flat_cells
+from meshconv.io.meshes.readers.vtk.cells import Cells, GridCells, grid_cells
 from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, inflate
 
@@ -22,12 +22,13 @@ _TYPES = {f"{name}{bits}": f"{kind}{bits // 8}" for name, kind, all_bits in
           (("Int", "i", (8, 16, 32, 64)), ("UInt", "u", (8, 16, 32, 64)), ("Float", "f", (32, 64)))
           for bits in all_bits}  # fmt: skip
 _HEADS = {"UInt32": "u4", "UInt64": "u8"}
-_METHODS: dict[str | None, str] = {"vtkZLibDataCompressor": "zlib", "vtkLZMADataCompressor": "lzma"}
+_METHODS: dict[str | None, str] = {"vtkZLibDataCompressor": "zlib", "vtkLZMADataCompressor": "lzma",
+                                   "vtkLZ4DataCompressor": "lz4"}  # fmt: skip
 _APPENDED = re.compile(rb"<AppendedData[^>]*>\s*_")
 
 
 def read_vtp(path: Path) -> PolygonFile:
-    """Read a VTK XML file whose data set is PolyData, or an UnstructuredGrid of flat cells.
+    """Read a VTK XML file whose data set is PolyData, or an UnstructuredGrid of flat cells or of volumes.
 
     Parameters
     ----------
@@ -43,14 +44,16 @@ def read_vtp(path: Path) -> PolygonFile:
     Raises
     ------
     InputError
-        Not this format, another data set, a compressor other than zlib or LZMA, fewer numbers than the file promises,
-        or more than it can hold.
+        Not this format, another data set, a compressor other than zlib, LZMA and LZ4, curved cells, volumes in several
+        pieces, fewer numbers than the file promises, or more than it can hold.
     """
     try:
-        file = _File(path.read_bytes())
-        pieces = [_piece(file, element) for element in file.root.findall(f"{file.data_set}/Piece")]
+        file = VtkFile(path.read_bytes())
+        pieces = [_piece(file, element) for element in file.pieces]
         if not pieces:
             raise ValueError("it has no piece")
+        if len(pieces) > 1 and any(piece.volumes for piece in pieces):
+            raise ValueError(f"its volume cells are in {len(pieces)} pieces, between which lie faces; merge them")
     except (ValueError, KeyError, OverflowError, ElementTree.ParseError, binascii.Error) as error:
         raise InputError(
             f"{path}: cannot be read as '{path.suffix[1:]}' ({first_line(error)}); save it as polydata or as ply"
@@ -58,8 +61,8 @@ def read_vtp(path: Path) -> PolygonFile:
     return join_pieces(pieces, str(path))
 
 
-class _File:
-    """The elements of a file, and the numbers behind them."""
+class VtkFile:
+    """The elements of a file, and the numbers behind them; ``ValueError`` and its kin where they are damaged."""
 
     def __init__(self, content: bytes):
         self.size, self.unpacked = len(content), 0
@@ -73,6 +76,7 @@ class _File:
         text = decode_text(content).strip()
         if "<!DOCTYPE" in text[:4096]:  # entities could multiply what is read
             raise ValueError("it has a document type, which no file of polygons needs")
+        self.head_bytes = content
         self.root = ElementTree.fromstring(text)
         self.data_set = self.root.get("type")
         if self.root.tag != "VTKFile" or self.data_set not in ("PolyData", "UnstructuredGrid"):
@@ -81,9 +85,13 @@ class _File:
         self.head = np.dtype(_HEADS[self.root.get("header_type", "UInt32")]).newbyteorder(self.order)
         self.compressor = self.root.get("compressor")
         if self.compressor is not None and self.compressor not in _METHODS:
-            raise ValueError(f"compressor {self.compressor} is not known, zlib and LZMA are")
+            raise ValueError(f"compressor {self.compressor} is not known; zlib, LZMA and LZ4 are")
         appended = self.root.find("AppendedData")
         self.raw = appended is not None and appended.get("encoding") == "raw"
+
+    @property
+    def pieces(self) -> list[ElementTree.Element]:
+        return self.root.findall(f"{self.data_set}/Piece")
 
     def array(self, element: ElementTree.Element) -> NDArray:
         """Numbers of a ``DataArray``, ``[n]`` or ``[n, components]``."""
@@ -141,29 +149,40 @@ class _File:
         return b"".join(inflate(b, length, method) for b, length in zip(blocks, lengths, strict=True))
 
 
-def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
+def counts_of(piece: ElementTree.Element) -> dict[str, int]:
+    """Elements of each kind in a piece, as it says."""
     kinds = ("Points", "Cells", "Verts", "Lines", "Polys", "Strips")
     count = {kind: int(piece.get(f"NumberOf{kind}") or 0) for kind in kinds}
     if min(count.values()) < 0:
         raise ValueError(f"a piece with {min(count.values())} elements")
-    points = piece.find("Points/DataArray")
-    vertices = np.zeros((0, 3)) if points is None else file.array(points).reshape(-1, 3).astype(np.float64)
-    if len(vertices) != count["Points"]:
-        raise ValueError(f"{count['Points']} points promised, {len(vertices)} found")
+    return count
+
+
+def cells_of(file: VtkFile, piece: ElementTree.Element) -> GridCells:
+    """The cells of a piece."""
+    count = counts_of(piece)
     if file.data_set == "UnstructuredGrid":
         types = [file.array(a) for a in piece.findall("Cells/DataArray") if a.get("Name") == "types"]
         all_types = np.concatenate(types).astype(np.int64) if types else np.zeros(0, np.int64)
-        (sizes, corners), strips, kept = flat_cells(_cells(file, piece, "Cells", count["Cells"]), all_types)
-    else:
-        polygons, bands = (_cells(file, piece, kind, count[kind]) for kind in ("Polys", "Strips"))
-        sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, bands, strict=True))
-        strips = np.arange(len(sizes)) >= count["Polys"]
-        loose = count["Verts"] + count["Lines"]
-        if loose + len(sizes) > file.size:  # an element takes a byte at least
-            raise ValueError(f"{loose} points and lines promised")
-        kept = np.arange(loose + len(sizes)) >= loose
+        return grid_cells(_cells(file, piece, "Cells", count["Cells"]), all_types)
+    polygons, bands = (_cells(file, piece, kind, count[kind]) for kind in ("Polys", "Strips"))
+    sizes, corners = (np.concatenate([a, b]) for a, b in zip(polygons, bands, strict=True))
+    loose = count["Verts"] + count["Lines"]
+    if loose + len(sizes) > file.size:  # an element takes a byte at least
+        raise ValueError(f"{loose} points and lines promised")
+    return GridCells(
+        (sizes, corners), np.arange(len(sizes)) >= count["Polys"], np.arange(loose + len(sizes)) >= loose, [], ""
+    )
+
+
+def _piece(file: VtkFile, piece: ElementTree.Element) -> PolygonFile:
+    count, points = counts_of(piece)["Points"], piece.find("Points/DataArray")
+    vertices = np.zeros((0, 3)) if points is None else file.array(points).reshape(-1, 3).astype(np.float64)
+    if len(vertices) != count:
+        raise ValueError(f"{count} points promised, {len(vertices)} found")
+    grid = cells_of(file, piece)
     data: list[dict[str, NDArray]] = []
-    for where, rows, chosen in (("PointData", count["Points"], slice(None)), ("CellData", len(kept), kept)):
+    for where, rows in (("PointData", count), ("CellData", len(grid.kept))):
         found: dict[str, NDArray] = {}
         element = piece.find(where)
         for array in () if element is None else element.findall("DataArray"):
@@ -172,13 +191,16 @@ def _piece(file: _File, piece: ElementTree.Element) -> PolygonFile:
                 values = file.array(array)
                 if len(values) != rows:
                     raise ValueError(f"array {name!r} has {len(values)} rows for {rows}")
-                found[name] = values[chosen]
+                found[name] = values
         data.append(found)
     at_vertices, of_cells = data
-    return PolygonFile(vertices, corners, sizes, at_vertices, of_cells, strips)
+    sizes, corners = grid.flat
+    of_polygons = {name: values[grid.kept] for name, values in of_cells.items()}
+    volumes = grid.surface(vertices, at_vertices, of_cells)
+    return PolygonFile(vertices, corners, sizes, at_vertices, of_polygons, grid.strips, volumes=volumes)
 
 
-def _cells(file: _File, piece: ElementTree.Element, kind: str, count: int) -> Cells:
+def _cells(file: VtkFile, piece: ElementTree.Element, kind: str, count: int) -> Cells:
     """Sizes and corners of the cells of one kind."""
     arrays = {a.get("Name"): file.array(a).astype(np.int64).reshape(-1) for a in piece.findall(f"{kind}/DataArray")}
     ends = arrays.get("offsets", np.zeros(0, np.int64))[:count]

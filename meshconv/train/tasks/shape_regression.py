@@ -1,0 +1,103 @@
+"""Regression of numbers of whole meshes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshconv.datasets.batch import SurfaceBatch
+from meshconv.fields import FieldType
+from meshconv.train.metrics.number_errors import NumberErrors
+from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.tasks.regression import RegressionTask
+
+
+class ShapeRegressionTask(RegressionTask):
+    """A number or several per mesh, with the mean square error of numbers in standard deviations of the training.
+
+    Mean and standard deviation of the training stand in the checkpoint. Meshes whose number is unknown do not count in
+    it.
+
+    Parameters
+    ----------
+    network, in_type, spec, options
+        As in :class:`~meshconv.train.tasks.base.Task` (:class:`~meshconv.models.ShapeRegressor`).
+    field_names : list of str
+        Names of the numbers.
+    loss, loss_options, field_weights
+        As in :class:`~meshconv.train.tasks.regression.RegressionTask`.
+    training
+        Further arguments of :class:`~meshconv.train.tasks.base.Task`.
+    """
+
+    target_kind = "numbers for each mesh"
+
+    def __init__(
+        self,
+        network: str,
+        in_type: str,
+        field_names: list[str],
+        spec: dict[str, Any],
+        options: dict[str, Any] | None = None,
+        *,
+        loss: str | None = None,
+        loss_options: dict[str, Any] | None = None,
+        field_weights: Mapping[str, float] | None = None,
+        **training: Any,
+    ):
+        super().__init__(
+            network, in_type, field_names, spec, options, False, loss, loss_options, field_weights=field_weights,
+            **training,
+        )  # fmt: skip
+        count = FieldType(spec["out_type"]).dim
+        self.val_numbers, self.test_numbers = NumberErrors(count), NumberErrors(count)
+
+    def evaluate(self, batch: SurfaceBatch, split: str) -> None:
+        predicted, target, _, loss = self.compared(batch)
+        measured = self.val_numbers if split == "val" else self.test_numbers
+        measured.update(predicted, target)
+        self.log_loss(split, loss, len(target))
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_numbers.measure_from(self.mean)
+
+    def on_test_epoch_start(self) -> None:
+        self.test_numbers.measure_from(self.mean)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_numbers(self.val_numbers, "val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_numbers(self.test_numbers, "test")
+
+    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
+        for sample, output in meshes.outputs(self, meshes.prepare(), lambda _: 1):
+            numbers = dict(zip(self.field_names, output[0].tolist(), strict=True))
+            yield MeshNumbersFound(sample.name, sample.source, numbers)
+
+    def _log_numbers(self, measured: NumberErrors, split: str) -> None:
+        found = measured.errors
+        measured.reset()
+        for name, values in found.items():
+            shown = {f"{split}/{name}/{field}": value for field, value in zip(self.field_names, values, strict=True)}
+            self.log_dict(shown, prog_bar=name == "r2", sync_dist=True)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshNumbersFound(MeshResult):
+    """Numbers of a mesh.
+
+    Attributes
+    ----------
+    numbers : dict of str to float
+    """
+
+    numbers: dict[str, float]
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # those of the task's numbers
+        return ("file", *self.numbers)
+
+    def row(self) -> dict[str, Any]:
+        return {"file": self.name, **self.numbers}
