@@ -22,7 +22,8 @@ DISTRIBUTIONS = packages_distributions()
 # Names that no program imports, which others read files with.
 FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada"}
 # Files whose callers ask for the extra.
-ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats"}
+ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats",
+                "io/meshes/readers/freesurfer.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
 COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
             "demo": "train,climate", "generate shallow_water out": "planet,climate"}  # fmt: skip

@@ -108,6 +108,7 @@ def test_the_regressor_is_invariant_and_has_no_direction() -> None:
         ShapeRegressor("2x0", "1x0 + 1x1")
 
 
+@pytest.mark.slow
 def test_numbers_from_fit_to_the_table_of_predictions(balls: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = {"features": ["curvature"], "cache": False, "workers": 0, "val_fraction": 0.2, "nearest": None,

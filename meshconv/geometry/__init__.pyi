@@ -52,4 +52,5 @@ from .sphere.points import (
     PointSphere as PointSphere,
     icosahedral_sphere as icosahedral_sphere,
 )
+from .sphere.registration import SphericalRegistration as SphericalRegistration
 from .sphere.regrid import Regridder as Regridder

@@ -46,9 +46,10 @@ class ShapeRegressionTask(RegressionTask):
         field_weights: Mapping[str, float] | None = None,
         **training: Any,
     ):
+        training["area_weights"] = False  # a mesh has one area
         super().__init__(
-            network, in_type, field_names, spec, options, False, loss, loss_options, field_weights=field_weights,
-            **training,
+            network, in_type, field_names, spec, options, loss=loss, loss_options=loss_options,
+            field_weights=field_weights, **training,
         )  # fmt: skip
         count = FieldType(spec["out_type"]).dim
         self.val_numbers, self.test_numbers = NumberErrors(count), NumberErrors(count)
