@@ -22,6 +22,7 @@ commands:
   test      evaluate: meshconv test --config runs/NAME/config.yaml --ckpt_path last
   validate  the same on the validation split
   calibrate meshconv calibrate runs/NAME/last.ckpt... --config runs/NAME/config.yaml: one or an ensemble of several
+  compress  meshconv compress runs/NAME/last.ckpt --prune l0 --bits 8 --data runs/NAME/config.yaml
   predict   meshconv predict runs/NAME/last.ckpt FILE...; of a calibrated one with --uncertainty
   generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
   check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE)
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "calibrate": _calibrate,
-                "predict": _predict, "generate": _generate, "check": _check, "cache": _cache,
+                "compress": _compress, "predict": _predict, "generate": _generate, "check": _check, "cache": _cache,
                 "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
@@ -139,6 +140,38 @@ def _predict(args: list[str]) -> None:
         pictures=given.maps, steps=given.step, probability=given.probability, horizon=given.steps,
     ):  # fmt: skip
         print(path)
+
+
+def _compress(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv compress",
+        description="A smaller network with the same symmetry: fields are pruned, weights are rounded. Writes a "
+        "checkpoint for meshconv predict, and prints what it costs and how good it is, before and after.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("--prune", choices=("l0", "jeffreys", "magnitude"), help="how fields are chosen; default: none")
+    parser.add_argument("--bits", type=int, help="of weights: 8 or 4; default: floats")
+    parser.add_argument("--data", type=Path, metavar="CONFIG", help="configuration with the data, to train and to test")
+    parser.add_argument("--sparsity", type=float, default=0.5, help="of l0 and jeffreys: weight of their cost")
+    parser.add_argument("--keep", type=float, default=0.3, help="of magnitude: share of the fields that stays")
+    parser.add_argument("--epochs", type=int, default=10, help="of training, with gates and after pruning together")
+    parser.add_argument("--learning_rate", type=float, help="default: that of the checkpoint")
+    parser.add_argument("--samples", type=int, default=0, help="training samples for rounding; 0: to the nearest")
+    parser.add_argument("--bf16", action="store_true", help="features in bfloat16: the symmetry is no longer exact")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("compressed.ckpt"))
+    parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = vars(parser.parse_args(args[1:]))
+    require("meshconv compress", "train")
+    from meshconv.compress import compress_checkpoint
+    from meshconv.train.fit import quiet
+
+    quiet()
+    del given["debug"]
+    given |= {"method": given.pop("prune"), "config": given.pop("data"), "trust": given["trust"] or ()}
+    print(compress_checkpoint(**given))
+    print(given["output"])
 
 
 def _generate(args: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -276,6 +276,41 @@ class FieldType:
             parts += [part] if m == 0 else [part, part]
             start += self.multiplicities[m]
         return torch.cat(parts, dim=-1)
+
+    def choose(self, copies: Sequence[int]) -> FieldType:
+        """The type of some of the fields: ``copies`` are ascending numbers of fields, those of order 0 first.
+
+        Examples
+        --------
+        >>> FieldType("3x0 + 2x1").choose([1, 3, 4])
+        FieldType('1x0 + 2x1')
+        """
+        self._check_copies(copies)
+        counts, first, odd = [], 0, 0
+        for order, count in enumerate(self.multiplicities):
+            counts.append(sum(first <= copy < first + count for copy in copies))
+            if order == 0:
+                odd = sum(self.scalars <= copy < count for copy in copies)
+            first += count
+        return self.like(counts, odd)
+
+    def components(self, copies: Sequence[int]) -> Tensor:
+        """Components of those fields, int64 ``[choose(copies).dim]``, in the order in which their type has them.
+
+        Examples
+        --------
+        >>> FieldType("1x0 + 2x1").components([0, 2])
+        tensor([0, 2, 4])
+        """
+        self._check_copies(copies)
+        chosen = torch.zeros(self.num_fields, dtype=torch.bool)
+        chosen[list(copies)] = True
+        return self.per_component(chosen).nonzero()[:, 0]
+
+    def _check_copies(self, copies: Sequence[int]) -> None:
+        ascending = all(a < b for a, b in zip(copies, copies[1:], strict=False))
+        if not ascending or (copies and not 0 <= copies[0] <= copies[-1] < self.num_fields):
+            raise ValueError(f"copies {list(copies)} of {self} are not ascending numbers below {self.num_fields}")
 
     def check(self, x: Tensor, what: str = "features") -> None:
         """Raise ``ValueError`` unless the last axis of ``x`` has the type's length."""

@@ -26,7 +26,8 @@ ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/librarie
                 "io/meshes/readers/freesurfer.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
 COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
-            "demo": "train,climate", "generate shallow_water out": "planet,climate"}  # fmt: skip
+            "compress last.ckpt": "train", "demo": "train,climate",
+            "generate shallow_water out": "planet,climate"}  # fmt: skip
 
 
 def normal(name: str) -> str:

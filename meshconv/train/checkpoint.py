@@ -25,6 +25,8 @@ _CLASSES = ("network", "loss")
 
 # Numbers that a network may allocate while it is built, besides four times those of its weights: tables and the like.
 _SLACK = 1 << 20
+# The same for a network that was compressed, which is built whole first.
+_WHOLE = 1 << 24
 # What each tensor counts for at least, so that their number has a bound as well.
 _LEAST = 512
 
@@ -62,7 +64,8 @@ def task_of(content: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -
     named = [value for value in map(hparams.get, _CLASSES) if isinstance(value, str) and "." in value]
     for name in [said["task"], spec.get("data", said["task"]), *named]:
         check_trust(name, trust, path)
-    most = 4 * sum(value.numel() for value in content["state_dict"].values()) + _SLACK
+    most = 4 * sum(value.numel() for value in content["state_dict"].values())
+    most += _SLACK if hparams.get("compact") is None else _WHOLE
     try:
         cls = import_class(said["task"], Task)
         _check_spec(hparams, cls)

@@ -74,7 +74,7 @@ class RunCLI(LightningCLI):
         parser.add_argument("--resume", action="store_true", help="go on from the run's last.ckpt, if there is one")
         parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
         parser.set_defaults({"trainer.enable_model_summary": False, "trainer.accelerator": "auto"})
-        for name in ("in_type", "class_names", "field_names", "spec"):
+        for name in ("in_type", "class_names", "field_names", "spec", "compact"):
             # From the module itself: of an attribute that it lacks a link would write its text, which makes loaders.
             value = partial(self._of_the_data, name=name)
             parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
@@ -107,7 +107,7 @@ class RunCLI(LightningCLI):
 
     def _of_the_data(self, data: lightning.LightningDataModule, name: str) -> Any:
         """What a task takes of the data, or, from a checkpoint, of the training that these data have to match."""
-        given = {key: _attribute(data, key) for key in ("in_type", "class_names", "field_names", "spec")}
+        given = {key: _attribute(data, key) for key in ("in_type", "class_names", "field_names", "spec", "compact")}
         return given[name] if self.checkpoint is None else self._check(combine, given)[name]
 
     def _check(self, compare: Callable[..., Any], given: Any) -> Any:

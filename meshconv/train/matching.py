@@ -26,6 +26,8 @@ _NAMES = {"class_names": "classes", "field_names": "fields"}
 def combine(trained: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What a task that was ``trained`` takes of other data: ``in_type``, ``class_names``, ``field_names``, ``spec``.
 
+    And ``compact``, what a compressed network was left with, which is the training's alone.
+
     Classes and fields are those of the training, in its order: the data may have some of them, in any order.
 
     Parameters
@@ -52,7 +54,7 @@ def combine(trained: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     if trained["in_type"] != given["in_type"]:
         raise InputError(f"trained on inputs {trained['in_type']}, here they are {given['in_type']}; choose the same")
     spec = {**old, **{key: new[key] for key in _OF_THE_DATA if key in new}}
-    return {**{key: trained.get(key) for key in ("in_type", *_NAMES)}, "spec": spec}
+    return {**{key: trained.get(key) for key in ("in_type", "compact", *_NAMES)}, "spec": spec}
 
 
 def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -156,6 +156,7 @@ class GaugeConv(SurfaceModule):
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
         self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
+        self.band_limit = band_limit
         self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
         self.steady = KernelSpace(self.in_type, self.out_type, 0) if aggregation == "quadrature" else None
         frequency = self.in_type.max_order + self.out_type.max_order

@@ -19,6 +19,7 @@ from meshconv.datasets.class_path import class_path, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.nn.compact.plan import compact as compact_network
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.checkpoint_state import check_loops, check_moments
 from meshconv.train.matching import TargetMatch
@@ -62,6 +63,8 @@ class Task(lightning.LightningModule):
         optimiser's learning rate.
     data : optional
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
+    compact : dict, optional
+        Fields and bits that a compressed network was left with (:func:`~meshconv.nn.compact.plan.compact`).
     """
 
     target_kind: ClassVar[str | None] = None
@@ -83,6 +86,7 @@ class Task(lightning.LightningModule):
         optimizer: OptimizerCallable | None = None,
         schedule: LRSchedulerCallable | None = None,
         data: Any = None,
+        compact: dict[str, Any] | None = None,
     ):
         super().__init__()
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -94,6 +98,8 @@ class Task(lightning.LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.make_optimizer, self.make_schedule, self.data = optimizer, schedule, data
         self.network = _construct(network, in_type, out, options or {})
+        if compact is not None:
+            compact_network(self.network, compact)
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""
