@@ -15,6 +15,7 @@ from meshconv.datasets.generated import write_shapes
 from meshconv.errors import InputError
 from meshconv.models import ShapeClassifier
 from meshconv.nn import GaugeConv
+from meshconv.nn.compact.half import half_features
 from meshconv.nn.compact.integers import integer_state, kernels, take_integers
 from meshconv.shipped import find_config
 from meshconv.testing import assert_gauge_equivariant, gauge_equivariance_error
@@ -45,14 +46,14 @@ def batches(of, count, seed=0):
 
 
 def deviation(one, other, count=8):
-    """Root mean square of the difference of features before the last layer, relative to their spread."""
+    """Root mean square of the difference of logits, relative to that of the logits."""
     found, expected = [], []
     with torch.no_grad():
         for batch in batches(one, count, seed=5):
             found.append(other(batch))
             expected.append(one(batch))
     difference = torch.cat(found) - torch.cat(expected)
-    return float(difference.square().mean().sqrt() / torch.cat(expected).std())
+    return float(difference.norm() / torch.cat(expected).norm())
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -102,8 +103,8 @@ def test_equalisation_changes_nothing_but_ranges():
     def spread(layer):
         """Of the largest coefficients of input fields of order 1 and more."""
         fields = range(4, 12)
-        ranges = [layer.weight[:, layer.in_type.components([k])].abs().max() for k in fields]
-        own = [layer.self_interaction.weights[str(k // 4)][:, k % 4].abs().max() for k in fields]
+        ranges = [layer.weight.detach()[:, layer.in_type.components([k])].abs().max() for k in fields]
+        own = [layer.self_interaction.weights[str(k // 4)].detach()[:, k % 4].abs().max() for k in fields]
         largest = torch.maximum(torch.stack(ranges), torch.stack(own))
         return float(largest.max() / largest.min())
 
@@ -141,6 +142,7 @@ def test_means_are_corrected_without_data():
     assert left < without / 4
 
 
+@pytest.mark.slow
 def test_rounding_with_samples_changes_outputs_less():
     full = task(blocks=1)
     data = list(batches(full, 6))
@@ -173,7 +175,9 @@ def test_features_in_bfloat16(tmp_path):
     small = load_task(tmp_path / "small.ckpt")
     assert next(small.parameters()).dtype == torch.bfloat16
     assert 0 < deviation(full, small) < 0.2
-    assert 1e-4 < gauge_equivariance_error(small.network, SPHERE, dtype=torch.float32) < 0.1
+    layer = GaugeConv(MIXED, "4x0 + 4x1")
+    half_features(layer)
+    assert 1e-4 < gauge_equivariance_error(layer, SPHERE, dtype=torch.float32) < 0.05
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

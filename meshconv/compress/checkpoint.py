@@ -195,7 +195,7 @@ def train(task: Task, data: Any, epochs: int, learning_rate: float, *callbacks: 
 
     def optimizer(_: Any) -> torch.optim.Optimizer:
         gates = {p for _, gate in gates_of(task) for p in gate.factors.parameters()}
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in task.parameters() if p not in gates]},
             {"params": list(gates), "lr": _FASTER * learning_rate, "weight_decay": 0.0},
         ]

@@ -103,7 +103,7 @@ def plan_of(network: nn.Module, kept: Mapping[str, list[int]], whole: bool = Fal
         given, made = id(call.given), id(call.made)
         there = gives[given] if given in gives and given not in in_code else None
         if (len(read), len(gives[made])) != (in_type(call.layer).num_fields, out_type(call.layer).num_fields):
-            entry = {"reads": read, "gives": gives[made], "arrives": None if whole else there}
+            entry: dict[str, Any] = {"reads": read, "gives": gives[made], "arrives": None if whole else there}
             entry["wide"] = whole or made in in_code
             layers[call.name] = entry
     return layers

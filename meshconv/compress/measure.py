@@ -6,7 +6,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -224,7 +224,7 @@ def milliseconds(network: nn.Module, given: Sequence[Any]) -> float:
     return 1e3 * sorted(times)[_REPEATS // 2]
 
 
-_ROWS = {
+_ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "size": ("weights, kB", lambda v: f"{v / 1e3:.1f}"),
     "fields": ("fields read", str),
     "multiply_adds": ("multiply-adds, millions", lambda v: f"{v / 1e6:.2f}"),

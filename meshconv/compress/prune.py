@@ -107,7 +107,7 @@ def _same(network: nn.Module, small: nn.Module) -> bool:
 def scale_inputs(layer: Any, factor: Tensor) -> None:
     """Multiply the kernel of a layer by a factor for each field of its input, in place."""
     if isinstance(layer, GaugeConv):
-        layer.weight *= layer.in_type.per_component(factor)[:, None]
+        layer.weight.mul_(layer.in_type.per_component(factor)[:, None])
         if layer.self_interaction is not None:
             scale_inputs(layer.self_interaction, factor)
     elif isinstance(layer, Linear):
@@ -157,8 +157,8 @@ def input_magnitudes(layer: Any) -> Tensor:
         return (total / count).sqrt()
     if isinstance(layer, Linear):
         parts = []
-        for count, order in source:
+        for multiplicity, order in source:
             known = str(order) in layer.weights
-            parts.append(layer.weights[str(order)].square().mean((0, 2)).sqrt() if known else torch.zeros(count))
+            parts.append(layer.weights[str(order)].square().mean((0, 2)).sqrt() if known else torch.zeros(multiplicity))
         return torch.cat(parts)
     return layer.weight.square().mean(0).sqrt()

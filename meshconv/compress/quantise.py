@@ -102,7 +102,8 @@ def equalise(network: nn.Module) -> None:
     which is that of the largest coefficient, suits all of them.
     """
     for chain in chains(network):
-        act, norm = network.get_submodule(chain.act), network.get_submodule(chain.norm)
+        act: Any = network.get_submodule(chain.act)
+        norm: Any = network.get_submodule(chain.norm)
         scalars, count = act.out_type.scalars, act.out_type.num_fields
         layers = [network.get_submodule(name) for name in chain.readers]
         ranges = torch.stack([_input_ranges(layer) for layer in layers]).amax(0)[scalars:]
@@ -111,7 +112,7 @@ def equalise(network: nn.Module) -> None:
             continue
         factor = torch.ones(count, dtype=ranges.dtype, device=ranges.device)
         factor[scalars:] = torch.where(used, ranges / ranges[used].log().mean().exp(), 1).clamp(1e-2, 1e2)
-        norm.scale[norm.in_type.num_fields - (count - scalars) :] *= factor[scalars:]  # type: ignore[operator]
+        norm.scale[norm.in_type.num_fields - (count - scalars) :] *= factor[scalars:]
         for layer in layers:
             scale_inputs(layer, 1 / factor)
 
@@ -234,7 +235,8 @@ def _expected_changes(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
 
 def _mean_after(network: nn.Module, chain: Chain) -> Tensor:
     """Expectation of silu of Gaussian scalars, ``[scalars]``."""
-    norm, act = network.get_submodule(chain.norm), network.get_submodule(chain.act)
+    norm: Any = network.get_submodule(chain.norm)
+    act: Any = network.get_submodule(chain.act)
     scalars = act.out_type.scalars
     node = torch.linspace(-6, 6, _NODES, device=norm.scale.device)[:, None]
     density = torch.exp(-node.square() / 2)

@@ -23,7 +23,7 @@ class Kernel(NamedTuple):
     ----------
     name : str
         Of the parameter in the network.
-    weight : Parameter
+    weight : Tensor
     group : int64 Tensor
         Along the last axis of :meth:`rows`: the output field of every coefficient there, which have one scale.
     last : bool
@@ -31,7 +31,7 @@ class Kernel(NamedTuple):
     """
 
     name: str
-    weight: nn.Parameter
+    weight: Tensor
     group: Tensor
     last: bool
 

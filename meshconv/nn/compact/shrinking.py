@@ -152,7 +152,7 @@ def _kinds(field_type: FieldType) -> list[int | str]:
     return [order for count, order in field_type for _ in range(count)]
 
 
-def _cut(parameter: nn.Parameter, *indices: Tensor | Sequence[int] | None) -> nn.Parameter:
+def _cut(parameter: Tensor, *indices: Tensor | Sequence[int] | None) -> nn.Parameter:
     """Some of the entries along each axis."""
     value = parameter.detach()
     for axis, index in enumerate(indices):
