@@ -8,7 +8,7 @@ from meshconv.errors import InputError
 
 # Modules by the extra of setup.cfg that installs them; tests/test_dependencies.py compares both with what is imported.
 MODULES = {
-    "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib", "yaml"),
+    "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
     "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4"),
     "planet": ("ducc0",),

@@ -44,9 +44,9 @@ BELOW["homogeneous"] = {"models", *BELOW["models"]}
 # Nothing of the core imports hybrid, but its task.
 BELOW["hybrid"] = {"models", "nn", "geometry", "ops"}
 BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", *BELOW["datasets"]}
-BELOW["compress"] = {"train", *BELOW["train"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}
+BELOW["compress"] = {"uncertainty", "train", *BELOW["train"]}
 BELOW["cli"] = {"demo", "compress", "uncertainty", *BELOW["demo"]}
 # Layers see the gauge graph, never the kind of surface it came from.
 GRAPH_TYPES = {f"meshconv.geometry.graph.{name}" for name in ("gauge_graph", "hierarchy", "complex")}

@@ -26,8 +26,8 @@ from meshconv.testing.calls import evaluating
 from meshconv.testing.gauge import gauge_equivariance_error
 from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassTask
+from meshconv.uncertainty.measures import calibration_error
 
-_BINS = 15
 _REPEATS = 7
 
 
@@ -128,13 +128,10 @@ def quiet_trainer(**options: Any) -> lightning.Trainer:
 
 
 class Calibration(lightning.Callback):
-    r"""Expected calibration error of a test, :math:`\sum_b w_b |\mathrm{acc}_b - \mathrm{conf}_b|`.
-
-    Over 15 bins of the probability of the predicted class, with the weights of points that the task's metrics have.
-    """
+    """Expected calibration error of a test, with the weights of points that the task's metrics have."""
 
     def __init__(self) -> None:
-        self.sums = torch.zeros(3, _BINS, dtype=torch.float64)
+        self.parts: list[tuple[Tensor, ...]] = []
 
     def on_test_batch_end(
         self,
@@ -145,21 +142,18 @@ class Calibration(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add a batch."""
-        if not isinstance(pl_module, ClassTask):
-            return
-        logits, target, weights = pl_module.counted(batch)
-        confidence, label = logits.double().softmax(-1).max(-1)
-        weight = torch.ones_like(confidence) if weights is None else weights.double()
-        place = (confidence * _BINS).long().clamp(max=_BINS - 1)
-        parts = torch.stack([weight, weight * (label == target), weight * confidence])
-        self.sums.index_add_(1, place.cpu(), parts.cpu())
+        """Keep the probabilities of a batch."""
+        if isinstance(pl_module, ClassTask):
+            logits, target, weights = pl_module.counted(batch)
+            weights = torch.ones_like(target, dtype=torch.float64) if weights is None else weights
+            self.parts.append((logits.double().softmax(-1), target, weights))
 
     @property
     def error(self) -> float:
         """The error so far; NaN where nothing was counted."""
-        weight, right, confidence = self.sums
-        return float((right - confidence).abs().sum() / weight.sum()) if weight.sum() else math.nan
+        if not self.parts:
+            return math.nan
+        return calibration_error(*(torch.cat(parts).cpu().numpy() for parts in zip(*self.parts, strict=True)))
 
 
 def first_batches(data: Any, count: int) -> list[SurfaceBatch]:
