@@ -79,7 +79,8 @@ class _Parser(ArgumentParser):
 
 def _lightning(args: list[str]) -> None:
     require(f"meshconv {args[0]}", "train")
-    from meshconv.train.fit import RunCLI, quiet
+    from meshconv.train.fit import RunCLI
+    from meshconv.train.run import quiet
 
     quiet()
     RunCLI(args)
@@ -252,7 +253,7 @@ def _demo(args: list[str]) -> None:
     given = parser.parse_args(args[1:])
     require("meshconv demo", "train", "climate")
     from meshconv.demo.run import run_demo
-    from meshconv.train.fit import quiet
+    from meshconv.train.run import quiet
 
     quiet()
     print(f"report: {run_demo(given.output, given.climate, given.climate_steps, given.shape_epochs)}")

@@ -19,7 +19,7 @@ from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask
-from meshconv.train.fit import run_options
+from meshconv.train.run import run_options
 
 
 def only(batches):

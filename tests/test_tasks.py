@@ -16,9 +16,9 @@ from meshconv import GaugeGraph, HealpixSphere, InputError
 from meshconv.datasets import MeshSample, SurfaceBatch, collate, generate_shape
 from meshconv.demo.run import _score
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
-from meshconv.train.fit import run_options
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.point_weights import point_weights
+from meshconv.train.run import run_options
 
 NAMES = ["land", "lake", "peak"]
 SPEC = {"data": "meshconv.datasets.MeshSegments"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -20,28 +19,23 @@ from meshconv.datasets.class_path import class_path
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.frames import Frames
 from meshconv.datasets.maps.inputs import MapInputs
+from meshconv.datasets.maps.labels import UNKNOWN, MapLabels, parse_label
 from meshconv.datasets.maps.splits import block_masks, variable_masks
 from meshconv.datasets.maps.steps import common_steps, split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
 from meshconv.datasets.maps.targets import MapTargets, Window
-from meshconv.datasets.maps.variables import Variable, parse_scalars
+from meshconv.datasets.maps.variables import Variable
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.sphere.regrid import cells_of_a_sphere
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
-from meshconv.io.maps.missing import small_fills
 from meshconv.io.maps.places.healpix_netcdf import PixelOrder
 from meshconv.progress import track
 
-log = logging.getLogger(__name__)
-
 Split = Literal["train", "val", "test"]
 
-_MISSING = -1
-# No label of a file: -1 may be a class.
-_NO_LABEL = int(np.iinfo(np.int64).min)
 # Bytes of samples that stay in memory.
 KEPT_BYTES = 1 << 30
 
@@ -145,8 +139,9 @@ class SphereMaps(lightning.LightningDataModule):
             raise InputError("give a label, the variable with the classes, or targets, the fields to predict")
         given = MapInputs(scalars, vectors, nside or "native", None, domain)
         self._target_options = targets
-        self.label, self._label_select = _parse_label(label)
-        asked = MapTargets(targets, given).fields.variables if targets is not None else [self.label]
+        if label is not None:
+            name, select = parse_label(label)
+        asked = MapTargets(targets, given).fields.variables if targets is not None else [name]
         self.fields = open_fields(inputs, pixel_order, [*given.variables, *asked])
         self.label_fields = self.fields if labels is None else open_fields(labels, pixel_order, asked)
         self.num_levels = num_levels
@@ -164,8 +159,10 @@ class SphereMaps(lightning.LightningDataModule):
         self.surface = MapSurface(self.inputs, self.fields, Cache.choose(cache))
         self.targets: MapTargets | None = None
         if targets is None:
-            self.values = self._classes(classes, list(ignore))
-            self.class_names = list(dict.fromkeys(self.values.values()))
+            if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension) == 0:
+                raise InputError(f"{self.fields.path}: no steps along {self.dimension}; give a file that has some")
+            self.labels = MapLabels(self.label_fields, name, select, self.label_dimension, classes, ignore)
+            self.class_names = self.labels.names
             self._labels_to_grid = self.surface.label_regridder(self.label_fields)
         else:
             self.targets = MapTargets(targets, self.inputs)
@@ -252,8 +249,7 @@ class SphereMaps(lightning.LightningDataModule):
         }
         if self.targets is not None:
             return {**shared, "out_type": str(self.out_type), "targets": self.targets.spec}
-        values = [next(v for v, n in self.values.items() if n == name) for name in self.class_names]
-        return {**shared, "class_names": list(self.class_names), "class_values": values}
+        return {**shared, "class_names": list(self.class_names), "class_values": self.labels.first_values}
 
     def take_statistics(self, spec: Mapping[str, Any]) -> None:
         """Take the normalisation of a training with the same inputs from its :attr:`spec`.
@@ -268,75 +264,6 @@ class SphereMaps(lightning.LightningDataModule):
         if self.targets is not None:
             self.targets.fields.statistics = [dict(entry) for entry in spec["targets"]["statistics"]]
             self.targets.fields.check_units(self.label_fields)
-
-    def _classes(self, classes: Mapping[int, str] | Sequence[str] | None, ignore: list[int]) -> dict[int, str]:
-        """Name of each label value."""
-        array = self.label_fields.variable(self.label)
-        attributes, fill = array.attrs, array.encoding.get("_FillValue")
-        self._ignored, self._filled = ignore, _NO_LABEL
-        if self.dimension is not None and self.fields.dataset.sizes.get(self.dimension) == 0:
-            raise InputError(f"{self.fields.path}: no steps along {self.dimension}; give a file that has some")
-        if classes is not None:
-            named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
-        elif "flag_values" in attributes and "flag_meanings" in attributes:
-            values = np.atleast_1d(attributes["flag_values"]).tolist()
-            meanings = str(attributes["flag_meanings"]).split()
-            if len(values) != len(meanings):
-                raise InputError(
-                    f"{self.label_fields.path}: label {self.label} has {len(values)} flag_values and {len(meanings)} "
-                    "flag_meanings; name the classes in 'classes'"
-                )
-            named = dict(zip(values, meanings, strict=True))
-        else:
-            count = self.label_fields.dataset.sizes.get(self.label_dimension, 1) if self.label_dimension else 1
-            some = np.unique(np.linspace(0, count - 1, min(count, 16)).astype(int))
-            found: set[int] = set()
-            for step in track(some.tolist(), "classes", "step"):
-                found |= set(np.unique(self._raw_label(step)).tolist())
-            whole = np.array(sorted(found - {_NO_LABEL}), dtype=np.float64)
-            fills = [int(v) for v in whole[small_fills(whole)] if v not in ignore]
-            if fills:
-                self._ignored = ignore = [*ignore, *fills]
-                log.warning(
-                    "%s: %s of label %s does not count; if it is a class, name all in 'classes'",
-                    self.label_fields.path, fills[0], self.label,
-                )  # fmt: skip
-            named = {value: str(value) for value in sorted(found - {_NO_LABEL})}
-            if fill == 0:
-                log.warning(
-                    "%s: 0 is the fill value of label %s and does not count; if it is a class, name all in 'classes'",
-                    self.label_fields.path, self.label,
-                )  # fmt: skip
-        named = {int(v): str(n) for v, n in named.items() if int(v) not in ignore}
-        if fill in named:
-            self._filled = int(fill)
-        if not named:
-            raise InputError(
-                f"{self.label_fields.path}: label {self.label} has no classes; name them in 'classes', or choose "
-                "another label"
-            )
-        return named
-
-    def _raw_label(self, step: int) -> NDArray:
-        """Labels as in the file, int64; ``_NO_LABEL`` where there is none."""
-        at = {} if self.label_dimension is None else {self.label_dimension: step}
-        values = self.label_fields.values(self.label, self._label_select, at, allow_missing=True)
-        if values.size != values.shape[-1]:
-            raise InputError(
-                f"{self.label_fields.path}: label {self.label} has dimensions "
-                f"{self.label_fields.dataset[self.label].dims}; a map and {self.dimension} are supported: "
-                f"select one value of the others, {{name: {self.label}, select: {{...: ...}}}}, or name 'dimension'"
-            )
-        values = values.ravel()
-        known = np.isfinite(values)
-        rounded = np.round(np.where(known, values, 0))
-        if np.abs(rounded - values)[known].max(initial=0) > 1e-6:
-            worst = float(values[known][np.abs(rounded - values)[known].argmax()])
-            raise InputError(
-                f"{self.label_fields.path}: label {self.label} holds {worst:g}, classes are whole numbers: round it, "
-                "or choose another label"
-            )
-        return np.where(known, rounded.astype(np.int64), self._filled)
 
     def _split(
         self, splits: Mapping[str, Any] | Literal["test"] | None
@@ -379,18 +306,9 @@ class SphereMaps(lightning.LightningDataModule):
             at = {} if self.label_dimension is None else {self.label_dimension: step}
             fields = self.targets.fields.raw(self.label_fields, self._labels_to_grid, at)[0]
             return self.surface.inside(fields).astype(np.float32)
-        label = self._raw_label(step)
-        strange = np.setdiff1d(label, [*self.values, *self._ignored, _NO_LABEL])
-        if len(strange):
-            raise InputError(
-                f"{self.label_fields.path}: label {self.label} holds {strange[0]}, which is none of the classes "
-                f"{list(self.values)}; add it to classes or to ignore"
-            )
-        target = np.full(len(label), _MISSING, dtype=np.int64)
-        for value, name in self.values.items():
-            target[label == value] = self.class_names.index(name)
+        target = self.labels.classes(step)
         if self._labels_to_grid is not None:
-            target = self._labels_to_grid.majority(target, _MISSING)
+            target = self._labels_to_grid.majority(target, UNKNOWN)
         return self.surface.inside(target)
 
     def _counts(self, target: NDArray, split: Split) -> NDArray:
@@ -428,12 +346,9 @@ class SphereMaps(lightning.LightningDataModule):
         """Data of the test files, if given."""
         spec = self.inputs.spec
         inputs: Any = {name: spec[name] for name in ("scalars", "vectors", "nside", "domain", "radius")}
-        of_label: dict[str, Any] = {"targets": self._target_options}
-        if self.targets is None:
-            label = {"name": self.label, "select": self._label_select}
-            of_label = {"label": label, "classes": self.values, "ignore": self._ignored}
+        wanted = {"targets": self._target_options} if self.targets is not None else self.labels.options
         maps = SphereMaps(
-            **self._test_data, **of_label, splits="test", dimension=self._wanted_dimension,
+            **self._test_data, **wanted, splits="test", dimension=self._wanted_dimension,
             num_levels=self.num_levels, batch_size=self.batch_size, num_workers=self.num_workers, cache=self._cache,
             pixel_order=self._pixel_order, **inputs,
         )  # fmt: skip
@@ -506,16 +421,6 @@ class _Samples(Dataset):
     def __getitem__(self, index: int) -> tuple[int, tuple[torch.Tensor, ...]]:
         window = self.windows[index]
         return window.inputs[-1], self.maps.windowed(window, self.split)
-
-
-def _parse_label(label: Variable | None) -> tuple[str, dict[str, Any]]:
-    """Name of the variable with the classes, and what is selected of it."""
-    if label is None:
-        return "", {}
-    (parsed,) = parse_scalars([label])
-    if set(parsed) != {"name", "select"}:
-        raise InputError(f"label {label!r}: write a variable's name, or {{name: event, select: {{person: 1}}}}")
-    return str(parsed["name"]), parsed["select"]
 
 
 def _known(target: NDArray) -> NDArray[np.bool_]:

@@ -47,6 +47,14 @@ def write_results(results: Iterator[MeshResult], meshes: Meshes, output: Path) -
     return [*shared, *written, *write_tables(output, rows, columns, meshes.skipped)]
 
 
+def make_folder(output: Path) -> None:
+    """Make the folder of what is going to be written."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output.parent}: no folder to write to ({error.strerror}); give another --output") from error
+
+
 def output_places(output: Path, sources: Sequence[MeshSource], taken: Sequence[str] = ()) -> list[Path]:
     """``output_<name>`` for each mesh; of those with one name, or one ``taken``, with their folder or a number too.
 
