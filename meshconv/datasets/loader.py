@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from meshconv.errors import InputError
 from meshconv.ranks import rank_and_world
+
+
+class EpochBatches(Sampler[list[int]], ABC):
+    """Base of batch samplers: lists of indices, by the number of the epoch alone; passes count up on their own."""
+
+    repeats: ClassVar[bool] = False
+    """Whether batches come twice where they do not go round the processes; else large ones are halved."""
+
+    epoch = 0
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of batches, the same in every epoch."""
+
+    @abstractmethod
+    def of_epoch(self, epoch: int) -> list[list[int]]:
+        """Batches of an epoch."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return iter(self.of_epoch(epoch))
 
 
 class Loader(DataLoader):
@@ -29,9 +51,8 @@ class Loader(DataLoader):
         In a process, unless ``batches`` are given.
     train
         Shuffle, and give every process as many batches.
-    batches : Sampler, optional
-        Batches of an epoch, lists of indices, of all processes; with ``set_epoch``. Where they do not go round, large
-        ones are halved, or, if it has ``repeats``, some come twice.
+    batches : EpochBatches, optional
+        Of all processes.
     collate_fn, options
         As of :class:`torch.utils.data.DataLoader`.
 
@@ -47,7 +68,7 @@ class Loader(DataLoader):
         dataset: Any,
         batch_size: int = 1,
         train: bool = False,
-        batches: Any = None,
+        batches: EpochBatches | None = None,
         *,
         collate_fn: Callable[[list], Any],
         **options: Any,
@@ -86,7 +107,7 @@ class Shares(DistributedSampler):
     A ``DistributedSampler`` to trainers: they do not replace it, and call ``set_epoch``.
     """
 
-    def __init__(self, size: int, batch_size: int, train: bool, batches: Any):
+    def __init__(self, size: int, batch_size: int, train: bool, batches: EpochBatches | None):
         self.size, self.batch_size, self.train, self.batches = size, batch_size, train, batches
         self.seed, self.epoch = torch.initial_seed(), 0
 
@@ -99,8 +120,7 @@ class Shares(DistributedSampler):
         count, epoch = self._count(world), self.epoch
         self.epoch += 1
         if self.batches is not None:
-            self.batches.set_epoch(epoch)
-            whole = self._even([list(batch) for batch in self.batches], count)
+            whole = self._even(self.batches.of_epoch(epoch), count, self.batches.repeats)
         elif not self.train:
             whole = self._even(_cut(list(range(self.size)), self.batch_size), count)
         else:
@@ -128,10 +148,12 @@ class Shares(DistributedSampler):
         whole = -(-self.size // self.batch_size) if self.batches is None else len(self.batches)
         return -(-whole // world) * world if self.train else max(whole, min(world, self.size))
 
-    def _even(self, batches: list[list[int]], count: int) -> list[list[int]]:
-        """As many as ``count``."""
-        if getattr(self.batches, "repeats", False):
+    @staticmethod
+    def _even(batches: list[list[int]], count: int, repeats: bool = False) -> list[list[int]]:
+        """As many as ``count``: some ``repeats``, or halves of the largest."""
+        if repeats:
             return [batches[k % len(batches)] for k in range(count)]
+        batches = list(batches)
         while len(batches) < count:
             most = max(range(len(batches)), key=lambda k: len(batches[k]))
             half = len(batches[most]) // 2

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, permutations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch.utils.data import Sampler
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
-from meshconv.datasets.loader import Loader
+from meshconv.datasets.loader import EpochBatches, Loader
 from meshconv.datasets.meshes.common_samples import (
     Reading,
     category_of,
@@ -42,7 +41,7 @@ def collate_samples(samples: list[MeshSample]) -> SurfaceBatch:
     )
 
 
-class CategoryBatches(Sampler[list[int]]):
+class CategoryBatches(EpochBatches):
     """Batch sampler: batches of meshes of one category, shuffled in every epoch.
 
     Parameters
@@ -62,24 +61,14 @@ class CategoryBatches(Sampler[list[int]]):
     repeats = True  # half a batch of pairs is none
 
     def __init__(self, categories: Sequence[str], size: int, seed: int = 0):
-        self.size, self.seed, self.epoch = size, seed, 0
+        self.size, self.seed = size, seed
         self.members = [[i for i, c in enumerate(categories) if c == name] for name in sorted(set(categories))]
-
-    @property
-    def sampler(self) -> CategoryBatches:
-        """Itself: where trainers look for :meth:`set_epoch`."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next pass is of; passes count up on their own."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return sum(-(-len(members) // self.size) for members in self.members)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = random.Random(f"{self.seed}/{self.epoch}")
-        self.epoch += 1
+    def of_epoch(self, epoch: int) -> list[list[int]]:
+        rng = random.Random(f"{self.seed}/{epoch}")
         batches = []
         for members in self.members:
             order = rng.sample(members, len(members))
@@ -88,7 +77,7 @@ class CategoryBatches(Sampler[list[int]]):
                 order += order[: self.size - len(order) % self.size]
             batches += [order[k : k + self.size] for k in range(0, len(order), self.size)]
         rng.shuffle(batches)
-        return iter(batches)
+        return batches
 
 
 class MeshCorrespondence(MeshData):

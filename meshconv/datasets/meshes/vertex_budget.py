@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from torch.utils.data import Sampler
-
+from meshconv.datasets.loader import EpochBatches
 from meshconv.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ log = logging.getLogger(__name__)
 _TRIES = 32
 
 
-class VertexBudget(Sampler[list[int]]):
+class VertexBudget(EpochBatches):
     """Batch sampler with a maximum number of vertices per batch.
 
     A mesh goes to the first batch that has room for it; one that is larger than the budget is a batch of its own.
@@ -57,7 +56,6 @@ class VertexBudget(Sampler[list[int]]):
         if budget < 1:
             raise InputError(f"batch_vertices {budget} has to be at least 1")
         self.sizes, self.budget, self.shuffle, self.seed = list(sizes), budget, shuffle, seed
-        self.epoch = 0
         large = [i for i, size in enumerate(self.sizes) if size > budget]
         if large:
             worst = max(large, key=lambda i: self.sizes[i])
@@ -68,23 +66,10 @@ class VertexBudget(Sampler[list[int]]):
             )  # fmt: skip
         self._first = self._pack(self._order(0, 0))
 
-    @property
-    def sampler(self) -> VertexBudget:
-        """Itself: where trainers look for :meth:`set_epoch`."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next pass is of; passes count up on their own."""
-        self.epoch = epoch
-
     def __len__(self) -> int:
         return len(self._first)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return iter(self._batches(epoch))
-
-    def _batches(self, epoch: int) -> list[list[int]]:
+    def of_epoch(self, epoch: int) -> list[list[int]]:
         if not self.shuffle or epoch == 0:
             return self._first
         for attempt in range(_TRIES):
