@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere, nn as layers
-from meshconv.nn.convolution.conv import aggregation_weights
+from meshconv.nn.convolution.neighbours import aggregation_weights
 
 MIXED = "4x0 + 3x1 + 2x2"
 

@@ -18,7 +18,7 @@ from meshconv.errors import InputError
 from meshconv.nn.compact.integers import Kernel, kernels, levels, nearest
 from meshconv.nn.compact.plan import NOTHING
 from meshconv.nn.compact.shrinking import out_type
-from meshconv.nn.convolution.conv import GaugeConv, edge_functions
+from meshconv.nn.convolution.conv import GaugeConv
 from meshconv.nn.linear import Linear
 from meshconv.nn.norm import FieldBatchNorm
 from meshconv.progress import track
@@ -248,7 +248,7 @@ def _response(layer: Any, mean: Tensor, graph: Any) -> Tensor:
     scalars, count = layer.out_type.scalars, len(mean)
     if isinstance(layer, Linear):
         return mean @ layer.weights["0"][0] if "0" in layer.weights else mean.new_zeros(scalars)
-    edges, centre = edge_functions(graph, layer.radial, layer.cutoff, layer.aggregation, layer.quadrature)
+    edges, centre = layer.edge_functions(graph)
     sums = edges.sum(0) / graph.num_vertices
     for b, share in enumerate(centre):
         sums[b] += share.to(sums.dtype).mean()

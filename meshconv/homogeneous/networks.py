@@ -30,7 +30,7 @@ from meshconv.nn import (
     SurfaceModule,
     TensorProductNonlinearity,
 )
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 Activation = Literal["gated", "norm", "quadratic"]
 Sphere = Hierarchy | GaugeGraph | SphereTransform

@@ -13,7 +13,7 @@ from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn import Linear
 from meshconv.nn.block import LayerName
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 
 class FieldUNet(UNet):

@@ -11,7 +11,7 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.sphere_unet import SphereUNet
 from meshconv.models.upright import upright_components
 from meshconv.nn import SurfaceModule
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 
 class IsotropicUNet(SurfaceModule):

@@ -9,7 +9,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.models.invariants import InvariantLayers
 from meshconv.nn import GlobalPool, ResidualBlock, SurfaceModule
 from meshconv.nn.block import LayerName, surface_layer
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 
 class ShapeClassifier(SurfaceModule):

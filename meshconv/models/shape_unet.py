@@ -11,7 +11,7 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.nn.block import LayerName
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 
 class ShapeUNet(UNet):

@@ -12,7 +12,7 @@ from meshconv.models.invariants import InvariantLayers
 from meshconv.models.unet import UNet
 from meshconv.models.upright import to_north
 from meshconv.nn.block import LayerName
-from meshconv.nn.convolution.conv import Aggregation
+from meshconv.nn.convolution.neighbours import Aggregation
 
 
 class SphereUNet(UNet):

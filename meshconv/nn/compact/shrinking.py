@@ -191,10 +191,10 @@ def _shrink_conv(conv: GaugeConv, reads: Copies, gives: Copies) -> None:
     # Radial functions and their quadrature stay those of the larger layer.
     conv.weight = _cut(conv.weight, None, conv.in_type.components(reads), conv.out_type.components(gives))
     conv.bias = _cut_bias(conv, gives)
-    conv.in_type, conv.out_type = conv.in_type.choose(reads), conv.out_type.choose(gives)
+    conv.in_type, conv.out_type = conv.kernel_types = conv.in_type.choose(reads), conv.out_type.choose(gives)
     device = conv.weight.device
-    conv.kernel_space = KernelSpace(conv.in_type, conv.out_type, conv.band_limit).to(device)
-    conv.steady = None if conv.steady is None else KernelSpace(conv.in_type, conv.out_type, 0).to(device)
+    conv.kernel_space = KernelSpace(*conv.kernel_types, conv.band_limit).to(device)
+    conv.steady = None if conv.steady is None else KernelSpace(*conv.kernel_types, 0).to(device)
     if conv.self_interaction is not None:
         _shrink_linear(conv.self_interaction, reads, gives)
 

@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.convolution.kernel import KernelSpace
-from meshconv.nn.convolution.quadrature import DiscQuadrature
-from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions, relative_radius
-from meshconv.nn.linear import Linear
-from meshconv.nn.surface_module import SurfaceModule
+from meshconv.nn.convolution.neighbours import Aggregation, KernelLayer
+from meshconv.nn.convolution.radial import Radial
 from meshconv.ops import gauge_conv
 
-Aggregation = Literal["mean", "sum", "area", "quadrature"]
 
-TYPICAL_VALENCE = 7
-"""Number of neighbours that the initialisation assumes: between 6 (meshes) and 8 (HEALPix)."""
-
-_QUADRATURE_VALENCE = 20
-
-
-def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
-    """Aggregation weight of every edge ``[E]``: 1 / valence, 1, or the source's share of the area of all neighbours."""
-    if aggregation == "sum":
-        return torch.ones_like(graph.log_radius)
-    if aggregation == "mean":
-        valence = graph.dst_ptr.diff().to(graph.dtype)
-        return (1 / valence.clamp(min=1))[graph.dst]
-    area = graph.areas[graph.src]
-    total = torch.zeros_like(graph.areas).index_add(0, graph.dst, area)
-    return torch.where(total > 0, 1 / torch.where(total > 0, total, 1), 0)[graph.dst] * area
-
-
-def check_aggregation(aggregation: str) -> None:
-    """Raise ``ValueError`` unless the value is one of :data:`Aggregation`."""
-    if aggregation not in get_args(Aggregation):
-        raise ValueError(f"aggregation {aggregation!r} is not one of {', '.join(map(repr, get_args(Aggregation)))}")
-
-
-def default_radial(aggregation: Aggregation) -> Radial:
-    """Default basis: smooth bumps for quadrature, as neighbours enter and leave at the cutoff; else linear hats."""
-    return "smooth" if aggregation == "quadrature" else "linear"
-
-
-def edge_functions(
-    graph: GaugeGraph, radial: nn.Module, cutoff: float, aggregation: Aggregation, quadrature: DiscQuadrature | None
-) -> tuple[Tensor, list[Tensor]]:
-    """Weighted radial functions of every edge ``[E, B]``, and of the point itself, ``[V]`` each.
-
-    Only quadrature has terms of the point itself; radial functions that vanish there are left out.
-    """
-    if quadrature is not None:
-        measure = quadrature(graph)
-        return measure.edges, measure.centre
-    return radial(relative_radius(graph, cutoff)) * aggregation_weights(graph, aggregation)[:, None], []
-
-
-def initial_scale(space: KernelSpace, steady: KernelSpace, radial: nn.Module, aggregation: Aggregation) -> Tensor:
-    r"""Standard deviation of each output component's weights, ``[out_dim]`` or 0-d, that keeps the variance near 1.
-
-    With inputs of variance 1 and kernels of variance :math:`g^2`, n neighbours of weight w give :math:`g^2 \sum w^2` if
-    they are independent, and :math:`g^2 f (\sum w)^2` if they are equal, where only the share f of the kernel that is
-    independent of the direction (``steady``) remains in the sum. The scale makes the geometric mean of the two 1, for
-    ``TYPICAL_VALENCE`` neighbours (20 for quadrature) spread over the disc, and f of at least 1 / n.
-    ``tests/test_initialisation.py`` measures the variances.
-    """
-    fan_in = space.fan_in()
-    reached = fan_in > 0
-    fan_in = torch.where(reached, fan_in, 1)
-    valence = _QUADRATURE_VALENCE if aggregation == "quadrature" else TYPICAL_VALENCE
-    share = (steady.fan_in().to(fan_in) / fan_in).clamp(min=1 / valence)
-    total = valence if aggregation == "sum" else 1
-    gain = (valence / share).sqrt() / total**2
-    power = probe_disc(radial).sum().to(fan_in)
-    return torch.where(reached, gain / (power * fan_in), 1).sqrt()
-
-
-class GaugeConv(SurfaceModule):
+class GaugeConv(KernelLayer):
     r"""Gauge-equivariant convolution over a point's neighbours.
 
     .. math:: f'_p = K_{self} f_p + b + \sum_{q} w_{pq} \sum_b R_b(r_{pq})
@@ -149,36 +81,22 @@ class GaugeConv(SurfaceModule):
         bias: bool = True,
         radial: Radial | nn.Module | None = None,
     ):
-        super().__init__()
-        if num_radial < 1 or cutoff <= 0:
-            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        check_aggregation(aggregation)
-        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
-        self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
-        self.band_limit = band_limit
-        self.kernel_space = KernelSpace(self.in_type, self.out_type, band_limit)
-        self.steady = KernelSpace(self.in_type, self.out_type, 0) if aggregation == "quadrature" else None
-        frequency = self.in_type.max_order + self.out_type.max_order
-        if band_limit is not None:
-            frequency = min(band_limit, frequency)
-        by_quadrature = aggregation == "quadrature"
-        self.quadrature = DiscQuadrature(self.radial, cutoff, frequency) if by_quadrature else None
+        types = FieldType(in_type), FieldType(out_type)
+        super().__init__(
+            *types, types, num_radial, cutoff, band_limit=band_limit, aggregation=aggregation, radial=radial
+        )
         self.weight = nn.Parameter(torch.empty(self.num_radial, self.in_type.dim, self.out_type.dim))
-        self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
-        scalars = self.out_type.scalars
-        self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
+        self.make_point_terms(self_interaction, bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise half of the output variance from the neighbours, half from the point (see :func:`initial_scale`).
+        """Initialise half of the output variance from the neighbours, half from the point.
 
         For an output order that the input lacks, all variance is from the neighbours.
         """
         nn.init.normal_(self.weight)
         with torch.no_grad():
-            steady = self.steady or KernelSpace(self.in_type, self.out_type, 0)
-            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
+            self.weight.mul_(self.initial_scale())
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
                 self.weight.mul_(torch.where(self.self_interaction.reached(), 0.5**0.5, 1.0))
@@ -189,7 +107,7 @@ class GaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.quadrature)
+        radial, centre = self.edge_functions(graph)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
         y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
@@ -199,16 +117,5 @@ class GaugeConv(SurfaceModule):
                 y = y + (share[:, None] * (x @ self.steady(kernel))).to(y.dtype)
         return self.add_point(y, x)
 
-    def add_point(self, y: Tensor, x: Tensor) -> Tensor:
-        """Add self-interaction and bias to the sum over neighbours."""
-        if self.self_interaction is not None:
-            y = y + self.self_interaction(x)
-        if self.bias is not None:
-            y = y + nn.functional.pad(self.bias, (0, self.out_type.dim - len(self.bias)))
-        return y
-
     def extra_repr(self) -> str:
-        return (
-            f"{self.in_type} -> {self.out_type}, num_radial={self.num_radial}, cutoff={self.cutoff}, "
-            f"aggregation={self.aggregation!r}, bias={self.bias is not None}"
-        )
+        return f"{super().extra_repr()}, bias={self.bias is not None}"

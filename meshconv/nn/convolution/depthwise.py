@@ -7,16 +7,13 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.convolution.conv import Aggregation, check_aggregation, default_radial, edge_functions, initial_scale
-from meshconv.nn.convolution.kernel import KernelSpace
-from meshconv.nn.convolution.quadrature import DiscQuadrature
-from meshconv.nn.convolution.radial import Radial, probe_disc, radial_functions
+from meshconv.nn.convolution.neighbours import Aggregation, KernelLayer
+from meshconv.nn.convolution.radial import Radial
 from meshconv.nn.linear import Linear
-from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import depthwise_conv
 
 
-class DepthwiseGaugeConv(SurfaceModule):
+class DepthwiseGaugeConv(KernelLayer):
     r"""Depthwise-separable gauge convolution.
 
     .. math:: h_{p,c} = \sum_q w_{pq} \sum_b R_b(r_{pq})
@@ -67,32 +64,21 @@ class DepthwiseGaugeConv(SurfaceModule):
         bias: bool = True,
         radial: Radial | nn.Module | None = None,
     ):
-        super().__init__()
-        if num_radial < 1 or cutoff <= 0:
-            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        check_aggregation(aggregation)
-        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        counts = self.in_type.multiplicities
-        if len(set(counts)) != 1 or self.in_type.odd_scalars:
+        given, made = FieldType(in_type), FieldType(out_type)
+        counts, orders = given.multiplicities, len(made.multiplicities)
+        if len(set(counts)) != 1 or given.odd_scalars:
             raise ValueError(
-                f"a depthwise convolution takes one multiplicity at all orders and no odd scalars, got {self.in_type}"
+                f"a depthwise convolution takes one multiplicity at all orders and no odd scalars, got {given}"
             )
         channels = counts[0]
-        self.radial = radial_functions(radial or default_radial(aggregation), num_radial)
-        self.num_radial, self.cutoff, self.aggregation = len(probe_disc(self.radial)), cutoff, aggregation
-        orders = len(self.out_type.multiplicities)
-        self.hidden_type = self.in_type.like([channels] * orders)
-        self.kernel_types = (self.in_type.like([1] * len(counts)), self.in_type.like([1] * orders))
-        self.kernel_space = KernelSpace(*self.kernel_types, band_limit)
-        self.steady = KernelSpace(*self.kernel_types, 0) if aggregation == "quadrature" else None
-        frequency = self.in_type.max_order + self.out_type.max_order
-        if band_limit is not None:
-            frequency = min(band_limit, frequency)
-        by_quadrature = aggregation == "quadrature"
-        self.quadrature = DiscQuadrature(self.radial, cutoff, frequency) if by_quadrature else None
+        one_channel = given.like([1] * len(counts)), given.like([1] * orders)
+        super().__init__(
+            given, made, one_channel, num_radial, cutoff, band_limit=band_limit, aggregation=aggregation, radial=radial
+        )
+        self.hidden_type = given.like([channels] * orders)
         self.weight = nn.Parameter(torch.empty(self.num_radial, channels, *(t.dim for t in self.kernel_types)))
         self.pointwise = Linear(self.hidden_type, self.out_type, bias=bias)
-        self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
+        self.make_point_terms(self_interaction, bias=False)  # the bias is that of the pointwise map
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -100,8 +86,7 @@ class DepthwiseGaugeConv(SurfaceModule):
         nn.init.normal_(self.weight)
         self.pointwise.reset_parameters()
         with torch.no_grad():
-            steady = self.steady or KernelSpace(*self.kernel_types, 0)
-            self.weight.mul_(initial_scale(self.kernel_space, steady, self.radial, self.aggregation))
+            self.weight.mul_(self.initial_scale())
             if self.self_interaction is not None:
                 self.self_interaction.reset_parameters()
                 for order, weight in self.self_interaction.weights.items():
@@ -110,7 +95,7 @@ class DepthwiseGaugeConv(SurfaceModule):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
-        radial, centre = edge_functions(graph, self.radial, self.cutoff, self.aggregation, self.quadrature)
+        radial, centre = self.edge_functions(graph)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
         geometry = (graph.log_angle, graph.transporter, edges)
@@ -120,11 +105,4 @@ class DepthwiseGaugeConv(SurfaceModule):
             for share, kernel in zip(centre, self.weight, strict=False):
                 own = torch.einsum("...ic,cio->...oc", fields, self.steady(kernel)).flatten(-2)
                 y = y + (share[:, None] * own).to(y.dtype)
-        y = self.pointwise(y)
-        return y if self.self_interaction is None else y + self.self_interaction(x)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_type} -> {self.out_type}, num_radial={self.num_radial}, cutoff={self.cutoff}, "
-            f"aggregation={self.aggregation!r}"
-        )
+        return self.add_point(self.pointwise(y), x)

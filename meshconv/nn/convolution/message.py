@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.nn.convolution.conv import TYPICAL_VALENCE, Aggregation, aggregation_weights, check_aggregation
+from meshconv.nn.convolution.neighbours import TYPICAL_VALENCE, Aggregation, NeighbourLayer, aggregation_weights
 from meshconv.nn.convolution.quadrature import DiscQuadrature
 from meshconv.nn.convolution.radial import Radial, SmoothBumps, probe_disc, radial_functions, relative_radius
 from meshconv.nn.linear import Linear
-from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_dot, transport_sum
 
 
@@ -83,7 +82,7 @@ def _per_unit(field_type: FieldType, units: int, odd: bool) -> FieldType | None:
     return field_type.like(counts, scalars if odd else 0) if any(counts) else None
 
 
-class GaugeMessage(SurfaceModule):
+class GaugeMessage(NeighbourLayer):
     r"""Gauge-equivariant message passing with messages that are nonlinear in the features at both ends.
 
     .. math:: f'_p = K_{self} f_p + b + \sum_q w_{pq} \, \rho_{out}(\theta_{pq}) \, V
@@ -136,17 +135,13 @@ class GaugeMessage(SurfaceModule):
         self_interaction: bool = True,
         bias: bool = True,
     ):
-        super().__init__()
-        if num_radial < 1 or cutoff <= 0:
-            raise ValueError(f"num_radial has to be >= 1 and cutoff > 0, got {num_radial} and {cutoff}")
-        check_aggregation(aggregation)
-        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
+        super().__init__(in_type, out_type, num_radial, cutoff, aggregation)
         self.in_type.check_group(self.out_type)
         if units is None:
             units = max(self.in_type.multiplicities + self.out_type.multiplicities)
         if units < 1:
             raise ValueError(f"units {units} has to be >= 1")
-        self.units, self.cutoff, self.aggregation = units, cutoff, aggregation
+        self.units = units
         self.radial = radial_functions(radial, num_radial)
         # Messages under quadrature vanish smoothly at the cutoff; there is none from the point to itself.
         frequency = self.in_type.max_order + self.out_type.max_order
@@ -157,9 +152,7 @@ class GaugeMessage(SurfaceModule):
         in_pairs = self.in_type.group == "O(2)" and self.in_type.num_fields > self.in_type.scalars
         self.odd = EdgeUnits(self.in_type, self.out_type, units, odd=True) if in_pairs else None
         self.radial_weight = nn.Parameter(torch.empty(len(probe_disc(self.radial)), units))
-        self.self_interaction = Linear(self.in_type, self.out_type, bias=False) if self_interaction else None
-        scalars = self.out_type.scalars
-        self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
+        self.make_point_terms(self_interaction, bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -205,11 +198,7 @@ class GaugeMessage(SurfaceModule):
             one, other = (nn.functional.silu((z + t) * 0.5**0.5) * weight for t in (turned, -turned))
             y = self.even.send((one + other) * 0.5**0.5, x, graph, self.out_type)
             y = y + self.odd.send((one - other) * 0.5**0.5, x, graph, self.out_type)
-        if self.self_interaction is not None:
-            y = y + self.self_interaction(x)
-        if self.bias is not None:
-            y = y + nn.functional.pad(self.bias, (0, self.out_type.dim - len(self.bias)))
-        return y
+        return self.add_point(y, x)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}, units={self.units}, aggregation={self.aggregation!r}"
