@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
-import json
-import shutil
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tetrahedron_case import FACES, LINES, POINTS, STRIP, is_tetrahedron
 
-from meshconv.datasets import MeshSegments
 from meshconv.errors import InputError
 from meshconv.io.meshes import readers
 from meshconv.io.meshes.check import check_files
 from meshconv.io.meshes.formats import MESH_FORMATS, find_formats
 from meshconv.io.meshes.load import load_mesh, mesh_formats, read_mesh
 from meshconv.io.meshes.strips import strip_triangles
-
-POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
-FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-STRIP = [0, 2, 1, 3, 0, 2]
-LINES = ["0 0 0", "1 0 0", "0 1 0", "0 0 1"]
-
-
-def is_tetrahedron(path: Path) -> None:
-    mesh = load_mesh(path)
-    assert (mesh.num_vertices, mesh.num_faces) == (4, 4)
-    assert mesh.area == pytest.approx(1.5 + np.sqrt(3) / 2)
-    assert mesh.defects.problems() == []
-    assert mesh.origin is not None
-    assert mesh.origin.changes.turned_faces == 0  # the winding is right as read
 
 
 def test_strips_agree_with_their_neighbours() -> None:
@@ -263,190 +243,6 @@ def test_vtk_unstructured_flat_cells(binary: bool, tmp_path: Path) -> None:
     if not binary:
         with pytest.raises(InputError, match="1 volume cells beside 4 polygons; set volume_surface"):
             read_mesh(path)
-
-
-def gltf(change: Callable[[dict[str, Any]], None] = lambda scene: None, indices: np.ndarray = FACES) -> str:
-    """A tetrahedron with its indices behind its points in one buffer."""
-    data = POINTS.tobytes() + np.asarray(indices, "<u2").tobytes()
-    scene: dict[str, Any] = {
-        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
-        "buffers": [{"uri": "data:application/octet-stream;base64," + base64.b64encode(data).decode(),
-                     "byteLength": len(data)}],
-        "bufferViews": [{"buffer": 0, "byteLength": 48}, {"buffer": 0, "byteOffset": 48, "byteLength": len(data) - 48}],
-        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"},
-                      {"bufferView": 1, "componentType": 5123, "count": np.size(indices), "type": "SCALAR"}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
-    }  # fmt: skip
-    change(scene)
-    return json.dumps(scene)
-
-
-@pytest.mark.parametrize(
-    ("mode", "indices"), [(4, FACES), (5, STRIP), (6, [3, 0, 1, 2, 0])], ids=["triangles", "strip", "fan"]
-)
-def test_gltf_modes(mode: int, indices: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "m.gltf"
-    path.write_text(gltf(lambda s: s["meshes"][0]["primitives"][0].update(mode=mode), indices))
-    if mode != 6:
-        is_tetrahedron(path)
-    else:
-        assert read_mesh(path).faces.tolist() == [[3, 0, 1], [3, 1, 2], [3, 2, 0]]
-
-
-def test_gltf_sparse_and_normalized_numbers(tmp_path: Path) -> None:
-    def sparse(scene: dict[str, Any]) -> None:
-        """Vertex 3 is moved to (0, 0, 1): stored as a change of what the buffer has."""
-        values = np.array([0, 0, 1], "<f4").tobytes() + np.array([3], "<u2").tobytes()
-        scene["buffers"].append({"uri": "data:;base64," + base64.b64encode(values).decode(), "byteLength": 14})
-        scene["bufferViews"] += [{"buffer": 1, "byteLength": 12}, {"buffer": 1, "byteOffset": 12, "byteLength": 2}]
-        where = {"bufferView": 3, "componentType": 5123}
-        scene["accessors"][0]["sparse"] = {"count": 1, "indices": where, "values": {"bufferView": 2}}
-        moved = POINTS.copy()
-        moved[3] = 9
-        data = moved.tobytes() + np.asarray(FACES, "<u2").tobytes()
-        scene["buffers"][0]["uri"] = "data:;base64," + base64.b64encode(data).decode()
-
-    (tmp_path / "sparse.gltf").write_text(gltf(sparse))
-    is_tetrahedron(tmp_path / "sparse.gltf")
-
-    def normalized(scene: dict[str, Any]) -> None:
-        data = (POINTS * 32767).astype("<i2").tobytes() + np.asarray(FACES, "<u2").tobytes()
-        scene["buffers"][0] = {"uri": "data:;base64," + base64.b64encode(data).decode(), "byteLength": len(data)}
-        scene["bufferViews"] = [{"buffer": 0, "byteLength": 24}, {"buffer": 0, "byteOffset": 24, "byteLength": 24}]
-        scene["accessors"][0] |= {"componentType": 5122, "normalized": True}
-        scene["extensionsRequired"] = ["KHR_mesh_quantization"]
-
-    (tmp_path / "short.gltf").write_text(gltf(normalized))
-    is_tetrahedron(tmp_path / "short.gltf")
-
-
-def test_gltf_nodes_turn_scale_and_mirror(tmp_path: Path) -> None:
-    def place(scene: dict[str, Any]) -> None:
-        half = float(np.sqrt(0.5))
-        scene["nodes"] = [{"children": [1, 2], "translation": [10, 0, 0], "name": "both"},
-                          {"mesh": 0, "rotation": [0, 0, half, half], "scale": [2, 2, 2], "name": "turned"},
-                          {"mesh": 0, "matrix": [-1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 5, 1]}]  # fmt: skip
-
-    (tmp_path / "m.gltf").write_text(gltf(place))
-    mesh = load_mesh(tmp_path / "m.gltf")
-    turned = [[10, 0, 0], [10, 2, 0], [8, 0, 0], [10, 0, 2]]
-    np.testing.assert_allclose(mesh.vertices[:4], turned, atol=1e-6)
-    np.testing.assert_allclose(mesh.vertices[4:], POINTS * [-1, 1, 1] + [10, 0, 5], atol=1e-6)
-    assert mesh.origin is None or mesh.origin.changes.turned_faces == 0
-    assert mesh.face_data["part"].tolist() == ["turned"] * 4 + ["part 1"] * 4
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda s: s.update(extensionsRequired=["KHR_draco_mesh_compression"]), "extension KHR_draco_mesh_compression"),
-        (lambda s: s.update(extensionsRequired=["EXT_meshopt_compression"]), "extension EXT_meshopt_compression"),
-        (lambda s: s["nodes"][0].update(extensions={"EXT_mesh_gpu_instancing": {}}), "EXT_mesh_gpu_instancing"),
-        (lambda s: (s["accessors"][0].pop("bufferView"),
-                    s["meshes"][0]["primitives"][0].update(extensions={"KHR_draco_mesh_compression": {}})),
-         "KHR_draco_mesh_compression"),
-        (lambda s: s["asset"].update(version="1.0"), "version 1.0"),
-        (lambda s: s["meshes"][0]["primitives"][0].update(mode=1), "no triangles"),
-        (lambda s: s["accessors"][1].update(count=10), "10 corners"),
-        (lambda s: s["accessors"][1].update(count=-3), "-3 elements"),
-        (lambda s: s["bufferViews"][0].update(byteOffset=-8), "do not fit"),
-        (lambda s: s["nodes"][0].update(children=[0]), "two parents"),
-        (lambda s: s["buffers"][0].update(uri="gone.bin"), "gone.bin' cannot be opened"),
-    ],
-)  # fmt: skip
-def test_gltf_that_is_not_read_says_why(change: Callable[..., Any], says: str, tmp_path: Path) -> None:
-    (tmp_path / "m.gltf").write_text(gltf(change))
-    with pytest.raises(InputError, match=says) as error:
-        load_mesh(tmp_path / "m.gltf")
-    assert "\n" not in str(error.value)
-
-
-CORE = 'xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02"'
-AWAY = "1 0 0 0 1 0 0 0 1 9 0 0"
-PRODUCTION = 'xmlns:p="http://schemas.microsoft.com/3dmanufacturing/production/2015/06"'
-
-
-def object_3mf(number: int, name: str, scale: float = 1) -> str:
-    points = "".join(f'<vertex x="{x}" y="{y}" z="{z}"/>' for x, y, z in (POINTS * scale).tolist())
-    faces = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in FACES)
-    mesh = f"<mesh><vertices>{points}</vertices><triangles>{faces}</triangles></mesh>"
-    return f'<object id="{number}" name="{name}" type="model">{mesh}</object>'
-
-
-def write_3mf(path: Path, **models: str) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in models.items():
-            archive.writestr(f"3D/{name}.model", content)
-
-
-def test_3mf_objects_in_files_of_their_own(tmp_path: Path) -> None:
-    """Two files may number their objects alike."""
-    root = (
-        f'<model {CORE} {PRODUCTION} requiredextensions="p"><resources>{object_3mf(1, "here")}'
-        f'<object id="2"><components><component objectid="1" p:path="/3D/other.model" transform="{AWAY}"/>'
-        '</components></object></resources><build><item objectid="1"/><item objectid="2"/>'
-        '<item objectid="1" p:path="/3D/other.model" transform="-1 0 0 0 1 0 0 0 1 0 0 9"/></build></model>'
-    )
-    other = f"<model {CORE}><resources>{object_3mf(1, 'there', 2)}</resources><build/></model>"
-    path = tmp_path / "m.3mf"
-    write_3mf(path, **{"3dmodel": root, "other": other})
-    mesh = load_mesh(path)
-    expected = [POINTS, 2 * POINTS + [9, 0, 0], 2 * POINTS * [-1, 1, 1] + [0, 0, 9]]
-    np.testing.assert_allclose(mesh.vertices, np.concatenate(expected))
-    assert mesh.face_data["part"].tolist() == ["here"] * 4 + ["there"] * 8
-    assert mesh.origin is None or mesh.origin.changes.turned_faces == 0
-    write_3mf(path, **{"3dmodel": root})
-    with pytest.raises(InputError, match=r"part 3d/other\.model is not in the archive"):
-        load_mesh(path)
-
-
-def test_colours_of_3mf_are_labels(tmp_path: Path) -> None:
-    """Of a triangle, else of its object; of materials too, and grey where there is none among painted ones."""
-    plain = object_3mf(1, "a")
-    first, second, _, last = (f'v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in FACES)
-    painted = plain.replace(first, first.replace("/>", ' pid="7" p1="1" p2="1" p3="1"/>'))
-    painted = painted.replace(second, second.replace("/>", ' pid="8" p1="0"/>'))
-    painted = painted.replace(last, last.replace("/>", ' p1="0"/>'))
-    groups = ('<m:colorgroup id="7"><m:color color="#00FF00"/><m:color color="#FF000080"/></m:colorgroup>'
-              '<basematerials id="8"><base name="x" displaycolor="#0000ff"/></basematerials>')  # fmt: skip
-    space = 'xmlns:m="http://schemas.microsoft.com/3dmanufacturing/material/2015/02"'
-    colors = {}
-    for name, one in (("object", painted.replace('type="model"', 'type="model" pid="7" pindex="1"')),
-                      ("bare", painted), ("plain", plain)):  # fmt: skip
-        model = f'<model {CORE} {space}><resources>{groups}{one}</resources><build><item objectid="1"/></build></model>'
-        (tmp_path / name).mkdir()
-        write_3mf(tmp_path / name / "m.3mf", **{"3dmodel": model})
-        colors[name] = load_mesh(tmp_path / name / "m.3mf").face_data.get("color")
-    red, green, blue, grey = [255, 0, 0], [0, 255, 0], [0, 0, 255], [160, 160, 160]
-    assert colors["object"].tolist() == [red, blue, red, green]
-    assert colors["bare"].tolist() == [red, blue, grey, grey]
-    assert colors["plain"] is None
-    shutil.copy(tmp_path / "object" / "m.3mf", tmp_path / "object" / "n.3mf")
-    data = MeshSegments(str(tmp_path / "object"), attribute="color", test_fraction=0.5, cache=False)
-    assert data.element == "faces" and data.class_names == ["#0000ff", "#00ff00", "#ff0000"]
-    write_3mf(tmp_path / "m.3mf", **{"3dmodel": model.replace(plain, painted).replace('p1="1"', 'p1="9"')})
-    with pytest.raises(InputError, match=r"m\.3mf: cannot be read as '3mf' \(index 9 is out of bounds"):
-        load_mesh(tmp_path / "m.3mf")
-
-
-@pytest.mark.parametrize(
-    ("model", "says"),
-    [
-        (f'<model {CORE} xmlns:b="http://schemas.microsoft.com/3dmanufacturing/beamlattice/2017/02" '
-         'requiredextensions="b"/>', "3MF extension http.*beamlattice"),
-        (f'<model {CORE}><resources><object id="1"><components><component objectid="1"/></components></object>'
-         '</resources><build><item objectid="1"/></build></model>', "component of itself"),
-        (f'<model {CORE}><build><item objectid="7"/></build></model>', "object 7 of 3d/3dmodel.model does not exist"),
-        (f"<model {CORE}><build/></model>", "no object with triangles"),
-        (f"<model {CORE}>", "cannot be read as '3mf'"),
-        ("", "cannot be read as '3mf'"),
-    ],
-)  # fmt: skip
-def test_3mf_that_is_not_read_says_why(model: str, says: str, tmp_path: Path) -> None:
-    write_3mf(tmp_path / "m.3mf", **{"3dmodel": model})
-    with pytest.raises(InputError, match=says) as error:
-        load_mesh(tmp_path / "m.3mf")
-    assert "\n" not in str(error.value)
 
 
 def test_lists_of_formats_hold_what_can_be_read(tmp_path: Path) -> None:
