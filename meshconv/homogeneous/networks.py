@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.homogeneous.spin_conv import SpinConv
 from meshconv.homogeneous.spin_layers import PowerSpectrum, SpinBatchNorm, SpinResample
+from meshconv.homogeneous.surfaces import Sphere, frame_angle, north_field, sphere_transform
 from meshconv.homogeneous.transform import SphereTransform
 from meshconv.models.invariants import InvariantLayers
-from meshconv.models.upright import to_north
 from meshconv.nn import (
     ClusterPool,
     ClusterUnpool,
@@ -33,7 +31,6 @@ from meshconv.nn import (
 from meshconv.nn.convolution.neighbours import Aggregation
 
 Activation = Literal["gated", "norm", "quadratic"]
-Sphere = Hierarchy | GaugeGraph | SphereTransform
 
 
 class SpinBlock(nn.Module):
@@ -74,8 +71,8 @@ class SpinBlock(nn.Module):
         return self.shortcut(x) + y
 
 
-class SpinBody(SurfaceModule):
-    """U-Net from fields to fields at the points of a HEALPix sphere, of spin-weighted convolutions alone.
+class SpinLevels(SurfaceModule):
+    """Base of networks with levels of spin-weighted convolutions, of half the degrees from one to the next.
 
     Parameters
     ----------
@@ -94,24 +91,51 @@ class SpinBody(SurfaceModule):
         oversampling: float,
     ):
         super().__init__()
-        self.in_type = FieldType(in_type)
-        types, degrees = level_types(self.in_type, channels, max_order), level_degrees(lmax, len(channels), max_order)
-        self.out_type, self.types = types[0], types
-        self.grids = [SphereTransform(k, "gauss", oversampling) for k in degrees]
-        self.stem = SpinConv(self.in_type, types[0], degrees[0], num_functions=num_functions)
-        pairs = zip([types[0], *types[:-1]], types, degrees, strict=True)
+        self.in_type, self.types = FieldType(in_type), level_types(FieldType(in_type), channels, max_order)
+        self.degrees = level_degrees(lmax, len(channels), max_order)
+        self.grids = [SphereTransform(k, "gauss", oversampling) for k in self.degrees]
+        self.stem = SpinConv(self.in_type, self.types[0], self.degrees[0], num_functions=num_functions)
+        pairs = zip([self.types[0], *self.types[:-1]], self.types, self.degrees, strict=True)
         self.down = nn.ModuleList(SpinBlock(a, b, k, num_functions, activation) for a, b, k in pairs)
+
+    def start(self, x: Tensor, surface: Sphere) -> tuple[Tensor, SphereTransform, Tensor | None]:
+        """Fields of the stem on the finest grid, the transform of the surface's points, and the angle of its frames."""
+        points, angle = sphere_transform(surface, self.grids[0].lmax), frame_angle(surface)
+        upright = x if angle is None else self.in_type.change_gauge(x, angle.to(x))
+        y = self.stem.coefficients(points.analysis(upright, self.in_type))
+        return self.grids[0].synthesis(y, self.types[0]), points, angle
+
+
+class SpinBody(SpinLevels):
+    """U-Net from fields to fields at the points of a HEALPix sphere, of spin-weighted convolutions alone.
+
+    Parameters
+    ----------
+    in_type, channels, max_order, lmax, num_functions, activation, oversampling
+        As in :class:`SpinUNet`.
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        channels: Sequence[int],
+        max_order: int,
+        lmax: int,
+        num_functions: int | None,
+        activation: Activation,
+        oversampling: float,
+    ):
+        super().__init__(in_type, channels, max_order, lmax, num_functions, activation, oversampling)
+        self.out_type = self.types[0]
         self.up = nn.ModuleList(
             SpinBlock(a + b, a, k, num_functions, activation)
-            for a, b, k in zip(types[:-1], types[1:], degrees[:-1], strict=True)
+            for a, b, k in zip(self.types[:-1], self.types[1:], self.degrees[:-1], strict=True)
         )
-        self.resample = nn.ModuleList(SpinResample(t) for t in types)
+        self.resample = nn.ModuleList(SpinResample(t) for t in self.types)
 
     def forward(self, x: Tensor, surface: Sphere) -> Tensor:
         """Fields ``[..., V, out_type.dim]`` for ``[..., V, in_type.dim]``, in the frames of the surface."""
-        points, angle = sphere_transform(surface, self.grids[0].lmax), frame_angle(surface)
-        upright = x if angle is None else self.in_type.change_gauge(x, angle.to(x))
-        y = self.grids[0].synthesis(self.stem.coefficients(points.analysis(upright, self.in_type)), self.types[0])
+        y, points, angle = self.start(x, surface)
         skips = []
         for k, block in enumerate(self.down):
             y = block(y, self.grids[k])
@@ -123,6 +147,28 @@ class SpinBody(SurfaceModule):
             y = self.up[k](concatenate_fields([self.types[k], self.types[k + 1]], [skips[k], y]), self.grids[k])
         y = self.resample[0](y, self.grids[0], points)
         return y if angle is None else self.out_type.change_gauge(y, -angle.to(y))
+
+
+class PointLogits(nn.Module):
+    """Logits of each point from the invariants of fields there.
+
+    Parameters
+    ----------
+    types
+        Of the fields, which are concatenated.
+    num_classes, width, layers, dropout
+        As in :class:`~meshconv.models.SphereUNet`.
+    """
+
+    def __init__(self, types: Sequence[FieldType], num_classes: int, width: int, layers: int, dropout: float):
+        super().__init__()
+        self.types = list(types)
+        self.invariants = InvariantLayers(reduce(add, self.types), width, layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
+
+    def forward(self, *fields: Tensor) -> Tensor:
+        """``[..., V, num_classes]`` for fields ``[..., V, type.dim]``."""
+        return self.head(self.invariants(concatenate_fields(self.types, list(fields))))
 
 
 class SpinUNet(SurfaceModule):
@@ -186,8 +232,7 @@ class SpinUNet(SurfaceModule):
         self.given = self.in_type + self.in_type.like([0, 1]) if north else self.in_type
         self.out_type = FieldType.from_multiplicities([num_classes])
         self.body = SpinBody(self.given, channels, max_order, lmax, num_functions, activation, oversampling)
-        self.invariants = InvariantLayers(self.body.out_type + self.given, width, layers)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
+        self.logits = PointLogits([self.body.out_type, self.given], num_classes, width, layers, dropout)
 
     def forward(self, x: Tensor, surface: Sphere) -> Tensor:
         """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]``.
@@ -196,9 +241,8 @@ class SpinUNet(SurfaceModule):
         """
         self.in_type.check(x)
         if self.north:
-            x = concatenate_fields([self.in_type, self.in_type.like([0, 1])], [x, _north(x, surface)])
-        fields = [self.body(x, surface), x]
-        return self.head(self.invariants(concatenate_fields([self.body.out_type, self.given], fields)))
+            x = concatenate_fields([self.in_type, self.in_type.like([0, 1])], [x, north_field(x, surface)])
+        return self.logits(self.body(x, surface), x)
 
 
 class MixedUNet(SurfaceModule):
@@ -262,8 +306,7 @@ class MixedUNet(SurfaceModule):
         self.unpools = nn.ModuleList(ClusterUnpool(t) for t in below)
         self.up = nn.ModuleList(ResidualBlock(a + b, a, **options) for a, b in zip(types, below, strict=True))
         self.types, self.below = types, below
-        self.invariants = InvariantLayers(types[0] + self.in_type, width, layers)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
+        self.logits = PointLogits([types[0], self.in_type], num_classes, width, layers, dropout)
 
     @property
     def num_levels(self) -> int:
@@ -283,10 +326,10 @@ class MixedUNet(SurfaceModule):
         for k in reversed(range(len(self.up))):
             y = self.unpools[k](y, surface.pools[k])
             y = self.up[k](concatenate_fields([self.types[k], self.below[k]], [skips[k], y]), surface.levels[k])
-        return self.head(self.invariants(concatenate_fields([self.types[0], self.in_type], [y, x])))
+        return self.logits(y, x)
 
 
-class SpinClassifier(SurfaceModule):
+class SpinClassifier(SpinLevels):
     """Rotation-invariant classifier of fields on a whole sphere.
 
     Blocks of spin-weighted convolutions with half the degrees from level to level, then the power spectra of the last
@@ -321,29 +364,19 @@ class SpinClassifier(SurfaceModule):
         width: int = 64,
         dropout: float = 0.2,
     ):
-        super().__init__()
-        self.in_type = FieldType(in_type)
+        super().__init__(in_type, channels, max_order, lmax, num_functions, activation, oversampling)
         self.out_type = FieldType.from_multiplicities([num_classes])
-        types, degrees = level_types(self.in_type, channels, max_order), level_degrees(lmax, len(channels), max_order)
-        self.grids = [SphereTransform(k, "gauss", oversampling) for k in degrees]
-        self.types = types
-        self.stem = SpinConv(self.in_type, types[0], degrees[0], num_functions=num_functions)
-        pairs = zip([types[0], *types[:-1]], types, degrees, strict=True)
-        self.blocks = nn.ModuleList(SpinBlock(a, b, k, num_functions, activation) for a, b, k in pairs)
-        self.resample = nn.ModuleList(SpinResample(t) for t in types[:-1])
-        self.power = PowerSpectrum(types[-1], degrees[-1])
-        self.norm = nn.BatchNorm1d(self.power.out_type.dim + types[-1].scalars)
-        self.head = nn.Sequential(
-            nn.Linear(self.power.out_type.dim + types[-1].scalars, width), nn.SiLU(), nn.Dropout(dropout),
-            nn.Linear(width, num_classes),
-        )  # fmt: skip
+        last = self.types[-1]
+        self.resample = nn.ModuleList(SpinResample(t) for t in self.types[:-1])
+        self.power = PowerSpectrum(last, self.degrees[-1])
+        seen = self.power.out_type.dim + last.scalars
+        self.norm = nn.BatchNorm1d(seen)
+        self.head = nn.Sequential(nn.Linear(seen, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor, surface: Sphere) -> Tensor:
         """Logits ``[..., num_classes]`` for fields ``[..., V, in_type.dim]`` on one sphere."""
-        points, angle = sphere_transform(surface, self.grids[0].lmax), frame_angle(surface)
-        x = x if angle is None else self.in_type.change_gauge(x, angle.to(x))
-        y = self.grids[0].synthesis(self.stem.coefficients(points.analysis(x, self.in_type)), self.types[0])
-        for k, block in enumerate(self.blocks):
+        y, _, _ = self.start(x, surface)
+        for k, block in enumerate(self.down):
             y = block(y, self.grids[k])
             if k < len(self.resample):
                 y = self.resample[k](y, self.grids[k], self.grids[k + 1])
@@ -378,58 +411,3 @@ def level_degrees(lmax: int, levels: int, max_order: int) -> list[int]:
             f"{max_order}; raise it, or give fewer levels"
         )
     return [lmax >> k for k in range(levels)]
-
-
-_KNOWN = WeakTensorKeyDictionary()
-
-
-def sphere_transform(surface: Sphere, lmax: int) -> SphereTransform:
-    """Transform on the points of a HEALPix sphere, found by their positions, up to ``lmax`` or what they resolve.
-
-    Cached as long as the positions live. A :class:`SphereTransform` is returned as it is.
-    """
-    if isinstance(surface, SphereTransform):
-        if surface.lmax > lmax:
-            raise InputError(f"{surface} has degrees beyond the network's lmax {lmax}; make it with that lmax")
-        return surface
-    graph = surface.finest if isinstance(surface, Hierarchy) else surface
-    if graph.num_graphs != 1:
-        raise InputError(
-            f"the transform is of one sphere, got {graph.num_graphs}; use a leading axis for several samples"
-        )
-    known = _KNOWN.setdefault(graph.positions, {})
-    if lmax not in known:
-        sphere = _healpix_of(graph)
-        known[lmax] = SphereTransform(min(lmax, 2 * sphere.nside), sphere)
-    return known[lmax]
-
-
-def _healpix_of(graph: GaugeGraph) -> HealpixSphere:
-    xyz = graph.positions.detach().cpu().double().numpy()
-    nside = round((len(xyz) / 12) ** 0.5)
-    if nside and 12 * nside * nside == len(xyz):
-        orders = ("nest", "ring") if nside & (nside - 1) == 0 else ("ring",)
-        for order in orders:
-            sphere = HealpixSphere(nside, order)  # type: ignore[arg-type]
-            if np.abs(sphere.xyz - xyz).max() < 1e-5:
-                return sphere
-    raise InputError(
-        f"{len(xyz)} points are no whole HEALPix sphere, which spin-weighted networks need; regrid the maps to one"
-    )
-
-
-def frame_angle(surface: Sphere) -> Tensor | None:
-    """Angle of south in the frames of the points ``[V]``; None for the frames (south, east) of a transform."""
-    if isinstance(surface, SphereTransform):
-        return None
-    along, across = (0 - to_north(surface.finest if isinstance(surface, Hierarchy) else surface)).unbind(-1)
-    return torch.atan2(across, along)
-
-
-def _north(x: Tensor, surface: Sphere) -> Tensor:
-    """The gradient of z, a field of degree 1 towards the north."""
-    if isinstance(surface, SphereTransform):
-        frames = torch.from_numpy(surface.frames)
-    else:
-        frames = (surface.finest if isinstance(surface, Hierarchy) else surface).frames
-    return frames[:, :2, 2].to(x).expand(*x.shape[:-1], 2)
