@@ -15,7 +15,7 @@ import xarray as xr
 
 from meshconv import FieldType, HealpixSphere, InputError
 from meshconv.datasets.loader import Loader
-from meshconv.datasets.meshes.vertex_budget import VertexBudget
+from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.nn import FieldBatchNorm
 from meshconv.train.metrics.losses import ClassLoss
 

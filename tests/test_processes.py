@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from meshconv import InputError
 from meshconv.datasets.loader import Loader
-from meshconv.datasets.meshes.processes import map_in_order
+from meshconv.datasets.processes import map_in_order
 from meshconv.extras import MissingExtraError
 
 forked = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -99,7 +99,7 @@ def test_a_loader_raises_the_users_error_as_itself(workers: int) -> None:
 def test_an_interruption_ends_all_processes() -> None:
     code = """
 import os, sys, time
-from meshconv.datasets.meshes.processes import map_in_order
+from meshconv.datasets.processes import map_in_order
 def wait(n):
     print(os.getpid(), flush=True)
     time.sleep(600)

@@ -21,9 +21,9 @@ from .meshes.preparation import (
     prepare_meshes as prepare_meshes,
 )
 from .meshes.segments import MeshSegments as MeshSegments
-from .meshes.vertex_budget import VertexBudget as VertexBudget
 from .shallow_water.runs import ShallowWaterRuns as ShallowWaterRuns
 from .shallow_water.solver import (
     Rings as Rings,
     ShallowWater as ShallowWater,
 )
+from .vertex_budget import VertexBudget as VertexBudget

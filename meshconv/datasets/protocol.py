@@ -1,8 +1,9 @@
 """Protocols of data modules, as tasks require them.
 
 A task is constructed with ``in_type``, the names of what it predicts and ``spec``, plain values that stand in its
-checkpoint, and for training with the data module itself, ``data``. ``meshconv fit`` links them all. A data module of
-one's own has :class:`TaskData`, and of the others those that its tasks name.
+checkpoint; ``meshconv fit`` links them. The data module itself is the trainer's, which knows the one that a fit or a
+test is of: ``Task.setup`` alone takes it from there (the argument ``data`` where the trainer has none). A data module
+of one's own has :class:`TaskData`, and of the others those that its tasks name.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ class PredictableData(TaskData, Protocol):
 
 
 @runtime_checkable
+class NormalisedData(Protocol):
+    """Protocol of data normalised by statistics of the training: taken from its :attr:`TaskData.spec` by others."""
+
+    def take_statistics(self, spec: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
 class ClassData(Protocol):
     """Protocol of data with classes: names, and number of training targets of each class, int64 ``[classes]``."""
 
@@ -81,14 +89,27 @@ class FieldData(Protocol):
 class SeriesData(FieldData, Protocol):
     """Protocol of data with fields that are among the inputs.
 
-    ``change_sizes``: root mean square of the change of each field from the inputs to the target, float64 ``[fields]``;
-    ``climatology``: mean of the targets at each point, float32 ``[V, out]``.
+    ``change_sizes``: root mean square of the change of each field from the inputs to the target, float64 ``[fields]``.
     """
 
     @property
     def change_sizes(self) -> Tensor: ...
+
+
+@runtime_checkable
+class RolloutData(SeriesData, Protocol):
+    """Protocol of data for forecasts.
+
+    ``target_steps``: targets of a training sample, each a lead after the other; ``climatology``: mean of the training's
+    targets at each point, float32 ``[V, out]``, None without a training; ``test_data``: the module that the test is of.
+    """
+
     @property
-    def climatology(self) -> Tensor: ...
+    def target_steps(self) -> int: ...
+    @property
+    def climatology(self) -> Tensor | None: ...
+    @property
+    def test_data(self) -> Any: ...
 
 
 @runtime_checkable

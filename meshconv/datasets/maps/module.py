@@ -107,6 +107,9 @@ class SphereMaps(lightning.LightningDataModule):
 
     target_kind: ClassVar[tuple[str, ...]] = ("a class for each element", "fields at the vertices")
 
+    climatology: torch.Tensor | None = None
+    """Mean of the training's targets at each point, float32 ``[V, out]``."""
+
     def __init__(
         self,
         inputs: str | Sequence[str] | xr.Dataset,
@@ -393,6 +396,11 @@ class SphereMaps(lightning.LightningDataModule):
     def hierarchy(self) -> Hierarchy:
         """Levels of the network's points, finest first, float32."""
         return self.surface.hierarchy(self.num_levels)
+
+    @property
+    def target_steps(self) -> int:
+        """Targets of a training sample, each a lead after the other; 0: none is ahead step by step."""
+        return self._of_targets.steps or 0
 
     @property
     def test_data(self) -> SphereMaps:

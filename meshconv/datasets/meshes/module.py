@@ -21,7 +21,7 @@ from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
 from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
-from meshconv.datasets.meshes.vertex_budget import VertexBudget
+from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.mesh.neighbourhood import Neighbourhood
@@ -79,7 +79,7 @@ class MeshData(lightning.LightningDataModule):
         Meshes per batch.
     batch_vertices
         Maximum number of vertices of a batch, instead of ``batch_size``: see
-        :class:`~meshconv.datasets.meshes.vertex_budget.VertexBudget`.
+        :class:`~meshconv.datasets.vertex_budget.VertexBudget`.
     transport
         ``"levi_civita"`` or ``"normal_aligning"`` (see :class:`~meshconv.TriangleMesh`).
     on_defect

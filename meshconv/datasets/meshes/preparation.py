@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
-from meshconv.datasets.meshes.processes import map_in_order
+from meshconv.datasets.processes import map_in_order
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
@@ -355,7 +355,7 @@ def prepare_meshes(
     cache : Cache, optional
         Where results are looked up and kept; none by default.
     workers
-        Processes; see :func:`~meshconv.datasets.meshes.processes.map_in_order`.
+        Processes; see :func:`~meshconv.datasets.processes.map_in_order`.
 
     Returns
     -------

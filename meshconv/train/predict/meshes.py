@@ -21,7 +21,7 @@ from meshconv.datasets.meshes.preparation import (
     prepare_meshes,
     read_source,
 )
-from meshconv.datasets.meshes.vertex_budget import VertexBudget
+from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.cache.cache import Cache

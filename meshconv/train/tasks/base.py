@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from meshconv import __version__, models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path, import_class
-from meshconv.datasets.protocol import check_target
+from meshconv.datasets.protocol import NormalisedData, check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.nn.compact.plan import compact as compact_network
@@ -118,11 +118,11 @@ class Task(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
-        given = getattr(self.trainer, "datamodule", None)
+        given = getattr(self.trainer, "datamodule", None)  # of this fit or test, which may be other data
         self.data = self.data if given is None else given
         check_target(type(self), type(self.data))
         self.match = TargetMatch.of(self.hparams, self.data)
-        if hasattr(self.data, "take_statistics"):
+        if isinstance(self.data, NormalisedData):
             self.data.take_statistics(self.spec)
         levels = getattr(self.data, "num_levels", None)
         if levels is not None and self.num_levels not in (None, levels):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SeriesBatch, SurfaceBatch
 from meshconv.datasets.maps.frames import Frames
+from meshconv.datasets.protocol import RolloutData, demand
 from meshconv.errors import InputError
 from meshconv.train.metrics.forecast_results import ForecastResults
 from meshconv.train.metrics.point_weights import point_weights
@@ -51,6 +52,7 @@ class ForecastTask(RegressionTask):
         field_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
+        *,
         area_weights: bool = True,
         rollout: int | dict[int, int] = 1,
         residual: bool = True,
@@ -59,8 +61,8 @@ class ForecastTask(RegressionTask):
         **training: Any,
     ):
         super().__init__(
-            network, in_type, field_names, spec, options, area_weights, residual=residual, relative=relative,
-            field_weights=field_weights, **training,
+            network, in_type, field_names, spec, options, area_weights=area_weights, residual=residual,
+            relative=relative, field_weights=field_weights, **training,
         )  # fmt: skip
         if "targets" not in spec or spec["targets"]["state"] is None or spec["targets"]["lead"] is None:
             raise InputError("a forecast needs targets with a lead, all of which are inputs too: targets: {lead: 6h}")
@@ -77,11 +79,10 @@ class ForecastTask(RegressionTask):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        targets = getattr(self.data, "targets", None)
-        there = getattr(targets, "steps", None)
-        if there is None or there < max(self.plan.values()):
+        there = demand(self.data, RolloutData, "a forecast").target_steps
+        if there < max(self.plan.values()):
             raise InputError(
-                f"rollout: {max(self.plan.values())} steps, the data have {there or 0}; give the data targets.steps"
+                f"rollout: {max(self.plan.values())} steps, the data have {there}; give the data targets.steps"
             )
 
     def step(self, frames: Tensor, batch: SurfaceBatch) -> Tensor:
@@ -127,8 +128,8 @@ class ForecastTask(RegressionTask):
         self.log_loss(split, total, len(batch.target))
 
     def on_test_start(self) -> None:
-        data = getattr(self.data, "test_data", self.data)
-        mean = getattr(self.data, "climatology", None)
+        given = demand(self.data, RolloutData, "a forecast")
+        data, mean = given.test_data, given.climatology
         if mean is not None and self.match.components is not None:
             mean = mean[:, self.match.components]
         self.results = ForecastResults(self.out_type, self.field_names, data, mean, self.spec["targets"])

@@ -81,6 +81,7 @@ class RegressionTask(Task):
         field_names: list[str],
         spec: dict[str, Any],
         options: dict[str, Any] | None = None,
+        *,
         area_weights: bool = True,
         loss: str | None = None,
         loss_options: dict[str, Any] | None = None,
