@@ -88,7 +88,7 @@ def _lightning(args: list[str]) -> None:
 
 def _calibrate(args: list[str]) -> None:
     require("meshconv calibrate", "train")
-    from meshconv.train.fit import quiet
+    from meshconv.train.run import quiet
     from meshconv.uncertainty.command import run
 
     quiet()
