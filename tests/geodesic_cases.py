@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from meshes import _grid_faces
+from meshes import grid_faces
 from scipy.spatial import Delaunay
 
 from meshconv import TriangleMesh
@@ -28,7 +28,7 @@ def bumpy_torus(rows: int = 60, cols: int = 28) -> TriangleMesh:
     tube = 0.7 + 0.08 * np.sin(5 * u) * np.cos(3 * v) + 0.05 * np.cos(9 * u + 2 * v)
     r = 2 + tube * np.cos(v)
     vertices = np.stack([r * np.cos(u), r * np.sin(u), tube * np.sin(v)], -1).reshape(-1, 3)
-    return TriangleMesh(vertices, _grid_faces(rows, cols, True, True), "bumpy_torus")
+    return TriangleMesh(vertices, grid_faces(rows, cols, True, True), "bumpy_torus")
 
 
 def holed_sheet(n: int = 40) -> TriangleMesh:

@@ -34,7 +34,7 @@ def blob(seed: int = 0) -> TriangleMesh:
     return TriangleMesh(x * radius[:, None] * [1.0, 1.2, 0.8], sphere.faces, "blob")
 
 
-def _grid_faces(rows: int, cols: int, wrap_rows: bool, wrap_cols: bool) -> np.ndarray:
+def grid_faces(rows: int, cols: int, wrap_rows: bool, wrap_cols: bool) -> np.ndarray:
     i, j = np.meshgrid(np.arange(rows - (not wrap_rows)), np.arange(cols - (not wrap_cols)), indexing="ij")
     a, b = i * cols + j, (i + 1) % rows * cols + j
     c, d = (i + 1) % rows * cols + (j + 1) % cols, i * cols + (j + 1) % cols
@@ -45,7 +45,7 @@ def torus(rows: int = 24, cols: int = 12) -> TriangleMesh:
     u, v = np.meshgrid(np.arange(rows) * 2 * np.pi / rows, np.arange(cols) * 2 * np.pi / cols, indexing="ij")
     r = 2 + 0.7 * np.cos(v)
     vertices = np.stack([r * np.cos(u), r * np.sin(u), 0.7 * np.sin(v)], -1).reshape(-1, 3)
-    return TriangleMesh(vertices, _grid_faces(rows, cols, True, True), "torus")
+    return TriangleMesh(vertices, grid_faces(rows, cols, True, True), "torus")
 
 
 def double_torus() -> TriangleMesh:
@@ -76,20 +76,20 @@ def flat_sheet(n: int = 7) -> TriangleMesh:
     inner[1:-1, 1:-1] = True
     x, y = x + 0.25 * inner * rng.uniform(-1, 1, (n, n)), y + 0.25 * inner * rng.uniform(-1, 1, (n, n))
     vertices = np.stack([x, y, 0.5 * x - 0.2 * y], -1).reshape(-1, 3)
-    return TriangleMesh(vertices, _grid_faces(n, n, False, False), "flat_sheet")
+    return TriangleMesh(vertices, grid_faces(n, n, False, False), "flat_sheet")
 
 
 def bumpy_sheet(n: int = 12) -> TriangleMesh:
     x, y = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n), indexing="ij")
     vertices = np.stack([x, y, 0.2 * np.sin(3 * x) * np.cos(2 * y)], -1).reshape(-1, 3)
-    return TriangleMesh(vertices, _grid_faces(n, n, False, False), "bumpy_sheet")
+    return TriangleMesh(vertices, grid_faces(n, n, False, False), "bumpy_sheet")
 
 
 def cylinder(rows: int = 6, cols: int = 16) -> TriangleMesh:
     """Open at both ends; a bent flat sheet."""
     z, u = np.meshgrid(np.arange(rows) * 0.4, np.arange(cols) * 2 * np.pi / cols, indexing="ij")
     vertices = np.stack([np.cos(u), np.sin(u), z], -1).reshape(-1, 3)
-    return TriangleMesh(vertices, _grid_faces(rows, cols, False, True)[:, ::-1], "cylinder")
+    return TriangleMesh(vertices, grid_faces(rows, cols, False, True)[:, ::-1], "cylinder")
 
 
 def moebius(cols: int = 20) -> TriangleMesh:

@@ -15,7 +15,7 @@ from torch import nn
 from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.geometry import icosahedral_sphere
 from meshconv.models import IsotropicUNet, PixelwiseNetwork, PlanarUNet, SphereUNet
-from meshconv.models.planar_unet import _KNOWN, MapConv, map_resampling
+from meshconv.models.planar_unet import RESAMPLINGS, MapConv, map_resampling
 from meshconv.models.upright import to_north, upright_components
 from meshconv.testing import gauge_equivariance_error
 
@@ -135,13 +135,13 @@ def test_there_and_back_keeps_smooth_fields(sphere):
 
 def test_weights_live_as_long_as_the_positions():
     graph = HealpixSphere(2).gauge_graph()
-    before = len(_KNOWN)
+    before = len(RESAMPLINGS)
     first = map_resampling(graph)
     assert map_resampling(graph.to(torch.float64)) is first
-    assert len(_KNOWN) == before + 1
+    assert len(RESAMPLINGS) == before + 1
     del graph
     gc.collect()
-    assert len(_KNOWN) == before
+    assert len(RESAMPLINGS) == before
 
 
 def test_upright_components_are_south_and_east():

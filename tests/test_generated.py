@@ -58,7 +58,7 @@ def test_every_family_has_the_same_marks_at_the_promised_distance():
         outward = frames[:, 2]
         motif = np.repeat(np.arange(len(motifs)), [len(m) for m in motifs])
         apart = motif[:, None] != motif
-        assert (outward @ outward.T)[apart].max() <= np.cos(generated._GAP) + 1e-12
+        assert (outward @ outward.T)[apart].max() <= np.cos(generated.LEAST_GAP) + 1e-12
 
 
 @pytest.mark.parametrize(("family", "side"), [("dent_left", 1), ("dent_right", -1)])

@@ -50,7 +50,7 @@ def test_the_sparse_solver_agrees_with_the_dense_one(build: object) -> None:
     mesh = build()  # type: ignore[operator]
     mesh = TriangleMesh(mesh.vertices / np.sqrt(mesh.area), mesh.faces)
     fine = TriangleMesh(*subdivided(mesh))
-    while fine.num_vertices <= spectral._DENSE:
+    while fine.num_vertices <= spectral.DENSE:
         fine = TriangleMesh(*subdivided(fine))
     spectrum = laplacian_spectrum(fine, 40)
     stiffness, mass = robust_laplacian.mesh_laplacian(fine.vertices / np.sqrt(fine.area), fine.faces)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from meshconv import GaugeGraph, HealpixSphere, InputError
 from meshconv.datasets import MeshSample, SurfaceBatch, collate, generate_shape
-from meshconv.demo.run import _score
+from meshconv.demo.run import model_results
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.point_weights import point_weights
@@ -251,10 +251,10 @@ def test_old_checkpoints_load(tmp_path):
 
 def test_scores_of_the_demonstration_are_those_of_the_metrics():
     probabilities, target = torch.rand(100, 2), torch.randint(2, (100,))
-    score = _score(task(), "net", probabilities, target, 1.0, None, True)
+    score = model_results(task(), "net", probabilities, target, 1.0, None, True)
     confusion = Confusion(2)
     confusion.update(probabilities.argmax(-1), target)
     assert score.accuracy == float((probabilities.argmax(-1) == target).double().mean())
     assert score.mean_iou == float(confusion.metrics.mean_iou)
     assert score.class_iou == confusion.metrics.iou.tolist()
-    assert _score(task(), "net", probabilities, target, 1.0, None, False).mean_iou is None
+    assert model_results(task(), "net", probabilities, target, 1.0, None, False).mean_iou is None

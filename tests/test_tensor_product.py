@@ -9,7 +9,7 @@ import torch
 
 from meshconv import FieldType
 from meshconv.nn import TensorProductNonlinearity
-from meshconv.nn.tensor_product import _multiply, _products
+from meshconv.nn.tensor_product import field_products, multiply
 
 
 @pytest.mark.parametrize(("m", "n"), [(0, 2), (1, 1), (1, 2), (2, 3)])
@@ -17,8 +17,8 @@ def test_products_are_those_of_complex_numbers(m, n):
     a, b = torch.randn(2, 2, 7, dtype=torch.float64)
     z, w = torch.complex(*a), torch.complex(*b)
     expected = {m + n: z * w, n - m: z.conj() * w}
-    for kind, rule in _products(str(m), str(n), mirrors=False):
-        found = _multiply((a[0],) if m == 0 else tuple(a), tuple(b), rule)
+    for kind, rule in field_products(str(m), str(n), mirrors=False):
+        found = multiply((a[0],) if m == 0 else tuple(a), tuple(b), rule)
         if m == 0:
             torch.testing.assert_close(torch.complex(*found), a[0] * w)
             continue

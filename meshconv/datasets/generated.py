@@ -50,7 +50,7 @@ MOTIFS: dict[str, list[_Motif]] = {
 #: Names of the families; the index of a name is its class label.
 FAMILIES: tuple[str, ...] = tuple(MOTIFS)
 
-_GAP = 0.85  # least distance, in radians, between marks of different motifs
+LEAST_GAP = 0.85  # least distance, in radians, between marks of different motifs
 _WIDTH = (
     0.21  # standard deviation of a dent, and of a ridge across, radians: 1.3 edges at 500 vertices
 )
@@ -77,13 +77,13 @@ def place_motifs(motifs: list[_Motif], rng: np.random.Generator) -> tuple[np.nda
             if len(placed):
                 nearest = np.einsum("nmi,pi->nmp", candidates[:, :, 2], placed[:, 2]).max((1, 2))
                 # A random place that is far enough: the farthest one would make all shapes alike.
-                free = np.flatnonzero(nearest < np.cos(_GAP))
+                free = np.flatnonzero(nearest < np.cos(LEAST_GAP))
                 pick = int(free[0] if len(free) else nearest.argmin())
                 gap = min(gap, float(np.arccos(np.clip(nearest[pick], -1, 1))))
             placed = np.concatenate([placed, candidates[pick]])
         if gap > best_gap:
             best, best_gap = placed, gap
-        if best_gap >= _GAP:
+        if best_gap >= LEAST_GAP:
             break
     return best, ridge
 

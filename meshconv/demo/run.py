@@ -107,8 +107,9 @@ def _fit(task: lightning.LightningModule, data: Any, folder: Path, epochs: int) 
     return time.perf_counter() - start
 
 
-def _score(task: Any, name: str, probabilities: Tensor, target: Tensor, seconds: float, gauge: float | None,
-           segment: bool) -> ModelResults:  # fmt: skip
+def model_results(
+    task: Any, name: str, probabilities: Tensor, target: Tensor, seconds: float, gauge: float | None, segment: bool
+) -> ModelResults:
     """Metrics of a network: accuracy, and IoU per class of points, NaN for a class that does not occur."""
     confusion = Confusion(len(task.class_names))
     confusion.update(probabilities.argmax(-1), target)
@@ -148,7 +149,8 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
             surface = batch.surface.to(torch.float64)
             gauge = gauge_equivariance_error(task.network, surface, x=batch.x, samples=1)
         held_out = batch.mask[0]
-        scores.append(_score(task, network, probabilities[held_out], batch.target[0][held_out], seconds, gauge, True))
+        truth = batch.target[0][held_out]
+        scores.append(model_results(task, network, probabilities[held_out], truth, seconds, gauge, True))
         predictions.append(probabilities.argmax(-1).numpy())
     shown = []
     for entry in data.inputs.scalars:
@@ -188,7 +190,7 @@ def _shapes(output: Path, epochs: int) -> ShapeResults:
             gauge = max(
                 gauge_equivariance_error(task.network, s.surface.to(torch.float64), x=s.x, samples=1) for s in test[:8]
             )
-        scores.append(_score(task, network, probabilities, target, seconds, gauge, False))
+        scores.append(model_results(task, network, probabilities, target, seconds, gauge, False))
         predictions.append(probabilities.argmax(-1).numpy())
     return ShapeResults(
         meshes=[load_mesh(s.name) for s in test],

@@ -149,7 +149,7 @@ def _weigh(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return torch.stack(tuple(parts)).sum(0)
 
 
-_KNOWN = WeakTensorKeyDictionary()
+RESAMPLINGS = WeakTensorKeyDictionary()
 
 
 def map_resampling(sphere: GaugeGraph, multiple: int = 1) -> Resampling:
@@ -171,7 +171,7 @@ def map_resampling(sphere: GaugeGraph, multiple: int = 1) -> Resampling:
     """
     if sphere.num_graphs != 1:
         raise ValueError(f"a map is of one sphere, got {sphere.num_graphs}; use a leading axis for several samples")
-    known = _KNOWN.setdefault(sphere.positions, {})
+    known = RESAMPLINGS.setdefault(sphere.positions, {})
     if multiple not in known:
         known[multiple] = _resampling(sphere, multiple)
     return known[multiple]

@@ -61,7 +61,7 @@ class TensorProductNonlinearity(nn.Module):
         mirrors = self.in_type.group == "O(2)"
         self._factors, wanted = _kinds(self.in_type), _kinds(self.out_type)
         pairs = combinations_with_replacement(self._factors, 2)
-        found = [(a, b, kind) for a, b in pairs for kind in _products(a, b, mirrors) if kind[0] in wanted]
+        found = [(a, b, kind) for a, b in pairs for kind in field_products(a, b, mirrors) if kind[0] in wanted]
         if not found:
             raise ValueError(f"no product of two fields of {self.in_type} is of {self.out_type}")
         self._paths = found
@@ -86,7 +86,7 @@ class TensorProductNonlinearity(nn.Module):
         left, right = self._split(self.left(x)), self._split(self.right(x))
         parts: dict[str, list[tuple[Tensor, ...]]] = {}
         for a, b, (kind, rule) in self._paths:
-            parts.setdefault(kind, []).append(_multiply(left[a], right[b], rule))
+            parts.setdefault(kind, []).append(multiply(left[a], right[b], rule))
         blocks = []
         for kind in sorted(parts, key=_rank):
             blocks += [component for half in zip(*parts[kind], strict=True) for component in half]
@@ -117,7 +117,7 @@ def _type_of(like: FieldType, counts: dict[str, int]) -> FieldType:
     return like.like(orders, counts.get("0-", 0))
 
 
-def _products(a: str, b: str, mirrors: bool) -> list[tuple[str, str]]:
+def field_products(a: str, b: str, mirrors: bool) -> list[tuple[str, str]]:
     """Kind and rule of every product of two kinds, the second of at least the first's order."""
     if b[0] == "0":
         return [("0" if a == b else "0-", "scalars")]
@@ -131,7 +131,7 @@ def _products(a: str, b: str, mirrors: bool) -> list[tuple[str, str]]:
     return [(str(m + n), "product"), (str(n - m), "conjugate product")]
 
 
-def _multiply(a: tuple[Tensor, ...], b: tuple[Tensor, ...], rule: str) -> tuple[Tensor, ...]:
+def multiply(a: tuple[Tensor, ...], b: tuple[Tensor, ...], rule: str) -> tuple[Tensor, ...]:
     """Components of the product, of unit variance for independent factors of unit variance."""
     if rule == "scalars":
         return (a[0] * b[0],)

@@ -22,7 +22,7 @@ from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 
 # Below this size, or for a large share of all eigenvectors, the dense solver is faster.
-_DENSE = 800
+DENSE = 800
 # A closed surface of area 1 has its first eigenvalue at 8 pi if it is a sphere.
 _FIRST = 8 * math.pi
 
@@ -134,7 +134,7 @@ def _low_eigenpairs(
     count, root = len(mass), np.sqrt(mass)
     guess = int(1.1 * mass.sum() * limit / (4 * np.pi)) + 8
     inverse = None
-    while count > max(_DENSE, 2 * guess):
+    while count > max(DENSE, 2 * guess):
         inverse = inverse or _inverse(stiffness, mass, points)
         start = np.random.default_rng(0).normal(size=count)
         inverted, vectors = eigsh(inverse, guess, which="LA", v0=start)
