@@ -24,7 +24,7 @@ import torch
 from meshconv.compress import Measures, measure, quantise, table
 from meshconv.compress.checkpoint import data_of, pruned, samples_of, saved_state
 from meshconv.train import Task, load_task
-from meshconv.train.fit import quiet
+from meshconv.train.run import quiet
 
 METHODS = ("full", "int8", "int4", "int4, samples", "l0", "jeffreys", "magnitude")
 

@@ -166,7 +166,7 @@ def _compress(args: list[str]) -> None:
     given = vars(parser.parse_args(args[1:]))
     require("meshconv compress", "train")
     from meshconv.compress import compress_checkpoint
-    from meshconv.train.fit import quiet
+    from meshconv.train.run import quiet
 
     quiet()
     del given["debug"]
