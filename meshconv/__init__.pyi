@@ -1,6 +1,7 @@
 from . import (
     datasets as datasets,
     demo as demo,
+    export as export,
     geometry as geometry,
     homogeneous as homogeneous,
     hybrid as hybrid,
@@ -15,6 +16,7 @@ from . import (
     viz as viz,
 )
 from .errors import InputError as InputError
+from .export import Preprocess as Preprocess
 from .fields import FieldType as FieldType
 from .geometry import (
     GaugeGraph as GaugeGraph,

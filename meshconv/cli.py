@@ -24,6 +24,8 @@ commands:
   calibrate meshconv calibrate runs/NAME/last.ckpt... --config runs/NAME/config.yaml: one or an ensemble of several
   compress  meshconv compress runs/NAME/last.ckpt --prune l0 --bits 8 --data runs/NAME/config.yaml
   predict   meshconv predict runs/NAME/last.ckpt FILE...; of a calibrated one with --uncertainty
+  export    meshconv export runs/NAME/last.ckpt --to torch aoti onnx: files for other programs
+  serve     meshconv serve runs/NAME/last.ckpt: predictions over HTTP, and a page to try them
   generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
   check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
   cache     folder and size of the cache of prepared meshes; --clear empties it
@@ -44,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE)
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "calibrate": _calibrate,
-                "compress": _compress, "predict": _predict, "generate": _generate, "check": _check, "cache": _cache,
+                "compress": _compress, "predict": _predict, "export": _export, "serve": _serve, "generate": _generate,
+                "check": _check, "cache": _cache,
                 "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
@@ -173,6 +176,54 @@ def _compress(args: list[str]) -> None:
     given |= {"method": given.pop("prune"), "config": given.pop("data"), "trust": given["trust"] or ()}
     print(compress_checkpoint(**given))
     print(given["output"])
+
+
+def _export(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv export",
+        description="A trained network for other programs, with preprocess.json, which describes inputs and output.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("--to", nargs="+", required=True, choices=("torch", "aoti", "onnx"))
+    parser.add_argument("--output", type=Path, default=Path("exported"), help="folder of the files")
+    parser.add_argument("--like", type=Path, help="of maps: a file whose points the network works on")
+    parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    require("meshconv export", "train")
+    if "onnx" in given.to:
+        require("meshconv export --to onnx", "export")
+    from meshconv import __version__
+    from meshconv.datasets.class_path import class_path
+    from meshconv.export import export_network
+    from meshconv.train import load_task
+
+    task = load_task(given.checkpoint, given.trust or ())
+    for found in export_network(task, class_path(type(task)), __version__, given.to, given.output, given.like):
+        print(found)
+
+
+def _serve(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv serve", description="Predictions over HTTP, and a page to try them, see docs/deployment.md."
+    )
+    parser.add_argument("network", type=Path, help="checkpoint, or file of meshconv export")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this machine alone")
+    parser.add_argument("--name", action="append", default=[], help="further host name that clients call it by")
+    parser.add_argument("--template", type=Path, help="mesh that others are matched to")
+    parser.add_argument("--megabytes", type=float, default=50.0, help="largest upload")
+    parser.add_argument("--seconds", type=float, default=60.0, help="longest prediction")
+    parser.add_argument("--memory_gigabytes", type=float, default=16.0, help="of the process that predicts; 0: any")
+    parser.add_argument("--waiting", type=int, default=64, help="requests that wait; further ones are refused")
+    parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    require("meshconv serve", "train", "serve")
+    from meshconv.serve import Limits, Worker, run
+
+    limits = Limits(given.megabytes, given.seconds, given.memory_gigabytes, given.waiting)
+    run(Worker(given.network, limits, given.trust or (), given.template), given.host, given.port, given.name)
 
 
 def _generate(args: list[str]) -> None:

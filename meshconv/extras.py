@@ -12,6 +12,8 @@ MODULES = {
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
     "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4"),
     "planet": ("ducc0",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "serve": ("starlette", "uvicorn"),
     "viz": ("matplotlib",),
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),

@@ -44,11 +44,14 @@ BELOW["viz"] = {"nn", "io", *BELOW["nn"]}
 BELOW["homogeneous"] = {"models", *BELOW["models"]}
 # Nothing of the core imports hybrid, but its task.
 BELOW["hybrid"] = {"models", "nn", "geometry", "ops"}
-BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", *BELOW["datasets"]}
+# Programs of networks, and their inputs: a task is handed over, nothing here imports one.
+BELOW["export"] = {"datasets", *BELOW["datasets"]}
+BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", "export", *BELOW["datasets"]}
+BELOW["serve"] = {"train", *BELOW["train"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}
 BELOW["compress"] = {"uncertainty", "train", *BELOW["train"]}
-BELOW["cli"] = {"demo", "compress", "uncertainty", *BELOW["demo"]}
+BELOW["cli"] = {"demo", "serve", "compress", "uncertainty", *BELOW["demo"]}
 # Layers see the gauge graph, never the kind of surface it came from.
 GRAPH_TYPES = {f"meshconv.geometry.graph.{name}" for name in ("gauge_graph", "hierarchy", "complex")}
 

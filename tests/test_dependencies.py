@@ -20,13 +20,14 @@ PACKAGE = ROOT / "meshconv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 DISTRIBUTIONS = packages_distributions()
 # Names that no program imports, which others read files with.
-FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada"}
+FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada", "onnxscript"}
 # Files whose callers ask for the extra.
 ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats",
                 "io/meshes/readers/freesurfer.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
 COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
-            "compress last.ckpt": "train", "demo": "train,climate",
+            "compress last.ckpt": "train", "demo": "train,climate", "export x --to torch": "train",
+            "serve x": "train,serve",
             "generate shallow_water out": "planet,climate"}  # fmt: skip
 
 

@@ -7,12 +7,10 @@ from .generated import (
 from .maps.fields import MapFields as MapFields
 from .maps.module import SphereMaps as SphereMaps
 from .meshes.classes import MeshFolder as MeshFolder
+from .meshes.collation import collate as collate
 from .meshes.correspondence import MeshCorrespondence as MeshCorrespondence
 from .meshes.fields import MeshFields as MeshFields
-from .meshes.module import (
-    MeshData as MeshData,
-    collate as collate,
-)
+from .meshes.module import MeshData as MeshData
 from .meshes.numbers import MeshNumbers as MeshNumbers
 from .meshes.preparation import (
     MeshSample as MeshSample,

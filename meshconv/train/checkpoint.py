@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from meshconv.datasets.class_path import check_trust, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
-from meshconv.train.tasks.base import Task
+from meshconv.train.tasks.base import Task, check_format
 
 # Hyperparameters that may be the paths of classes.
 _CLASSES = ("network", "loss")
@@ -57,23 +57,13 @@ def task_of(content: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -
     """The task of a checkpoint's content, as :func:`read_checkpoint` has it."""
     hparams = content["hyper_parameters"]
     said = content.get("meshconv")
+    check_format(said, path)
     spec = hparams.get("spec")
     if not isinstance(said, dict) or "task" not in said or not isinstance(spec, dict):
         raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
-    # Nothing is imported before all that the checkpoint names has been checked.
-    named = [value for value in map(hparams.get, _CLASSES) if isinstance(value, str) and "." in value]
-    for name in [said["task"], spec.get("data", said["task"]), *named]:
-        check_trust(name, trust, path)
     most = 4 * sum(value.numel() for value in content["state_dict"].values())
     most += _SLACK if hparams.get("compact") is None else _WHOLE
-    try:
-        cls = import_class(said["task"], Task)
-        _check_spec(hparams, cls)
-        known = _parameters(cls)
-        with _Bounded(most):
-            task = cls(**{name: value for name, value in hparams.items() if name in known})
-    except Exception as error:  # of values of any kind, whatever takes them raises
-        raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
+    task = make_task(path, said["task"], hparams, trust, most)
     try:
         task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
@@ -81,6 +71,42 @@ def task_of(content: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -
         network = hparams.get("network")
         raise InputError(f"{path}: weights do not fit the network {network} ({reason[:200]})") from error
     return task.eval()
+
+
+def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence[str], most: int = _SLACK) -> Task:
+    """The task of these hyperparameters, with weights as they are drawn.
+
+    Parameters
+    ----------
+    path
+        Where they come from, for messages.
+    name
+        Class path of the task.
+    hparams
+        With a ``spec``.
+    trust
+        Packages whose classes may be imported.
+    most
+        Numbers that may be allocated; a network of more is not built.
+
+    Raises
+    ------
+    InputError
+        A class that is not trusted, or hyperparameters that no task takes.
+    """
+    spec = hparams["spec"]
+    # Nothing is imported before all that is named has been checked.
+    named = [value for value in map(hparams.get, _CLASSES) if isinstance(value, str) and "." in value]
+    for class_name in [name, spec.get("data", name), *named]:
+        check_trust(class_name, trust, path)
+    try:
+        cls = import_class(name, Task)
+        _check_spec(hparams, cls)
+        known = _parameters(cls)
+        with _Bounded(most):
+            return cls(**{key: value for key, value in hparams.items() if key in known})
+    except Exception as error:  # of values of any kind, whatever takes them raises
+        raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
 
 
 def _parameters(cls: type) -> set[str]:

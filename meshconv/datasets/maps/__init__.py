@@ -2,4 +2,4 @@
 
 from meshconv.extras import require
 
-require(__name__, "train", "climate")
+require(__name__, "climate")

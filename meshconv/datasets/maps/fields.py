@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-import lightning
 import numpy as np
 import torch
 import xarray as xr
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path
+from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.module import usual_nside
@@ -29,7 +29,7 @@ from meshconv.io.maps.places.healpix_netcdf import PixelOrder
 from meshconv.progress import track
 
 
-class MapFields(lightning.LightningDataModule):
+class MapFields(LightningDataModule):
     """Data module of one field on maps of any grid, each step a sample: what tasks without labels learn from.
 
     Inputs are 1 at every point, targets the field in its own unit, NaN where it is missing.

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import dask
-import lightning
 import numpy as np
 import torch
 import xarray as xr
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from meshconv.datasets.batch import SeriesBatch, SurfaceBatch
 from meshconv.datasets.class_path import class_path
+from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.frames import Frames
 from meshconv.datasets.maps.inputs import MapInputs
@@ -40,7 +40,7 @@ Split = Literal["train", "val", "test"]
 KEPT_BYTES = 1 << 30
 
 
-class SphereMaps(lightning.LightningDataModule):
+class SphereMaps(LightningDataModule):
     """Data module of maps on any grid with labels or target fields, regridded to a HEALPix sphere or on native points.
 
     Every step along ``dimension`` is a sample, split by time; without it the single map is split into blocks of 15

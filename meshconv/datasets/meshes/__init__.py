@@ -1,5 +1,1 @@
 """Folders of meshes."""
-
-from meshconv.extras import require
-
-require(__name__, "train")

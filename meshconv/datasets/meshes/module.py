@@ -8,16 +8,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import lightning
-import torch
-
-from meshconv.datasets.batch import SurfaceBatch, join_surfaces
 from meshconv.datasets.class_path import class_path
+from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
+from meshconv.datasets.meshes.collation import collate
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
 from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
@@ -47,30 +44,7 @@ _SPLITS: dict[str, Split] = {
 MESH_SUFFIXES = frozenset(BY_SUFFIX)
 
 
-def collate(samples: list[MeshSample]) -> SurfaceBatch:
-    """Disjoint union of meshes; all graphs, or all hierarchies."""
-    targets = [s.target for s in samples]
-    shifts = list(accumulate((len(s.x) for s in samples[:-1]), initial=0))
-    given, shares = [], []
-    for sample, shift in zip(samples, shifts, strict=True):
-        if sample.places is not None and not sample.of_mesh:
-            points, weights = sample.places.elements(sample.elements)
-            given.append(points + shift)
-            shares.append(weights)
-        elif sample.elements is not None:
-            given.append(sample.elements + shift)
-    return SurfaceBatch(
-        x=torch.cat([s.x for s in samples]),
-        surface=join_surfaces([s.surface for s in samples]),
-        target=torch.stack(targets) if targets[0].ndim == 0 else torch.cat(targets),
-        mask=None,
-        names=[s.name for s in samples],
-        elements=torch.cat(given) if given else None,
-        shares=torch.cat(shares) if shares else None,
-    )
-
-
-class MeshData(lightning.LightningDataModule):
+class MeshData(LightningDataModule):
     """Base data module of meshes: three splits, prepared once, in batches.
 
     Parameters

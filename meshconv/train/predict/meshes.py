@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.module import collate
+from meshconv.datasets.meshes.collation import collate
 from meshconv.datasets.meshes.preparation import (
     Labelling,
     MeshSample,
@@ -83,6 +83,8 @@ class Meshes:
         As of :func:`~meshconv.datasets.meshes.preparation.prepare_meshes`.
     template : Path or TriangleMesh, optional
         What the others are compared with, for tasks that compare.
+    together
+        False: the network takes one mesh at a time.
 
     Attributes
     ----------
@@ -99,9 +101,11 @@ class Meshes:
         cache: Cache | None = None,
         workers: int | None = None,
         template: MeshSource | None = None,
+        together: bool = True,
     ):
         self.sources, self.how, self.device, self.template = list(sources), how, device, template
         self.strict, self._cache, self._workers = strict or len(self.sources) == 1, cache, workers
+        self._together = together
         self.skipped: list[str] = []
 
     def prepare(self, labelling: int | Labelling = -1, sources: Sequence[MeshSource] | None = None) -> list[MeshSample]:
@@ -139,7 +143,8 @@ class Meshes:
             How many rows of the output belong to a sample: 1, or one for each vertex or element.
         """
         sizes = [len(sample.x) for sample in samples]
-        for batch in VertexBudget(sizes, max(_BUDGET, *sizes)) if sizes else ():
+        most = max(_BUDGET, *sizes) if self._together else 1  # a mesh of more is a batch of its own
+        for batch in VertexBudget(sizes, most) if sizes else ():
             chosen = [samples[i] for i in batch]
             with torch.no_grad():
                 output = network(collate(chosen).to(self.device)).cpu()

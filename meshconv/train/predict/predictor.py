@@ -18,6 +18,7 @@ from meshconv.datasets.meshes.preparation import MeshSource, Preparation
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.cache import Cache
 from meshconv.train.checkpoint import load_task
+from meshconv.train.predict.exported import is_exported, load_exported
 from meshconv.train.predict.files import make_folder, write_results, write_tables
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.predict.sources import (
@@ -59,7 +60,7 @@ class Predictor:
     Parameters
     ----------
     checkpoint : str, Path or Task
-        Written by ``meshconv fit``; or a task in memory.
+        Written by ``meshconv fit``, or a file that ``meshconv export`` made of it; or a task in memory.
     device
         ``"auto"``: the GPU if there is one; else a device of torch, as ``"cpu"`` or ``"cuda:1"``.
     trust
@@ -88,8 +89,15 @@ class Predictor:
         cache: bool | str | None = True,
         workers: int | None = None,
     ):
-        self.task = checkpoint if isinstance(checkpoint, Task) else load_task(checkpoint, trust)
-        self.device = device_of(device)
+        exported = not isinstance(checkpoint, Task) and is_exported(checkpoint)
+        if isinstance(checkpoint, Task):
+            self.task = checkpoint
+        else:
+            self.task = load_exported(Path(checkpoint), trust) if exported else load_task(checkpoint, trust)
+        self.device = device_of("cpu" if exported and device == "auto" else device)
+        if exported and self.device.type != "cpu":
+            raise InputError(f"device {device}: exported programs run on the CPU here; leave it out")
+        self._together = not exported
         self.task.to(self.device).eval()
         if "data" not in self.task.spec:
             raise InputError(f"{type(self.task).__name__}: its spec names no data module, so inputs cannot be prepared")
@@ -222,7 +230,7 @@ class Predictor:
         sources, empty = mesh_sources(inputs, strict)
         first = None if template is None else template_source(template)
         how = Preparation.from_spec(self.task.spec)
-        meshes = Meshes(sources, how, self.device, strict, self._cache, self._workers, first)
+        meshes = Meshes(sources, how, self.device, strict, self._cache, self._workers, first, self._together)
         meshes.skipped += empty
         return meshes, self.of_meshes(meshes)
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from meshconv.train.predict.maps import Maps
 
 
+FORMAT = 1
+"""Version of what checkpoints hold besides Lightning's own; it grows when older versions would misread it."""
+
+
 class Task(lightning.LightningModule):
     """Base class of tasks: a network with targets, loss, metrics and prediction.
 
@@ -132,10 +136,11 @@ class Task(lightning.LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["meshconv"] = {"version": __version__, "task": class_path(type(self))}
+        checkpoint["meshconv"] = {"format": FORMAT, "version": __version__, "task": class_path(type(self))}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Weights are those of the classes, fields and inputs that they were trained on; the loss is this task's."""
+        check_format(checkpoint.get("meshconv"), "the checkpoint")
         self._resumed = checkpoint
         if self._trainer is not None and self._trainer.training:
             check_loops(checkpoint["loops"]["fit_loop"], self._trainer.fit_loop.state_dict())
@@ -167,6 +172,15 @@ class Task(lightning.LightningModule):
     def predict_maps(self, maps: Maps) -> xr.Dataset:
         """Result of a user's maps, on their own grid."""
         raise InputError(f"{type(self).__name__} does not predict maps")
+
+    def describe_output(self) -> dict[str, Any]:
+        """The output of an exported network, in plain values.
+
+        ``name``; ``rows``: ``"surfaces"``, ``"vertices"``, ``"faces"``, ``"edges"``, or ``"points"`` of maps;
+        ``columns`` and their ``units``, None where the data have none; ``kind``: ``"logits"``, ``"fields"`` or
+        ``"embedding"``.
+        """
+        raise InputError(f"{type(self).__name__} has no describe_output, so it cannot be exported")
 
     def check_rows(self, output: Tensor, target: Tensor) -> None:
         """Raise an :class:`InputError` where the network's outputs are not those of the targets, one for each."""
@@ -208,6 +222,16 @@ class Task(lightning.LightningModule):
             watched = {"monitor": own.monitor} if isinstance(own, ReduceLROnPlateau) else {}
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, **watched}}
         return one_cycle(optimizer, planned_steps(self.trainer), self._resumed, self.make_optimizer is None)
+
+
+def check_format(said: Any, source: Any) -> None:
+    """Raise an :class:`InputError` for the checkpoint of a later version, by its entry ``"meshconv"``."""
+    found = said.get("format") if isinstance(said, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise InputError(
+            f"{source}: has format {found}, written by meshconv {said.get('version')}; this is {__version__}, which "
+            f"reads formats up to {FORMAT}: install the later version"
+        )
 
 
 def _construct(network: str, in_type: str, out: int | str, options: dict[str, Any]) -> nn.Module:

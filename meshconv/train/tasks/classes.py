@@ -75,6 +75,11 @@ class ClassTask(Task):
             data = demand(self.data, ClassData, "class_weights: balanced")
             self.loss.balance(self.match.counts(data.class_counts, len(self.class_names)).to(self.device))
 
+    def describe_output(self) -> dict[str, Any]:
+        rows = "points" if "inputs" in self.spec else self.spec.get("element", "surfaces")
+        names = list(self.class_names)
+        return {"name": "logits", "kind": "logits", "rows": rows, "columns": names, "units": ["1"] * len(names)}
+
     def counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""
         batch = self.match(batch)

@@ -142,6 +142,9 @@ class CorrespondenceTask(Task):
             mean = float(np.mean([e.mean() for e in errors if len(e)])) if pairs else float("nan")
             self.log(f"{split}/{name}_x100", 100 * mean, prog_bar=True, rank_zero_only=False, sync_dist=True)
 
+    def describe_output(self) -> dict[str, Any]:
+        return {"name": "embedding", "kind": "embedding", "rows": "vertices", "columns": [], "units": []}
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[Matches]:
         """Each mesh but the template, by default the first, matched to it; refined where tests are."""
         template, *others = meshes.sources if meshes.template is None else [meshes.template, *meshes.sources]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,7 @@ class ForecastTask(RegressionTask):
 
     def step(self, frames: Tensor, batch: SurfaceBatch) -> Tensor:
         """The next state ``[..., V, out]`` in units of the data, after frames ``[..., history, V, dim]``."""
-        output = self.network(self.layout.join(frames), batch.surface) * self.size
-        return output + (self.layout.state(frames[..., -1, :, :]) if self.residual else self.mean)
-
-    def forward(self, batch: SurfaceBatch) -> Tensor:
-        """The next state, ``[..., V, out]``, in units of the data."""
-        return self.step(self.layout.split(batch.x), batch)
+        return self(replace(batch, x=self.layout.join(frames)))
 
     def roll(self, batch: SeriesBatch, steps: int) -> Iterator[Tensor]:
         """States ``[S, V, out]`` after 1, 2, ... steps; forcings are those of the data."""

@@ -155,6 +155,12 @@ class ReconstructionTask(Task):
         off = torch.where(known, field - batch.target, 0.0)
         return (weight * off**2).sum() / weight.sum().clamp_min(torch.finfo(field.dtype).tiny)
 
+    def describe_output(self) -> dict[str, Any]:
+        raise InputError(
+            "a reconstruction solves a linear system for the observations of every file, which no exported program "
+            "does; predict from the checkpoint"
+        )
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshFieldValues]:
         name = self.field_names[0]
         for source in meshes.sources:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.elements import ElementLabels, elements_of_file, file_origin
+from meshconv.datasets.meshes.elements import ElementLabels, file_origin
 from meshconv.datasets.meshes.face_frames import FaceFrames, fields_at_faces
+from meshconv.datasets.meshes.file_fields import fields_in_space, whole_names
 from meshconv.datasets.meshes.preparation import MeshSample
 from meshconv.datasets.protocol import FieldData, SeriesData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.io.meshes.save import save_beside, save_mesh
-from meshconv.nn.ambient import HasFrames, to_ambient
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.metrics.field_errors import FieldErrors
 from meshconv.train.metrics.losses import OwnLoss
@@ -184,6 +184,17 @@ class RegressionTask(Task):
         """Whether the fields are at faces."""
         return self.spec.get("element") == "faces"
 
+    def describe_output(self) -> dict[str, Any]:
+        if "targets" in self.spec:
+            from meshconv.train.predict.maps import Maps
+
+            names, units = Maps.names_of(self.spec["targets"])
+            return {"name": "fields", "kind": "fields", "rows": "points", "columns": names, "units": units}
+        rows = "faces" if self.on_faces else "vertices"
+        names = list(self.field_names)
+        return {"name": "fields", "kind": "fields", "rows": rows, "columns": names, "units": [None] * len(names),
+                "tangent": self.tangent}  # fmt: skip
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
         samples = meshes.prepare(ElementLabels("faces")) if self.on_faces else meshes.prepare()
         for sample, output in meshes.outputs(self, samples, lambda s: len(s.target if self.on_faces else s.x)):
@@ -192,36 +203,7 @@ class RegressionTask(Task):
 
     def fields_in_space(self, sample: MeshSample, output: Tensor) -> dict[str, NDArray[np.float32]]:
         """Fields ``[n, out_type.dim]`` of a mesh at the vertices or faces of its file, vectors in space."""
-        assert sample.origin is not None  # prepared from files or meshes
-        graph = sample.surface.finest
-        if not self.on_faces:
-            columns = self._columns(output, graph)
-            values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
-            return dict(zip(self._whole_names(), values, strict=True))
-        assert graph.positions is not None and sample.elements is not None
-        columns = self._columns(output, FaceFrames.of(graph.positions, sample.elements))
-        place = elements_of_file("faces", sample, sample.raw())
-        padded = [np.append(c.numpy(), np.full((1, *c.shape[1:]), np.nan, np.float32), axis=0) for c in columns]
-        return dict(zip(self._whole_names(), [values[place] for values in padded], strict=True))
-
-    def _columns(self, output: Tensor, frames: HasFrames) -> list[Tensor]:
-        """Numbers ``[n]`` and vectors in space ``[n, 3]``."""
-        vectors = self.out_type.multiplicities[1] if 1 in self.out_type.orders else 0
-        numbers = self.out_type.multiplicities[0] - (0 if self.tangent else vectors)
-        columns = list(output[:, :numbers].unbind(1))
-        if vectors:
-            whole = f"{vectors}x1" if self.tangent else f"{vectors}x0 + {vectors}x1"
-            columns += to_ambient(output[:, numbers:], frames, whole).unbind(1)
-        return columns
-
-    def _whole_names(self) -> list[str]:
-        """Names of numbers and of vectors, whose normal and tangential parts are one."""
-        if self.tangent:
-            return self.field_names
-        vectors = self.out_type.multiplicities[1]
-        numbers = self.field_names[: self.out_type.multiplicities[0] - vectors]
-        parts = self.field_names[len(self.field_names) - vectors :]
-        return [*numbers, *(name.removesuffix("_tangent") for name in parts)]
+        return fields_in_space(output, self.out_type, self.field_names, self.tangent, self.on_faces, sample)
 
     def predict_maps(self, maps: Maps) -> xr.Dataset:
         """Variables of the targets' names on the file's grid, of vectors one for each component, at their own times."""
@@ -247,7 +229,7 @@ class RegressionTask(Task):
         both = measured.compute()[:, -2 * vectors :].unflatten(-1, (2, vectors)).sum(1)
         weight, error, truth = both[0] / 2, both[1], both[2]
         for name, values in (("rmse", (error / weight).sqrt()), ("relative_l2", (error / truth).sqrt())):
-            names = self._whole_names()[-vectors:]
+            names = whole_names(self.out_type, self.field_names, self.tangent)[-vectors:]
             self.log_dict({f"{split}/{name}/{n}": v for n, v in zip(names, values, strict=True)}, sync_dist=True)
 
 

@@ -72,6 +72,11 @@ class ShapeRegressionTask(RegressionTask):
     def on_test_epoch_end(self) -> None:
         self._log_numbers(self.test_numbers, "test")
 
+    def describe_output(self) -> dict[str, Any]:
+        names = list(self.field_names)
+        units = [None] * len(names)
+        return {"name": "numbers", "kind": "numbers", "rows": "surfaces", "columns": names, "units": units}
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
         for sample, output in meshes.outputs(self, meshes.prepare(), lambda _: 1):
             numbers = dict(zip(self.field_names, output[0].tolist(), strict=True))

@@ -1,0 +1,33 @@
+"""Batches of prepared meshes."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import torch
+
+from meshconv.datasets.batch import SurfaceBatch, join_surfaces
+from meshconv.datasets.meshes.preparation import MeshSample
+
+
+def collate(samples: list[MeshSample]) -> SurfaceBatch:
+    """Disjoint union of meshes; all graphs, or all hierarchies."""
+    targets = [s.target for s in samples]
+    shifts = list(accumulate((len(s.x) for s in samples[:-1]), initial=0))
+    given, shares = [], []
+    for sample, shift in zip(samples, shifts, strict=True):
+        if sample.places is not None and not sample.of_mesh:
+            points, weights = sample.places.elements(sample.elements)
+            given.append(points + shift)
+            shares.append(weights)
+        elif sample.elements is not None:
+            given.append(sample.elements + shift)
+    return SurfaceBatch(
+        x=torch.cat([s.x for s in samples]),
+        surface=join_surfaces([s.surface for s in samples]),
+        target=torch.stack(targets) if targets[0].ndim == 0 else torch.cat(targets),
+        mask=None,
+        names=[s.name for s in samples],
+        elements=torch.cat(given) if given else None,
+        shares=torch.cat(shares) if shares else None,
+    )

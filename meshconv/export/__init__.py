@@ -1,0 +1,5 @@
+"""Export: trained networks in other people's programs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,115 @@
+"""The operators in plain torch operations, for programs that run without their library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshconv.fields import FieldType
+from meshconv.ops.depthwise import depthwise_conv_reference
+from meshconv.ops.fourier import fourier_act_reference
+from meshconv.ops.references import segment
+from meshconv.ops.references.gauge_conv import gauge_conv_reference
+
+Sizes = list[int]
+
+
+def plain_operators() -> dict[Any, Callable]:
+    """The reference of each operator that networks use forwards, by the operator: a table of decompositions."""
+    ops = torch.ops.meshconv
+    return {
+        ops.gauge_conv.default: _gauge_conv,
+        ops.depthwise_conv.default: _depthwise_conv,
+        ops.transport_sum.default: _transport_sum,
+        ops.transport_dot.default: _transport_dot,
+        ops.transport_argmax.default: _transport_argmax,
+        ops.transport_select.default: _transport_select,
+        ops.segment_softmax.default: segment.segment_softmax_reference,
+        ops.segment_total.default: _segment_total,
+        ops.fourier_act.default: fourier_act_reference,
+        torch.ops.aten.repeat_interleave.Tensor: repeat_interleave,
+    }
+
+
+def _type(multiplicities: Sizes) -> FieldType:
+    return FieldType.from_multiplicities(multiplicities)
+
+
+def _ends(
+    angle: Tensor, transporter: Tensor, edges: tuple[Tensor, ...], transpose: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    """Angles, members and number of rows of a call, whichever way it runs along the edges."""
+    dst_ptr, src, dst, src_ptr, _ = edges
+    if transpose:
+        return angle - transporter, -transporter, dst, src, src_ptr.shape[0] - 1
+    return angle, transporter, src, dst, dst_ptr.shape[0] - 1
+
+
+def _gauge_conv(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
+    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
+
+
+def _depthwise_conv(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
+    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    return depthwise_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
+
+
+def _transport_sum(
+    x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+    src_edge: Tensor, type: Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
+    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    return segment.transport_sum_reference(x, weight, *state[1:], _type(type))
+
+
+def _transport_dot(
+    x: Tensor, y: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+    src_edge: Tensor, type: Sizes, heads: int,
+) -> Tensor:  # fmt: skip
+    return segment.transport_dot_reference(x, y, transporter, src, dst, _type(type), heads)
+
+
+def _transport_argmax(
+    x: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, type: Sizes,
+    signed_scalars: bool,
+) -> Tensor:  # fmt: skip
+    rows = dst_ptr.shape[0] - 1
+    return segment.transport_argmax_reference(x, src, dst, rows, _type(type), signed_scalars)
+
+
+def _transport_select(
+    x: Tensor, chosen: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+    src_edge: Tensor, type: Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
+    if transpose:
+        raise NotImplementedError("the adjoint of a selection is for derivatives")
+    return segment.transport_select_reference(x, chosen, transporter, src, _type(type))
+
+
+def _segment_total(values: Tensor, ptr: Tensor) -> Tensor:
+    row = row_of(ptr, values.shape[1])
+    total = values.new_zeros(values.shape[0], ptr.shape[0] - 1, values.shape[2]).index_add(1, row, values)
+    return total[:, row]
+
+
+def row_of(ptr: Tensor, count: int) -> Tensor:
+    """The row of each of ``count`` members, int64: the number of rows that end at or before it."""
+    ends = ptr.new_zeros(count + 1).index_add(0, ptr[1:], torch.ones_like(ptr[1:]))
+    return ends[:-1].cumsum(0)
+
+
+def repeat_interleave(repeats: Tensor, output_size: int | None = None) -> Tensor:
+    """``torch.repeat_interleave`` of one argument, by sums."""
+    if output_size is None:
+        raise NotImplementedError("repeat_interleave without output_size")
+    return row_of(torch.nn.functional.pad(repeats.cumsum(0), (1, 0)), output_size)
