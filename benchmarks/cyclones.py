@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "PixelwiseNetwork": {"width": 64},
     "IsotropicUNet": {"channels": [24, 36, 48], "width": 64, "dropout": 0.2},
     "PlanarUNet": {"channels": [16, 20, 28], "width": 64, "dropout": 0.2},
-    "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2, "north": True},
+    "SphereUNet": {"channels": [8, 12, 16], "width": 64, "dropout": 0.2, "north": True, "aggregation": "mean"},
 }
 INPUTS = ("sst+past", "sst")
 SMOOTHING = (6.0, 2.0, 0.75)  # degrees along the latitude and across it, weight of the months before and after

@@ -148,7 +148,7 @@ def main() -> None:
     if not given.print:
         data = SphereMaps(
             str(given.planet / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS,
-            nside=given.nside, num_levels=3, batch_size=given.batch, cache=False,
+            nside=given.nside, radius=None, num_levels=3, batch_size=given.batch, cache=False,
         )  # fmt: skip
         for seed, method in itertools.product(given.seeds, given.only):
             key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs,

@@ -3,11 +3,13 @@
     python benchmarks/shrec11.py PATH/shrec_16 --splits 0 1 2 3 4
 
 All 20 meshes of each class, training and test, are pooled and split anew by the data module with the seed of the split;
-that seed is also that of the training. Each trained network is tested twice:
+that seed is also that of the training. Each trained network is tested on four versions of the 300 test meshes:
 
-given     on the 300 test meshes as they are;
-harder    on the same turned by a random rotation, with Gaussian noise on every coordinate of 1 % of the diagonal of the
-          mesh's bounding box, then decimated to 60 % of the faces by quadric edge collapse.
+given     as they are;
+harder    turned by a random rotation, with Gaussian noise on every coordinate of 1 % of the diagonal of the mesh's
+          bounding box, then decimated to 60 % of the faces by quadric edge collapse;
+fourfold  every face cut in four, on the same surface;
+uneven    the faces on one side of a random plane cut in four, with T-junctions between the halves.
 
 Training sees nothing of the test meshes. A line of JSON for each split is appended to OUTPUT/splits.jsonl.
 """
@@ -23,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
+from triangulations import cut_in_four
 
 from meshconv import TriangleMesh, load_mesh
 from meshconv.cli import main as meshconv
@@ -34,6 +37,7 @@ from meshconv.shipped import find_config
 from meshconv.train import load_task
 
 CONFIG = find_config("classify")
+CASES = ("given", "harder", "fourfold", "uneven")
 
 
 def harder(mesh: TriangleMesh, rng: np.random.Generator, noise: float = 0.01, share: float = 0.6) -> TriangleMesh:
@@ -44,20 +48,27 @@ def harder(mesh: TriangleMesh, rng: np.random.Generator, noise: float = 0.01, sh
     return simplify(replace(mesh, vertices=turned).repair(), round(share * mesh.num_faces))
 
 
-def pooled(root: Path, output: Path) -> tuple[Path, Path]:
-    """Folders ``<class>/<file>`` of links to all meshes, and of their harder versions."""
-    given, hard = output / "given", output / "harder"
+def version(mesh: TriangleMesh, case: str, rng: np.random.Generator) -> TriangleMesh:
+    """A mesh as one of :data:`CASES` has it."""
+    if case == "harder":
+        return harder(mesh, rng)
+    along = mesh.vertices[mesh.faces].mean(axis=1) @ rng.standard_normal(3)
+    return cut_in_four(mesh, along > (np.median(along) if case == "uneven" else -np.inf))
+
+
+def pooled(root: Path, output: Path) -> None:
+    """``OUTPUT/given/<class>/<file>``, links to all meshes, and ``OUTPUT/<case>/<class>/<file>`` of other versions."""
     for name, parts in find_mesh_files(root).items():
+        for case in CASES:
+            (output / case / name).mkdir(parents=True, exist_ok=True)
         for path in sorted(p for paths in parts.values() for p in paths):
-            (given / name).mkdir(parents=True, exist_ok=True)
-            (hard / name).mkdir(parents=True, exist_ok=True)
-            link, changed = given / name / path.name, hard / name / f"{path.stem}.ply"
+            link, seed = output / "given" / name / path.name, [int(c) for c in path.stem.encode()]
             if not link.exists():
                 link.symlink_to(path.resolve())
-            if not changed.exists():
-                seed = [int(c) for c in path.stem.encode()]
-                save_mesh(harder(load_mesh(path), np.random.default_rng(seed)), changed)
-    return given, hard
+            for case in CASES[1:]:
+                changed = output / case / name / f"{path.stem}.ply"
+                if not changed.exists():
+                    save_mesh(version(load_mesh(path), case, np.random.default_rng(seed)), changed)
 
 
 def accuracy(checkpoint: Path, paths: list[tuple[Path, int]]) -> tuple[float, np.ndarray]:
@@ -74,8 +85,9 @@ def accuracy(checkpoint: Path, paths: list[tuple[Path, int]]) -> tuple[float, np
     return 100 * confusion.trace() / confusion.sum(), confusion
 
 
-def run(split: int, given: Path, hard: Path, output: Path, more: list[str]) -> dict[str, float]:
-    """Train on one split and test twice."""
+def run(split: int, output: Path, more: list[str]) -> dict[str, float]:
+    """Train on one split and test on all versions."""
+    given = output / "given"
     start, spent = time.perf_counter(), time.process_time()
     arguments = ["fit", "--config", str(CONFIG), "--data.init_args.root", str(given), "--runs", str(output)]
     arguments += ["--name", f"split_{split}", "--data.init_args.test_fraction", "0.5", "--data.init_args.val_fraction"]
@@ -86,10 +98,10 @@ def run(split: int, given: Path, hard: Path, output: Path, more: list[str]) -> d
     checkpoint = output / f"split_{split}" / "last.ckpt"
     names = load_task(checkpoint).hparams["class_names"]
     test = held_out(given, split)
-    turned = [(hard / p.parent.name / f"{p.stem}.ply", label) for p, label in test]
     row: dict[str, float] = {"split": split, "tested": len(test), "seconds": seconds, "processor_seconds": processor}
-    for what, paths in (("given", test), ("harder", turned)):
-        row[what], confusion = accuracy(checkpoint, paths)
+    for what in CASES:
+        paths = [(output / what / p.parent.name / f"{p.stem}.ply", label) for p, label in test]
+        row[what], confusion = accuracy(checkpoint, test if what == "given" else paths)
         np.savetxt(output / f"split_{split}" / f"confusion_{what}.csv", confusion, "%d", ",", header=",".join(names))
     return row
 
@@ -108,20 +120,20 @@ def main() -> None:
     parser.add_argument("--splits", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="seeds; without any, the table")
     parser.add_argument("--output", type=Path, default=Path("runs/shrec11_splits"))
     given, more = parser.parse_known_args()
-    links, hard = pooled(given.root, given.output)
-    line = "{split:5} {given:7.2f} {harder:7.2f} {seconds:8.0f} {processor_seconds:8.0f}"
-    print("split   given  harder  seconds  processor seconds")
+    pooled(given.root, given.output)
+    line = "{split:5} {given:7.2f} {harder:7.2f} {fourfold:9.2f} {uneven:7.2f} {seconds:8.0f} {processor_seconds:8.0f}"
+    print("split   given  harder  fourfold  uneven  seconds  processor seconds")
     for split in given.splits:
-        row = run(split, links, hard, given.output, more)
+        row = run(split, given.output, more)
         with (given.output / "splits.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         print(line.format(**row), flush=True)
     # Splits may have been run one by one, or several at a time.
     rows = [json.loads(text) for text in (given.output / "splits.jsonl").read_text().splitlines()]
     print(f"all {len(rows)} splits in {given.output}")
-    for what in ("given", "harder"):
+    for what in CASES:
         values = [row[what] for row in rows]
-        print(f"{what:7} mean {np.mean(values):.2f} %, standard deviation {np.std(values):.2f}")
+        print(f"{what:8} mean {np.mean(values):.2f} %, standard deviation {np.std(values):.2f}")
 
 
 if __name__ == "__main__":

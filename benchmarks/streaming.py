@@ -95,10 +95,11 @@ def peak_gigabytes() -> float:
 def train(path: Path, batches: int | None, nside: int, channels: list[int]) -> None:
     start = time.perf_counter()
     maps = SphereMaps(str(path), "event", scalars=SCALARS, vectors=VECTORS, nside=nside, batch_size=1,
-                      num_levels=len(channels), dimension="time")  # fmt: skip
+                      num_levels=len(channels), dimension="time", radius=None)  # fmt: skip
     opened = time.perf_counter() - start
     lightning.seed_everything(0, verbose=False)
-    task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, {"channels": channels})
+    options = {"channels": channels, "aggregation": "mean"}
+    task = SegmentationTask("SphereUNet", str(maps.in_type), maps.class_names, maps.spec, options)
     clock = Clock()
     trainer = lightning.Trainer(
         max_epochs=1, limit_train_batches=batches, callbacks=[clock], logger=False, enable_checkpointing=False,

@@ -132,11 +132,11 @@ def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path,
 
 def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
     monkeypatch.setenv("MESHCONV_CACHE", str(tmp_path / "cache"))
-    near = ["--data.init_args.nearest", "8", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]
-    assert main([*mesh_arguments("fit", shapes, tmp_path), *near, "--trainer.max_epochs", "1"]) == 0
+    given = ["--data.init_args.radius", "0.2", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]
+    assert main([*mesh_arguments("fit", shapes, tmp_path), *given, "--trainer.max_epochs", "1"]) == 0
     task = load_task(tmp_path / "classify" / "last.ckpt")
-    nearest = Neighbourhood(nearest=8)
-    how = Preparation("levi_civita", "drop", nearest, ("default", "hks"), max_faces=1000)
+    near = Neighbourhood(radius=0.2)
+    how = Preparation("levi_civita", "drop", near, ("surface",), max_faces=20000, resolution=0.05)
     assert task.hparams["spec"] == {"data": "meshconv.datasets.MeshFolder", **how.spec}
     kept = len(list((tmp_path / "cache").iterdir()))
     assert kept == 24 + 16  # meshes for training and validation, and a variant of each for training

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import Delaunay
 from torch import Tensor
 
-from meshconv import GaugeGraph, HealpixSphere, Pooling
+from meshconv import GaugeGraph, HealpixSphere, Neighbourhood, Pooling, TriangleMesh
 from meshconv.models import SphereUNet
 from meshconv.nn import ClusterPool, DepthwiseGaugeConv, GaugeAttention, GaugeConv, GaugeMessage
 from meshconv.testing import assert_gauge_equivariant
@@ -183,6 +184,59 @@ def test_boundaries_have_the_weights_of_areas():
     areas = torch.zeros(half.num_vertices, dtype=torch.float64).index_add(0, half.dst, half.areas[half.src])
     wanted = (half.areas[half.src] * bump / (areas + half.areas)[half.dst])[rim[half.dst]]
     assert torch.allclose(share, wanted)
+
+
+def sheet(kind: str, n: int = 20) -> tuple[np.ndarray, TriangleMesh]:
+    """Scattered points of the unit square, and a mesh of it: flat, folded at a right angle, or with slivers."""
+    rng = np.random.default_rng(0)
+    p = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, n)], indexing="ij"), axis=-1).reshape(-1, 2)
+    inner = ((p > 0) & (p < 1)).all(axis=1)
+    p[inner] += rng.uniform(-0.3, 0.3, (inner.sum(), 2)) / n
+    if kind == "slivers":
+        p = np.concatenate([p, p[inner][::5] + 0.01 / n * rng.normal(size=(len(p[inner][::5]), 2))])
+    fold = 0.5 if kind == "folded" else 2.0
+    p[np.abs(p[:, 0] - fold) < 0.5 / n, 0] = fold
+    v = np.stack([np.minimum(p[:, 0], fold), p[:, 1], np.maximum(p[:, 0] - fold, 0)], axis=1)
+    return p, TriangleMesh(v, Delaunay(p).simplices).repair()
+
+
+@pytest.mark.parametrize("kind", ["flat", "folded", "slivers"])
+def test_quadrature_is_not_worse_than_areas(kind):
+    """Integrals over discs in the plane, across its rim too, of a smooth function; one radial function each."""
+    p, mesh = sheet(kind)
+    graph = mesh.gauge_graph(Neighbourhood(radius=3.2 / 20))
+    assert graph.num_vertices == len(p)
+    conv = GaugeConv("1x0 + 1x1", "1x0 + 1x1", aggregation="quadrature").double()
+    rule, reach, (src, dst) = conv.quadrature, float(conv.cutoff * graph.scale[0]), (graph.src, graph.dst)
+    assert rule is not None
+    measure, points = rule(graph), torch.from_numpy(p)
+
+    def function(x: Tensor) -> Tensor:
+        return torch.sin(3 * x[..., 0] + 1) + torch.cos(4 * x[..., 1] - x[..., 0])
+
+    def total(edges: Tensor) -> Tensor:
+        return torch.zeros(len(p), 2, dtype=torch.float64).index_add(0, dst, edges)
+
+    nodes, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(20))
+    t, turn = (nodes + 1) / 2, 2 * math.pi * torch.arange(40).double() / 40
+    ring = torch.stack([turn.cos(), turn.sin()], dim=-1)
+    mean = function(points[:, None, None] + reach * t[:, None, None] * ring).mean(2)  # over circles
+    wanted = mean @ (conv.radial(t) * (weight * t)[:, None])
+    areas, relative = graph.areas[src][:, None], (graph.log_radius / reach).clamp(max=1)
+    own = conv.radial(torch.zeros(1, dtype=torch.float64))
+    there = graph.areas[:, None] + total(areas.expand(-1, 2) * (relative < 1)[:, None])
+    f = function(points)[:, None]
+    by_areas = (total(areas * conv.radial(relative) * f[src]) + graph.areas[:, None] * own * f) / there
+    found = total(measure.edges * f[src])
+    found[:, : len(measure.centre)] += torch.stack(measure.centre, dim=1) * f
+    error, of_areas = (found - wanted).abs(), (by_areas - wanted).abs()
+    left_out = measure.residual >= 1
+    assert torch.allclose(found[left_out], by_areas[left_out], atol=1e-12)
+    rim = torch.from_numpy(np.minimum(p, 1 - p).min(axis=1) < reach)
+    for where in (rim, ~rim):
+        assert (error[where].norm(dim=0) < of_areas[where].norm(dim=0)).all()
+    assert (error[~rim].norm(dim=0) < 0.2 * of_areas[~rim].norm(dim=0)).all()
+    assert float((error - of_areas).max()) < 0.01 * float(f.abs().max())
 
 
 def test_points_without_neighbours_area_or_distance():

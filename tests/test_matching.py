@@ -101,7 +101,7 @@ def test_unknown_classes_are_one_line(run, tmp_path, capsys, name):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--data.init_args.nearest", "8"], "trained with nearest 16, the data have 8"),
+        (["--data.init_args.resolution", "0.1"], "trained with resolution 0.05, the data have 0.1"),
         (["--data.init_args.transport", "normal_aligning"], "trained with transport levi_civita"),
         (["--data.init_args.features", "[default]"], "trained with features"),
         (["--model.init_args.options", '{"channels": 8, "blocks": 1, "max_order": 1}'], "has channels 6, here it is 8"),

@@ -41,8 +41,9 @@ class SphereUNet(UNet):
         the axis of a planet. The network remains gauge-equivariant and is no longer rotation-equivariant.
     aggregation
         How layers sum over neighbours (see :class:`~meshconv.nn.GaugeConv`). With ``"quadrature"`` pooling
-        and unpooling are of second order as well; it needs about 20 neighbours
-        (``sphere.hierarchy(levels, 2.7 * sphere.spacing)``), which the shipped configurations have.
+        and unpooling are of second order as well; it needs about 20 neighbours, as
+        :class:`~meshconv.datasets.SphereMaps` and ``sphere.hierarchy(levels, 2.7 * sphere.spacing)`` have. ``"mean"``
+        is for the eight around a pixel.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class SphereUNet(UNet):
         dropout: float = 0.1,
         layer: LayerName = "conv",
         north: bool = False,
-        aggregation: Aggregation = "mean",
+        aggregation: Aggregation = "quadrature",
     ):
         in_type = FieldType(in_type)
         given = in_type + in_type.like([0, 1]) if north else in_type

@@ -78,7 +78,7 @@ class SphereMaps(LightningDataModule):
         Levels of the hierarchy; options of the loaders.
     domain, radius
         Domain, ``{variable: lsm, below: 0.5}`` or ``{lat: [-30, 30], lon: [120, 280]}``, and
-        radius of the neighbourhoods: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
+        radius of the neighbourhoods, for about 22 neighbours: see :class:`~meshconv.datasets.maps.inputs.MapInputs`.
     test_inputs, test_labels
         Test files instead of a part of ``inputs`` and ``labels``; all of their steps, with the classes and the
         normalisation of the training set.
@@ -127,7 +127,7 @@ class SphereMaps(LightningDataModule):
         batch_size: int = 4,
         num_workers: int = 0,
         domain: Mapping[str, Any] | None = None,
-        radius: float | None = None,
+        radius: float | None = 2.7,
         cache: str | bool = True,
         pixel_order: PixelOrder | None = None,
         test_inputs: str | Sequence[str] | xr.Dataset | None = None,
