@@ -16,7 +16,8 @@ noise     Gaussian displacements of every coordinate, 0.3 % of the square root o
 With TOSCA (remeshed; the archive of benchmarks/tosca_files.py) bodies are David, Michael and Victoria in all poses;
 every third pose is for testing. Parts are bands of the geodesic distance from head, hands and feet on the first pose,
 carried along the common points. Without it, bodies are generated: deformed balls with a head, arms and legs. Labels of
-new vertices follow from distances (heights) interpolated to them. Numbers are per cent of the vertices.
+new vertices follow from distances (heights) interpolated to them. Numbers are per cent of the vertices; counts by true
+and predicted part lie beside the checkpoint (``confusion_CASE.csv``): 0 is the trunk, then come head, hands and feet.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ Labels = NDArray[np.int64]
 PEOPLE = ("david", "michael", "victoria")
 # Ends of the bands of head, hands and feet, in shares of the way to the middle of the body.
 BANDS = ((0.45,), (0.25, 0.45, 0.7), (0.2, 0.45, 0.75))
+PARTS = 1 + sum(map(len, BANDS))
 CASES = ("given", "half", "fifth", "fourfold", "uneven", "noise")
 
 
@@ -160,13 +162,13 @@ def write_bodies(folder: Path, bodies: Iterator, labels: Callable[[NDArray], Lab
 
 
 def accuracy(checkpoint: Path, folder: Path) -> float:
-    """Per cent of the vertices of all files, as ``meshconv predict`` labels them."""
+    """Per cent of the vertices of all files, as ``meshconv predict`` labels them; counts beside the checkpoint."""
     paths = sorted(folder.glob("*.ply"))
-    right = total = 0
+    counts = np.zeros((PARTS, PARTS), dtype=int)
     for path, result in zip(paths, Predictor(checkpoint, device="cpu")(paths, strict=True), strict=True):
-        truth = np.asarray(read_mesh(path).vertex_data["label"])
-        right, total = right + int((result.labels == truth).sum()), total + len(truth)
-    return 100 * right / total
+        np.add.at(counts, (np.asarray(read_mesh(path).vertex_data["label"]), result.labels), 1)
+    np.savetxt(checkpoint.parent / f"confusion_{folder.name}.csv", counts, "%d", ",")
+    return 100 * counts.trace() / counts.sum()
 
 
 def main() -> None:

@@ -32,16 +32,17 @@ def main() -> None:
     given = parser.parse_args()
     predict = Predictor(given.checkpoint)
     first = read_mesh(given.meshes[0])
-    view = view_rotation(first.vertices, first.faces)
-    figure = Figure(figsize=(2.6 * len(given.meshes), 4.2), dpi=110, layout="compressed")
+    along, across, towards = view_rotation(first.vertices, first.faces)
+    view = np.stack([across, -along, towards])  # upright
+    figure = Figure(figsize=(2.6 * len(given.meshes), 3.4), dpi=110, layout="compressed")
     axes = figure.subplots(1, len(given.meshes), squeeze=False)[0]
     for ax, path in zip(axes, given.meshes, strict=True):
         mesh = read_mesh(path)
         found, truth = predict(path).labels, np.asarray(mesh.vertex_data["label"])
         colors = [to_hex(colormaps["tab10"](k)) for k in range(int(max(truth.max(), found.max())) + 1)]
         drawn = draw_mesh(ax, mesh, labels=found, colors=colors, rotation=view)
-        drawn.set_edgecolor("#00000055")
-        drawn.set_linewidth(0.2)
+        drawn.set_edgecolor("#00000040")
+        drawn.set_linewidth(0.1)
         title = f"{path.parent.name}: {len(truth):,} vertices\n{np.mean(found == truth):.1%} right"
         ax.set_title(title, fontsize=9)
     whole = io.BytesIO()
