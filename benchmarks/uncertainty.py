@@ -60,7 +60,7 @@ def rows(given: argparse.Namespace, load: Callable[[int], Any], data: Any, measu
     """Measure each method and seed that has no result yet."""
     results = Results(given.out / "results.jsonl")
     for method, seed in itertools.product(METHODS, given.seeds):
-        if method == "ensemble" and seed != given.seeds[0]:
+        if method == "ensemble" and (seed != given.seeds[0] or len(given.seeds) == 1):
             continue
         key = {"set": given.what, "method": method, "seed": seed}
         if results.has(**key):
@@ -124,10 +124,10 @@ def measured(network: Sampled, calibration: Outputs, part: Outputs, scaled: bool
 def meshes(given: argparse.Namespace) -> None:
     folder = given.out / "meshes"
     if not folder.exists():
-        write_shapes(folder / "set", given.shapes, 50, seed=0)
-        write_shapes(folder / "calibration", 1, 25, seed=1)
+        write_shapes(folder / "set", given.shapes, given.test, seed=0)
+        write_shapes(folder / "calibration", 1, given.test, seed=1)
         rng = np.random.default_rng(0)
-        for path in write_shapes(folder / "noise", 1, 50, seed=2):
+        for path in write_shapes(folder / "noise", 1, given.test, seed=2):
             mesh = read_mesh(path)
             noise = given.noise * np.sqrt(mesh.area) * rng.normal(size=mesh.vertices.shape)
             save_mesh(replace(mesh, vertices=mesh.vertices + noise), path)
@@ -196,6 +196,7 @@ def main() -> None:
     parser.add_argument("--nside", type=int, default=16, help="of the zones")
     parser.add_argument("--halves", type=int, default=20)
     parser.add_argument("--shapes", type=int, default=16, help="of each family, for training")
+    parser.add_argument("--test", type=int, default=25, help="of each family, for calibration and for each test")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--noise", type=float, default=0.01)
     given = parser.parse_args()

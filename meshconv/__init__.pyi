@@ -2,6 +2,7 @@ from . import (
     datasets as datasets,
     demo as demo,
     export as export,
+    generative as generative,
     geometry as geometry,
     homogeneous as homogeneous,
     hybrid as hybrid,

@@ -50,6 +50,7 @@ BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", "export", *B
 BELOW["serve"] = {"train", *BELOW["train"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}
+BELOW["generative"] = BELOW["uncertainty"]
 BELOW["compress"] = {"uncertainty", "train", *BELOW["train"]}
 BELOW["cli"] = {"demo", "serve", "compress", "uncertainty", *BELOW["demo"]}
 # Layers see the gauge graph, never the kind of surface it came from.
