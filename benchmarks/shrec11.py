@@ -30,7 +30,7 @@ from triangulations import cut_in_four
 from meshconv import TriangleMesh, load_mesh
 from meshconv.cli import main as meshconv
 from meshconv.datasets import Preparation, collate, prepare_meshes
-from meshconv.datasets.meshes.class_layouts import find_mesh_files
+from meshconv.datasets.meshes.layouts.classes import find_mesh_files
 from meshconv.geometry import simplify
 from meshconv.io import save_mesh
 from meshconv.shipped import find_config

@@ -10,7 +10,7 @@ from segments import write_mesh
 
 from meshconv import InputError
 from meshconv.datasets import MeshFolder
-from meshconv.datasets.meshes.class_layouts import find_mesh_files, read_class_list
+from meshconv.datasets.meshes.layouts.classes import find_mesh_files, read_class_list
 
 
 def write(root: Path, *names: str) -> Path:

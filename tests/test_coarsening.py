@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 
 from meshconv import FieldType, GaugeGraph, InputError, Neighbourhood, TriangleMesh
 from meshconv.geometry.graph.gauge_graph import wrap_angle
-from meshconv.geometry.mesh.coarsening import coarsen
 from meshconv.geometry.mesh.geodesics import geodesic_surface
+from meshconv.geometry.mesh.levels.coarsening import coarsen
 from meshconv.models import SphereUNet
 from meshconv.ops.geodesics import GeodesicSurface, farthest_points, geodesic_cells, geodesics
 from meshconv.testing import gauge_equivariance_error

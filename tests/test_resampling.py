@@ -16,9 +16,9 @@ from meshconv.datasets import MeshFields, MeshSegments, Preparation, collate, pr
 from meshconv.datasets.meshes.elements import ElementLabels, edges_of, elements_of_file
 from meshconv.geometry.mesh.edge_graph import edge_graph
 from meshconv.geometry.mesh.geodesics import geodesic_neighbourhoods
+from meshconv.geometry.mesh.levels.refinement import refine, refined
+from meshconv.geometry.mesh.levels.resampling import Resampled, resample
 from meshconv.geometry.mesh.neighbourhood import Neighbourhood
-from meshconv.geometry.mesh.refinement import refine, refined
-from meshconv.geometry.mesh.resampling import Resampled, resample
 from meshconv.io import save_mesh
 from meshconv.models import ShapeUNet
 from meshconv.train.metrics.point_weights import point_weights

@@ -11,7 +11,7 @@ from segments import halves, write_labels, write_mesh
 
 from meshconv import InputError
 from meshconv.datasets import MeshFolder, MeshSegments
-from meshconv.datasets.meshes.segment_layouts import pair_files, split_files
+from meshconv.datasets.meshes.layouts.segments import pair_files, split_files
 
 
 def put(root: Path, meshes: dict[str, str], kind: str = "faces") -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshconv.datasets.meshes.class_layouts import read_class_list
+from meshconv.datasets.meshes.layouts.classes import read_class_list
 from meshconv.errors import InputError
 from meshconv.io.meshes.labels import read_labels
 from meshconv.io.meshes.load import read_mesh

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from meshconv.datasets.loader import Loader
-from meshconv.datasets.meshes.class_layouts import find_mesh_files
+from meshconv.datasets.meshes.layouts.classes import find_mesh_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, cut, warn_of_duplicates
 from meshconv.errors import InputError
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class MeshFolder(MeshData):
     """Data module of meshes in ``root/<class>/train|test/<file>``, or ``root/<class>/<file>`` with a random split.
 
-    Other layouts are described in :func:`~meshconv.datasets.meshes.class_layouts.find_mesh_files`.
+    Other layouts are described in :func:`~meshconv.datasets.meshes.layouts.classes.find_mesh_files`.
 
     Parameters
     ----------

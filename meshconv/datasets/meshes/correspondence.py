@@ -13,7 +13,7 @@ import torch
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
 from meshconv.datasets.loader import EpochBatches, Loader
-from meshconv.datasets.meshes.common_samples import (
+from meshconv.datasets.meshes.layouts.common_samples import (
     Reading,
     category_of,
     merge_categories,

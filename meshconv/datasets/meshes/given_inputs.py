@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from meshconv.datasets.meshes.arrays import check_count, find_array, read_array
+from meshconv.datasets.meshes.layouts.arrays import check_count, find_array, read_array
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
@@ -34,8 +34,9 @@ class GivenInputs:
     Parameters
     ----------
     scalars, vectors : tuple of str
-        Arrays at the vertices, see :func:`~meshconv.datasets.meshes.arrays.read_array`. A vector in space is its
-        component along the normal, a scalar, and its tangential part; both are measured in its root mean square length.
+        Arrays at the vertices, see :func:`~meshconv.datasets.meshes.layouts.arrays.read_array`. A vector in space is
+        its component along the normal, a scalar, and its tangential part; both are measured in its root mean square
+        length.
     size : bool
         The logarithm of the square root of the area in the file's unit. It breaks the invariance under scaling.
     statistics : dict of str to (mean, size)

@@ -21,9 +21,9 @@ from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.mesh.levels.refinement import refined
+from meshconv.geometry.mesh.levels.resampling import check_resolution, resample
 from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
-from meshconv.geometry.mesh.refinement import refined
-from meshconv.geometry.mesh.resampling import check_resolution, resample
 from meshconv.geometry.mesh.transport import Transport, check_transport
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.repair.augmentation import Augmentation
@@ -176,8 +176,8 @@ class Preparation:
     resolution
         Spacing of the finest level, in units of the square root of the surface area: points at that spacing stand for
         the surface whatever its triangles, further levels have twice the spacing each
-        (:func:`~meshconv.geometry.mesh.resampling.resample`). ``neighbourhood`` is then a radius on the finest level,
-        which doubles too, or the default one. None: the points are the vertices.
+        (:func:`~meshconv.geometry.mesh.levels.resampling.resample`). ``neighbourhood`` is then a radius on the finest
+        level, which doubles too, or the default one. None: the points are the vertices.
     volume_surface
         Of files of volume cells the surface; otherwise such a file is an error.
     given : GivenInputs

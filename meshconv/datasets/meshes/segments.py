@@ -19,8 +19,8 @@ from meshconv.datasets.meshes.elements import (
     file_origin,
     wrong_length,
 )
+from meshconv.datasets.meshes.layouts.segments import LabelledFile, pair_files, split_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_duplicates
-from meshconv.datasets.meshes.segment_layouts import LabelledFile, pair_files, split_files
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.labels import as_labels, color_labels, read_labels
@@ -38,7 +38,7 @@ class MeshSegments(MeshData):
     """Data module of meshes below a folder with labels of their vertices, faces or edges.
 
     Labels are in files of the mesh's name, beside it or in a folder that runs parallel
-    (:func:`~meshconv.datasets.meshes.segment_layouts.pair_files`, :func:`~meshconv.io.meshes.labels.read_labels`), or
+    (:func:`~meshconv.datasets.meshes.layouts.segments.pair_files`, :func:`~meshconv.io.meshes.labels.read_labels`), or
     an attribute of
     the mesh file. Classes are the label values that occur, in ascending order. Labels are those of the file's elements:
     they follow the mesh through its repair.

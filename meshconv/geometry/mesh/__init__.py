@@ -1,1 +1,1 @@
-"""Triangle meshes: half-edges, parallel transport, geodesics, coarsening."""
+"""Triangle meshes: half-edges, parallel transport, geodesics."""

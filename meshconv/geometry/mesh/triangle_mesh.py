@@ -13,9 +13,9 @@ from meshconv.errors import InputError
 from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
-from meshconv.geometry.mesh.coarsening import coarsen
 from meshconv.geometry.mesh.geodesics import surface_graph
 from meshconv.geometry.mesh.halfedges import HalfEdges, IntArray
+from meshconv.geometry.mesh.levels.coarsening import coarsen
 from meshconv.geometry.mesh.measures import FloatArray, VertexFans
 from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
 from meshconv.geometry.mesh.orientation_cover import unoriented_graph
@@ -301,7 +301,7 @@ class TriangleMesh:
     ) -> Hierarchy:
         """Gauge graphs from fine to coarse, each with 1 / ``ratio`` of the points, and the pooling between them.
 
-        See :func:`~meshconv.geometry.mesh.coarsening.coarsen`; ``neighbourhood`` is that of the finest.
+        See :func:`~meshconv.geometry.mesh.levels.coarsening.coarsen`; ``neighbourhood`` is that of the finest.
         """
         self.check_area()
         return coarsen(self.surface, num_levels, ratio, neighbourhood, transport)

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.arrays import read_array
+from meshconv.datasets.meshes.layouts.arrays import read_array
 from meshconv.datasets.meshes.preparation import MeshSource
 from meshconv.datasets.protocol import FieldData, demand
 from meshconv.errors import InputError

@@ -13,10 +13,10 @@ from scipy.sparse.csgraph import dijkstra
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
-from meshconv.geometry.mesh.coarsening import map_cells, surface_components, touching_cells
 from meshconv.geometry.mesh.edge_graph import edge_graph
 from meshconv.geometry.mesh.geodesics import geodesic_surface
 from meshconv.geometry.mesh.halfedges import IntArray
+from meshconv.geometry.mesh.levels.coarsening import map_cells, surface_components, touching_cells
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.surface import Surface
 from meshconv.geometry.mesh.transport import Transport, check_transport, normal_aligning
@@ -79,15 +79,15 @@ def resample(
     Parameters
     ----------
     surface : Surface
-        With an area, and edges of about h at most (:func:`~meshconv.geometry.mesh.refinement.refine`), so that points
-        can lie everywhere.
+        With an area, and edges of about h at most (:func:`~meshconv.geometry.mesh.levels.refinement.refine`), so that
+        points can lie everywhere.
     resolution
         h, in units of the square root of the area.
     num_levels
     radius
         R, in the same unit; by default 2.3 h, for about 16 neighbours.
     transport
-        As in :func:`~meshconv.geometry.mesh.coarsening.coarsen`.
+        As in :func:`~meshconv.geometry.mesh.levels.coarsening.coarsen`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from meshconv.datasets.meshes.common_samples import category_of
+from meshconv.datasets.meshes.layouts.common_samples import category_of
 from meshconv.datasets.meshes.module import meshes_below, split_of
 from meshconv.errors import InputError
 from meshconv.io.text import read_text

@@ -1,0 +1,1 @@
+"""Coarser and finer levels of a mesh: hierarchies, and points at one spacing."""
