@@ -153,7 +153,8 @@ class Calibration(lightning.Callback):
         """The error so far; NaN where nothing was counted."""
         if not self.parts:
             return math.nan
-        return calibration_error(*(torch.cat(parts).cpu().numpy() for parts in zip(*self.parts, strict=True)))
+        p, target, weights = (torch.cat(parts).cpu().numpy() for parts in zip(*self.parts, strict=True))
+        return calibration_error(p, target, weights)
 
 
 def first_batches(data: Any, count: int) -> list[SurfaceBatch]:
