@@ -206,6 +206,7 @@ class SpinUNet(SurfaceModule):
 
     Examples
     --------
+    >>> from meshconv import HealpixSphere
     >>> sphere = HealpixSphere(4).hierarchy(2).to(torch.float32)
     >>> SpinUNet("2x0 + 1x1", 5, channels=(4, 4))(torch.randn(192, 4), sphere).shape
     torch.Size([192, 5])
@@ -267,6 +268,7 @@ class MixedUNet(SurfaceModule):
 
     Examples
     --------
+    >>> from meshconv import HealpixSphere
     >>> sphere = HealpixSphere(8).hierarchy(2).to(torch.float32)
     >>> MixedUNet("2x0 + 1x1", 5, channels=(4, 4, 4), lmax=8)(torch.randn(768, 4), sphere).shape
     torch.Size([768, 5])

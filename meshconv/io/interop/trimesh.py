@@ -35,7 +35,7 @@ def from_trimesh(mesh: trimesh.Trimesh | trimesh.Scene, name: str = "") -> Trian
 
     Examples
     --------
-    >>> from_trimesh(trimesh.creation.box()).area
+    >>> float(from_trimesh(trimesh.creation.box()).area)
     6.0
     """
     pieces = trimesh_pieces(mesh)
