@@ -105,7 +105,7 @@ def _predict(args: list[str]) -> None:
     parser = ArgumentParser(
         prog="meshconv predict", description="Prediction for meshes or maps by a trained network.", exit_on_error=False
     )
-    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit or meshconv export")
     parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first unusable input")

@@ -392,6 +392,24 @@ def test_packages_of_machine_code_and_damaged_files_are_refused(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_class_paths_of_a_description_are_not_imported(classes_checkpoint, tmp_path):
+    """Not even those of a network or a loss, which an exported file has no use for."""
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    hparams = torch.load(classes_checkpoint, weights_only=True)["hyper_parameters"]
+    content = {"format": 1, "task": "meshconv.train.ClassificationTask", "hyper_parameters": hparams, "inputs": [],
+               "levels": 0, "maps": None, "output": dict.fromkeys(("name", "rows", "columns", "kind"))}  # fmt: skip
+    for change in (
+        {"task": "evil.Task"},
+        {"hyper_parameters": {**hparams, "loss": "evil.Loss"}},
+        {"hyper_parameters": {**hparams, "spec": {**hparams["spec"], "data": "evil.Data"}}},
+    ):
+        (tmp_path / "preprocess.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(InputError, match=r"the checkpoint needs evil\.") as error:
+            Predictor(tmp_path / "model.onnx", trust=())
+        assert "\n" not in str(error.value)
+
+
 def test_what_cannot_be_exported_is_one_line(classes_checkpoint, tmp_path, capsys):
     assert main(["export", str(classes_checkpoint), "--to", "onnx", "--like", "x.nc"]) == 2
     assert capsys.readouterr().err.startswith("meshconv: error: like x.nc: the network was trained on meshes")

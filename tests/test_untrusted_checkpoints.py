@@ -73,14 +73,13 @@ def test_a_payload_runs_when_it_is_trusted(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", ["zip", "raw", "legacy"])
-@pytest.mark.parametrize("command", ["fit", "test", "validate", "predict"])
+@pytest.mark.parametrize("command", ["fit", "test", "validate", "predict", "export"])
 def test_no_command_runs_code_of_a_checkpoint(shapes, tmp_path, capsys, command, form):
     path = write_payload(tmp_path / "evil.ckpt", form, tmp_path / "touched")
     mesh = next(shapes.rglob("*.ply"))
     args = [*arguments(command, shapes, tmp_path / "runs"), "--ckpt_path", str(path)]
-    assert "not a readable checkpoint" in refused(
-        capsys, ["predict", str(path), str(mesh)] if command == "predict" else args
-    )
+    own = {"predict": ["predict", str(path), str(mesh)], "export": ["export", str(path), "--to", "torch"]}
+    assert "not a readable checkpoint" in refused(capsys, own.get(command, args))
     assert not (tmp_path / "touched").exists()
     with pytest.raises(InputError, match="not a readable checkpoint"):
         load_task(path)

@@ -156,7 +156,8 @@ def _serve(pipe: Connection, network: Path, limits: Limits, trust: Sequence[str]
     except InputError as error:
         pipe.send(str(error))
         return
-    _bound_memory(limits.memory_gigabytes)
+    if predictor.device.type == "cpu":  # a GPU is given more addresses than a machine has memory
+        _bound_memory(limits.memory_gigabytes)
     pipe.send(_info(predictor))
     while True:
         try:
@@ -179,10 +180,11 @@ def _bound_memory(gigabytes: float) -> None:
 def _info(predictor: Any) -> dict[str, Any]:
     """What the network is, for the page."""
     task = predictor.task
-    found = task.describe_output() if "Reconstruction" not in type(task).__name__ else {"columns": task.field_names}
+    names = getattr(task, "class_names", None) or getattr(task, "field_names", [])
+    values = task.spec.get("class_values") or []
+    numbers = values if all(isinstance(value, int) for value in values) else []  # labels in PLY are numbers
     return {"task": type(task).__name__, "takes": "maps" if "inputs" in task.spec else "meshes",
-            "columns": found.get("columns", []), "rows": found.get("rows"),
-            "template": task.takes_template}  # fmt: skip
+            "columns": list(names), "labels": numbers or list(range(len(names)))}  # fmt: skip
 
 
 def _answer(predictor: Any, path: Path, form: str, template: Path | None) -> tuple[int, bytes, str]:

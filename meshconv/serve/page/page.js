@@ -47,7 +47,7 @@ function tell(answer, mesh) {
   for (const [name, value] of Object.entries(values).sort((a, b) => b[1] - a[1])) {
     const row = $("table").insertRow();
     const cell = row.insertCell();
-    const colour = mesh.colours && mesh.names && mesh.names.get(about.columns.indexOf(name));
+    const colour = mesh.colours && mesh.names && mesh.names.get(about.labels[about.columns.indexOf(name)]);
     if (colour) {
       const swatch = document.createElement("span");
       swatch.className = "swatch";

@@ -39,12 +39,12 @@ def load_exported(path: Path, trust: Sequence[str] = ()) -> Task:
     task = make_task(path, content["task"], hparams, trust)
     given = content["maps"]
     runner = _Runner(open_program(path, "aoti" in trust), Layout.from_spec(content), given, path)
-    task.network, task.forward = runner, runner  # type: ignore[method-assign]
+    task.network, task.forward = runner, runner.run  # type: ignore[method-assign]
     return task.eval()
 
 
 class _Runner(nn.Module):
-    """A program called as a task is."""
+    """A program that stands for a task's network, and runs in place of the whole task."""
 
     content: Tensor
 
@@ -56,7 +56,8 @@ class _Runner(nn.Module):
         self.register_buffer("content", torch.frombuffer(bytearray(digest_of(path)), dtype=torch.uint8))
         self._checked: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def forward(self, batch: SurfaceBatch) -> Tensor:
+    def run(self, batch: SurfaceBatch) -> Tensor:
+        """The output of the task."""
         if self._maps is None:
             return self._program(self._layout.pack(batch))
         graph = batch.surface.finest

@@ -143,8 +143,8 @@ class Meshes:
             How many rows of the output belong to a sample: 1, or one for each vertex or element.
         """
         sizes = [len(sample.x) for sample in samples]
-        most = max(_BUDGET, *sizes) if self._together else 1  # a mesh of more is a batch of its own
-        for batch in VertexBudget(sizes, most) if sizes else ():
+        together = VertexBudget(sizes, max(_BUDGET, *sizes)) if sizes and self._together else None
+        for batch in together or [[k] for k in range(len(sizes))]:
             chosen = [samples[i] for i in batch]
             with torch.no_grad():
                 output = network(collate(chosen).to(self.device)).cpu()
