@@ -227,12 +227,16 @@ def _serve(args: list[str]) -> None:
 
 
 def _generate(args: list[str]) -> None:
+    if args[1:2] == ["potential_flow"]:
+        _generate_bodies(args)
+        return
     parser = ArgumentParser(
         prog="meshconv generate",
-        description="Series of maps to train forecasts on: shallow_water is a planet of shallow water. It goes on "
-        "where it stopped; more runs only append.",
+        description="Data to train on: shallow_water is a planet of shallow water, series of maps for forecasts; "
+        "potential_flow (which has options of its own) bodies with pressure and velocity. It goes on where it stopped; "
+        "more runs only append.",
     )
-    parser.add_argument("what", choices=("shallow_water",))
+    parser.add_argument("what", choices=("shallow_water", "potential_flow"))
     parser.add_argument("output", type=Path, help="folder of the runs, a NetCDF file each")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--days", type=int, default=40, help="of each run")
@@ -254,6 +258,26 @@ def _generate(args: list[str]) -> None:
     del given["what"], given["debug"]
     for path in ShallowWaterRuns(**given).write(output, runs):
         print(path)
+
+
+def _generate_bodies(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv generate potential_flow",
+        description="Smooth bodies in a stream: pressure coefficient and tangential velocity at their vertices. It "
+        "goes on where it stopped.",
+    )
+    parser.add_argument("output", type=Path, help="folder, with train/ and test/ of .vtp files")
+    parser.add_argument("--train", type=int, default=200, help="bodies for training")
+    parser.add_argument("--test", type=int, default=50, help="bodies for testing")
+    parser.add_argument("--level", type=int, default=3, help="subdivisions of an icosahedron; 3: 642 vertices")
+    parser.add_argument("--roughness", type=float, default=0.08, help="height of waves on the ellipsoids, in radii")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[2:])
+    from meshconv.datasets.potential_flow.bodies import PotentialFlowBodies
+
+    paths = PotentialFlowBodies(given.level, given.roughness, given.seed).write(given.output, given.train, given.test)
+    print(f"{len(paths)} bodies in {given.output}")
 
 
 def _check(args: list[str]) -> int:

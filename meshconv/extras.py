@@ -10,7 +10,7 @@ from meshconv.errors import InputError
 MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
-    "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4"),
+    "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4", "laspy"),
     "planet": ("ducc0",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("starlette", "uvicorn"),

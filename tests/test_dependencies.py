@@ -23,7 +23,7 @@ DISTRIBUTIONS = packages_distributions()
 FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada", "onnxscript"}
 # Files whose callers ask for the extra.
 ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats",
-                "io/meshes/readers/freesurfer.py": "formats"}  # fmt: skip
+                "io/meshes/readers/freesurfer.py": "formats", "io/meshes/readers/points.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
 COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
             "compress last.ckpt": "train", "demo": "train,climate", "export x --to torch": "train",

@@ -104,7 +104,7 @@ BAD = {
     "bare": ("v 0 0 0", "'' is not a mesh format"),
     "archive.zip": ("PK", "'.zip' is not a mesh format"),
     "cloud.obj": (SQUARE, "no faces"),
-    "cloud.xyz": ("0 0 0\n1 1 1\n2 3 4\n", "'.xyz' files hold points, no faces"),
+    "cloud.xyz": ("0 0 0\n1 1 1\n2 3 4\n", "3 vertices but no faces"),
     "cloud.ply": (PLY.replace("element face 1", "element face 0"), "no faces"),
     "nan.obj": (
         SQUARE + "v nan 0 0\nv 1 inf 1\nf 1 5 6\n",

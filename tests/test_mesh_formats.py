@@ -249,7 +249,7 @@ def test_lists_of_formats_hold_what_can_be_read(tmp_path: Path) -> None:
     suffixes = [suffix for form in MESH_FORMATS for suffix in form.suffixes]
     assert len(set(suffixes)) == len(suffixes)
     assert {"obj", "ply", "off", "stl", "glb", "gltf", "3mf", "vtk", "vtp", "vert"} <= set(mesh_formats())
-    assert not {"xyz", "dxf", "zip"} & set(mesh_formats())  # no faces in them
+    assert not {"pts", "dxf", "zip"} & set(mesh_formats())  # no faces in them
     (tmp_path / "m.dxf").write_text("0\nSECTION\n")
     with pytest.raises(InputError, match=r"'.dxf' files hold drawings, no faces\); convert it to one of .*obj"):
         load_mesh(tmp_path / "m.dxf")

@@ -19,6 +19,12 @@ from .meshes.preparation import (
     prepare_meshes as prepare_meshes,
 )
 from .meshes.segments import MeshSegments as MeshSegments
+from .meshes.shapenet_car import ShapeNetCar as ShapeNetCar
+from .potential_flow.bodies import PotentialFlowBodies as PotentialFlowBodies
+from .potential_flow.solver import (
+    BodyFlow as BodyFlow,
+    SurfaceFlow as SurfaceFlow,
+)
 from .shallow_water.runs import ShallowWaterRuns as ShallowWaterRuns
 from .shallow_water.solver import (
     Rings as Rings,

@@ -18,6 +18,7 @@ from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassTask
 from meshconv.train.tasks.forecast import ForecastTask
 from meshconv.train.tasks.regression import RegressionTask
+from meshconv.train.tasks.shape_regression import ShapeRegressionTask
 from meshconv.uncertainty.sampled import Kind, Sampled
 
 
@@ -46,7 +47,9 @@ def kind_of(task: Task) -> Kind:
     """Whether a task predicts classes or fields; an :class:`~meshconv.InputError` for any other."""
     if isinstance(task, ClassTask):
         return "classes"
-    if isinstance(task, RegressionTask) and not isinstance(task, ForecastTask):
+    if isinstance(task, RegressionTask) and not isinstance(task, ForecastTask | ShapeRegressionTask):
+        if task.on_faces or not task.tangent:
+            raise InputError("uncertainty is of fields at vertices whose vectors are tangential; train with those")
         return "fields"
     raise InputError(f"{type(task).__name__}: uncertainty is of classification, segmentation and regression")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from meshconv.datasets.meshes.face_frames import FaceFrames
 from meshconv.datasets.meshes.layouts.arrays import Place, check_count, read_array
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, meshes_below, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, warn_of_duplicates
 from meshconv.datasets.meshes.preparation import PreparedMesh
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -33,8 +33,8 @@ class MeshFields(MeshData):
 
     A field is an array ``[n]`` of numbers, or ``[n, 3]`` of vectors in space; NaN where missing. The field ``wss`` of
     ``tubes/7.ply`` is looked for in ``tubes/7_wss.npy``, ``tubes/7.wss.npy``, ``tubes/wss/7.npy``, below the root in
-    ``wss/tubes/7.npy``, and among the attributes of the mesh file (the point and cell arrays of VTK): ``wss``, or for
-    vectors ``wss_x``, ``wss_y`` and ``wss_z``. Of brain surfaces it may be an overlay
+    ``wss/tubes/7.npy``, in ``tubes/wss.npy``, and among the attributes of the mesh file (the point and cell arrays of
+    VTK): ``wss``, or for vectors ``wss_x``, ``wss_y`` and ``wss_z``. Of brain surfaces it may be an overlay
     (:func:`~meshconv.io.meshes.overlays.find_overlay`).
 
     Parameters
@@ -107,11 +107,17 @@ class MeshFields(MeshData):
         # Of each mesh the squares of its vectors, and of their parts along the normal.
         self._squares: dict[Path, NDArray[np.float64]] = {}
         pairs = [LabelledFile(mesh, None) for mesh in meshes]
-        for split, part in split_files(self.root, pairs, test_fraction, val_fraction, self.seed).items():
+        for split, part in self.split(pairs, test_fraction, val_fraction).items():
             of = (self.root, tuple(scalars), tuple(vectors), element, tangent, self._squares)
             files = [(p.mesh, _FieldsOf(p.mesh, *of)) for p in part]
             self.files[split] += files
         warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
+
+    def split(
+        self, pairs: Sequence[LabelledFile], test_fraction: float, val_fraction: float
+    ) -> dict[Split, list[LabelledFile]]:
+        """Meshes of each split; data sets with a layout of their own say it here."""
+        return split_files(self.root, pairs, test_fraction, val_fraction, self.seed)
 
     def _dimensions(self, meshes: Sequence[Path], fields: Sequence[str]) -> list[int]:
         """Of each field's array, by the first mesh that has all of them."""
@@ -193,7 +199,10 @@ class _FieldsOf:
             along = both[:, :number].square().nansum(0)
             self.squares[self.path] = torch.stack([inside.square().sum(-1).nansum(0), along]).numpy()
             parts.append(both[:, number:] if self.tangent else both)
-        return torch.cat(parts, dim=1).to(torch.float32), elements
+        target = torch.cat(parts, dim=1).to(torch.float32)
+        if elements is None:  # what no face uses is nowhere on the surface
+            target[graph.areas <= 0] = torch.nan
+        return target, elements
 
     def _read(self, name: str, count: int, ndim: int) -> NDArray[np.float64]:
         values = read_array(self.path, name, self.root, self.element)

@@ -116,7 +116,9 @@ class GivenInputs:
         return replace(raw, vertex_data=data)
 
     def fields(self, mesh: TriangleMesh, graph: GaugeGraph) -> torch.Tensor:
-        """Fields ``[V, type.dim]`` of a mesh that has the arrays among its vertex data, float64."""
+        """Fields ``[V, type.dim]`` of a mesh, or of points, that have the arrays among their vertex data, float64."""
+        of_points = mesh.num_faces == 0
+        log_size = 0.5 * math.log(float(graph.areas.sum())) if of_points else _log_size(mesh)
         known = self.statistics or {}
         parts: list[torch.Tensor] = []
         for name in self.scalars:
@@ -124,7 +126,7 @@ class GivenInputs:
             parts.append((torch.from_numpy(self._data(mesh, name)) - mean)[:, None] / size)
         if self.size:
             mean, size = known.get(_SIZE, (0.0, 1.0))
-            parts.append(torch.full((mesh.num_vertices, 1), (_log_size(mesh) - mean) / size, dtype=torch.float64))
+            parts.append(torch.full((mesh.num_vertices, 1), (log_size - mean) / size, dtype=torch.float64))
         types = [FieldType("1x0")] * len(parts)
         for name in self.vectors:
             _, size = known.get(name, (0.0, 1.0))
@@ -132,7 +134,8 @@ class GivenInputs:
             parts.append(from_ambient(inside, graph, "1x0 + 1x1"))
             types.append(FieldType("1x0 + 1x1"))
         x = concatenate_fields(types, parts)
-        x[torch.from_numpy(mesh.vertex_areas <= 0)] = 0.0
+        if not of_points:
+            x[torch.from_numpy(mesh.vertex_areas <= 0)] = 0.0
         return x
 
     def measured(self, files: Iterable[Path], of: str) -> GivenInputs:
@@ -141,7 +144,8 @@ class GivenInputs:
         for path in track(list(files), of, "mesh"):
             try:
                 raw = self.put_on(read_mesh(path, volume_surface=True), path)
-                raw.check_area()
+                if self.size:
+                    raw.check_area()
             except InputError:
                 continue  # reported when it is prepared
             for name in self.scalars:

@@ -62,7 +62,8 @@ class MeshData(LightningDataModule):
     rings, radius, nearest
         At most one: geodesic neighbourhoods of k rings, of a radius in units of the square root of the surface area, or
         of k nearest neighbours (see :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`). By default
-        each vertex has its direct neighbours.
+        each vertex has its direct neighbours. Points without faces need ``nearest``, and features of ``curvature``,
+        ``areas``, ``coordinates`` and ``normals``.
     features
         Names of inputs: ``default`` (invariant fields), ``hks``, ``wks``, ``curvature``, ``coordinates``, ... as
         :func:`~meshconv.geometry.features.inputs.surface_features` has them.

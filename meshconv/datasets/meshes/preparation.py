@@ -18,6 +18,7 @@ from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
 from meshconv.datasets.processes import map_in_order
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
+from meshconv.geometry.features.cloud import cloud_features
 from meshconv.geometry.features.inputs import surface_feature_type, surface_features
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
@@ -26,6 +27,8 @@ from meshconv.geometry.mesh.levels.resampling import check_resolution, resample
 from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
 from meshconv.geometry.mesh.transport import Transport, check_transport
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.point_cloud import PointCloud
+from meshconv.geometry.point_normals import estimate_normals
 from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.origin import Origin
 from meshconv.geometry.repair.repair import OnDefect
@@ -47,6 +50,9 @@ _MOST_LEVELS = 32
 
 # Choices that a specification has where they are made: checkpoints from before them go on to match.
 _WHERE_SET = ("volume_surface", "scalars", "vectors", "size", "statistics")
+
+# Fewer neighbours make rough normals.
+_LEAST_FOR_NORMALS = 12
 
 # A file, or a mesh in memory.
 MeshSource = Path | TriangleMesh
@@ -167,7 +173,8 @@ class Preparation:
     on_defect
         ``"repair"``, ``"drop"`` or ``"error"``; see :meth:`TriangleMesh.repair <meshconv.TriangleMesh.repair>`.
     neighbourhood : Neighbourhood
-        As in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`.
+        As in :meth:`TriangleMesh.gauge_graph <meshconv.TriangleMesh.gauge_graph>`. With ``nearest`` a file of points
+        without faces is taken as a :class:`~meshconv.PointCloud`, whose normals are estimated where it has none.
     features
         Names of inputs, see :func:`~meshconv.geometry.features.inputs.surface_features`.
     num_levels
@@ -291,6 +298,26 @@ class Preparation:
             return x
         return concatenate_fields([field_type, self.given.type], [x, self.given.fields(mesh, graph)])
 
+    def _inputs_of_points(self, cloud: TriangleMesh) -> tuple[torch.Tensor, GaugeGraph]:
+        """Features and graph of vertices without faces: points of a surface with their nearest ones in space."""
+        for name, value in (("num_levels", self.num_levels - 1), ("augment", self.variant)):
+            if value:
+                raise InputError(f"{cloud.name}: points without faces take no {name}; leave it out")
+        nearest = self.neighbourhood.nearest
+        assert nearest is not None  # asked before
+        try:
+            normals = cloud.vertex_data.get("normal")
+            if normals is None:
+                normals = estimate_normals(cloud.vertices, max(nearest, _LEAST_FOR_NORMALS))
+            graph = PointCloud(cloud.vertices, normals).gauge_graph(nearest=nearest)
+        except InputError as error:
+            raise InputError(f"{cloud.name}: {error}") from error
+        x = cloud_features(graph, self.features, cloud.name)
+        if self.given:
+            types = [surface_feature_type(self.features), self.given.type]
+            x = concatenate_fields(types, [x, self.given.fields(cloud, graph)])
+        return x.to(torch.float32), graph.to(torch.float32)
+
     def vary(self, mesh: TriangleMesh, path: Path) -> TriangleMesh:
         """The repaired mesh of a file or its variant, of at most ``max_faces``; its origin leads back to the file."""
         if self.max_faces is not None:
@@ -314,8 +341,12 @@ class Preparation:
         """Load a mesh and compute its inputs; messages are returned too."""
         with _messages(f"{name_of(source)}: ") as said:
             raw = self._read(source)
-            mesh = self._prepared(raw)
-            x, surface, places = self.placed_inputs(mesh)
+            if raw.num_faces == 0 and self.neighbourhood.nearest is not None:
+                mesh, places = replace(raw, origin=raw.origin or Origin.identity(raw.num_vertices, 0)), None
+                x, surface = self._inputs_of_points(mesh)
+            else:
+                mesh = self._prepared(raw)
+                x, surface, places = self.placed_inputs(mesh)
         # Half of the bytes: no mesh has more vertices than fit.
         in_file = raw.faces if raw.origin is None else raw.origin.vertex_from[raw.faces]
         faces, file_faces = (torch.from_numpy(f.astype(np.int32)) for f in (mesh.faces, in_file))

@@ -311,7 +311,8 @@ class TriangleMesh:
         where = f"{self.name}: " if self.name else ""
         if self.num_faces == 0:
             raise InputError(
-                f"{where}{self.num_vertices} vertices but no faces; meshconv needs triangles, not a point cloud"
+                f"{where}{self.num_vertices} vertices but no faces; give triangles, or take them as points of a "
+                "surface: nearest 16 and features [curvature]"
             )
         if not self.area > 0:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Fields on the sphere from NetCDF or Zarr on any grid, read lazily."""
+"""Fields on the sphere from NetCDF, Zarr or FITS on any grid, read lazily."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class SphereFields:
 def open_fields(
     paths: str | Path | Sequence[str | Path] | xr.Dataset, pixel_order: str | None = None, variables: Sequence[str] = ()
 ) -> SphereFields:
-    """Open NetCDF files or a Zarr store with maps of the sphere, or of a part of it.
+    """Open NetCDF files, a Zarr store or HEALPix maps of FITS: maps of the sphere, or of a part of it.
 
     The grid is recognised by attributes of HEALPix, those of CF (>= 1.13: ``grid_mapping_name``, ``indexing_scheme``,
     ``refinement_level``), xdggs (``grid_name``, ``level``, ``indexing_scheme``), ICON (``healpix_order``,

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.maps.fits import is_fits, open_fits
 from meshconv.io.maps.joining import READ_ERRORS, join, one_line
 from meshconv.io.maps.missing import fill_values
 from meshconv.io.maps.signatures import check_signature
@@ -67,6 +68,8 @@ def open_files(files: Sequence[Path]) -> xr.Dataset:
 
 
 def _open_one(path: Path) -> xr.Dataset:
+    if is_fits(path):
+        return open_fits(path)
     engine: Any = "zarr" if path.is_dir() else "netcdf4"
     try:
         _check_kind(path)

@@ -14,7 +14,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     *PACKED,
     (b"GRIB", "GRIB", "convert it: cdo -f nc4 copy IN.grib OUT.nc, or xarray.open_dataset with engine='cfgrib'"),
     (b"BUFR", "BUFR", "convert it with ecCodes' bufr_to_... tools; a map is needed, not reports"),
-    (b"SIMPLE  =", "FITS", f"read it with healpy.read_map or astropy and {_SAVE} with xarray"),
+    (b"SIMPLE  =", "FITS", "a HEALPix map has to be called .fits"),
     (b"\x0e\x03\x13\x01", "HDF4", f"convert it with h4tonccf_nc4, or read it with pyhdf and {_SAVE}"),
     (b"\xcd\xf3\x00\x01", "NASA's CDF", f"read it with cdflib and {_SAVE} with xarray"),
     (b"\xcd\xf2\x60\x02", "NASA's CDF", f"read it with cdflib and {_SAVE} with xarray"),

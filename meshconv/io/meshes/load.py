@@ -23,7 +23,7 @@ from meshconv.io.unpack import PACKED
 log = logging.getLogger(__name__)
 
 # Files of curves and points, which people take for meshes.
-_WITHOUT_FACES = {".xyz": "points", ".pts": "points", ".pcd": "points", ".las": "points", ".laz": "points",
+_WITHOUT_FACES = {".pts": "points", ".laz": "packed points",
                   ".dxf": "drawings", ".svg": "drawings", ".vti": "volumes", ".nrrd": "volumes"}  # fmt: skip
 # What may be a zip archive.
 _ZIPPED = (".3mf", ".zae", ".3dxml", ".amf")

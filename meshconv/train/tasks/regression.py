@@ -24,6 +24,7 @@ from meshconv.io.meshes.save import save_beside, save_mesh
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.metrics.field_errors import FieldErrors
 from meshconv.train.metrics.losses import OwnLoss
+from meshconv.train.metrics.mesh_errors import MeshErrors
 from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.predict.files import write_array
 from meshconv.train.predict.meshes import Meshes, MeshResult
@@ -106,6 +107,7 @@ class RegressionTask(Task):
         self.register_buffer("weight", _weights(field_weights or {}, self.out_type, self.field_names), persistent=False)
         self.frames = _frames(spec) if residual else None
         self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
+        self.test_meshes = MeshErrors(self.out_type)
 
     def on_fit_start(self) -> None:
         if self.data is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
@@ -171,6 +173,9 @@ class RegressionTask(Task):
         weights = weights.expand(predicted.shape[:-1])
         flat = (predicted.flatten(0, -2), target.flatten(0, -2), weights.flatten())
         (self.val_errors if split == "val" else self.test_errors).update(*flat)
+        if split == "test" and target.ndim == 2:
+            mesh = batch.surface.finest.batch_index
+            self.test_meshes.update(predicted, target, mesh if batch.elements is None else mesh[batch.elements[:, 0]])
         self.log_loss(split, loss, len(target))
 
     def on_validation_epoch_end(self) -> None:
@@ -178,6 +183,11 @@ class RegressionTask(Task):
 
     def on_test_epoch_end(self) -> None:
         self._log_errors(self.test_errors, "test")
+        of_meshes = self.test_meshes.relative_l2
+        self.test_meshes.reset()
+        for name, value in zip(self.field_names, of_meshes.tolist(), strict=True):
+            if value == value:  # there were meshes
+                self.log(f"test/relative_l2_of_meshes/{name}", value, sync_dist=True)
 
     @property
     def on_faces(self) -> bool:

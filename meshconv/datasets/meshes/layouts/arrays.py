@@ -23,8 +23,8 @@ def read_array(
     """Array of a mesh by its name, in the order of its file.
 
     The array ``wss`` of ``tubes/7.ply`` is looked for in ``tubes/7_wss.npy``, ``tubes/7.wss.npy``, ``tubes/wss/7.npy``,
-    below the root in ``wss/tubes/7.npy``, and among the attributes of the mesh file: ``wss``, or for vectors ``wss_x``,
-    ``wss_y`` and ``wss_z``. Of brain surfaces it may be an overlay
+    below the root in ``wss/tubes/7.npy``, in ``tubes/wss.npy``, and among the attributes of the mesh file: ``wss``, or
+    for vectors ``wss_x``, ``wss_y`` and ``wss_z``. Of brain surfaces it may be an overlay
     (:func:`~meshconv.io.meshes.overlays.find_overlay`).
 
     Parameters
@@ -81,7 +81,7 @@ def _places(mesh: Path, name: str, root: Path | None) -> list[Path]:
     places = [*(folder / f"{mesh.stem}{mark}{name}.npy" for mark in "_.-"), folder / name / f"{mesh.stem}.npy"]
     if root is not None:
         places.append(root / name / mesh.relative_to(root).with_suffix(".npy"))
-    return places
+    return [*places, folder / f"{name}.npy"]
 
 
 def _attribute(raw: TriangleMesh, name: str, root: Path | None, element: Place) -> NDArray:

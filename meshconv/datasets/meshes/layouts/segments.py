@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from meshconv.datasets.meshes.module import MESH_SUFFIXES, Split, cut, files_below, meshes_below, meshes_in, split_of
 from meshconv.errors import InputError
@@ -17,7 +17,11 @@ from meshconv.io.text import read_text
 
 log = logging.getLogger(__name__)
 
-_LISTS: dict[Split, str] = {"train": "train.txt", "val": "val.txt", "test": "test.txt"}
+# Of most sets, and of DrivAerNet.
+_LISTS: dict[Split, tuple[str, ...]] = {
+    split: (f"{split}.txt", f"{split}_design_ids.txt", f"train_val_test_splits/{split}_design_ids.txt")
+    for split in get_args(Split)
+}
 _NO_LABELS = {"train", "val", "test", "classes", "readme", "license", "source", "requirements"}
 # What sets append to the mesh's name: 7_labels.txt, 7_seg.txt, 7.off.seg
 _ENDINGS = re.compile(r"([._-](labels?|segs?|segmentation|gt|full|" + "|".join(s[1:] for s in MESH_SUFFIXES) + "))+$")
@@ -127,7 +131,8 @@ def split_files(
 ) -> dict[Split, list[LabelledFile]]:
     """Files of each split: by ``train.txt`` and ``test.txt`` (``val.txt``), by folders of these names, or drawn.
 
-    Where there is a test set already none is drawn; the validation set is drawn from the rest if it is not given.
+    The lists of DrivAerNet are found by their names too, ``train_val_test_splits/train_design_ids.txt``. Where there is
+    a test set already none is drawn; the validation set is drawn from the rest if it is not given.
 
     Raises
     ------
@@ -152,7 +157,11 @@ def split_files(
 
 
 def _by_lists(root: Path, pairs: Sequence[LabelledFile]) -> dict[Split, list[LabelledFile]]:
-    lists: dict[Split, Path] = {split: root / name for split, name in _LISTS.items() if (root / name).is_file()}
+    lists: dict[Split, Path] = {}
+    for split, names in _LISTS.items():
+        there = [root / name for name in names if (root / name).is_file()]
+        if there:
+            lists[split] = there[0]
     by_name: dict[str, LabelledFile] = {}
     for pair in pairs:
         place = pair.mesh.relative_to(root)

@@ -27,7 +27,7 @@ _TYPES = {
 }
 _BYTE_ORDER = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 _CORNERS = ("vertex_indices", "vertex_index")
-# Normals are left out: they are computed, and a repair would make them wrong.
+# Normals of meshes are left out: they are computed, and a repair would make them wrong.
 _GEOMETRY = ("x", "y", "z", "nx", "ny", "nz")
 _MOST_LINES = 10_000
 _BEGINS = re.compile(rb"\s*ply[ \t]*(\r\n|\n|\r)", re.IGNORECASE)
@@ -88,7 +88,10 @@ def read_ply(path: Path) -> PolygonFile:
     sizes, corners = (np.concatenate([a, b]) for a, b in zip(of_faces, of_strips, strict=True))
     is_strip = np.arange(len(sizes)) >= len(of_faces[0])
     data = _data(strips if len(of_faces[0]) == 0 else face if len(of_strips[0]) == 0 else {})
-    return PolygonFile(vertices, corners, sizes, _data(vertex), data, is_strip)
+    at_vertices = _data(vertex)
+    if not len(sizes) and all(isinstance(vertex.get(key), np.ndarray) for key in _GEOMETRY[3:]):
+        at_vertices["normal"] = np.stack([vertex[key] for key in _GEOMETRY[3:]], axis=1).astype(np.float64)
+    return PolygonFile(vertices, corners, sizes, at_vertices, data, is_strip)
 
 
 def _corners(columns: dict[str, Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,1 @@
+"""Potential flow around smooth bodies: its solver, and a data set of pressures and velocities."""

@@ -1,0 +1,169 @@
+"""Points without faces: files, normals, features, and data of classes and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from meshconv import InputError, PointCloud, TriangleMesh
+from meshconv.datasets import MeshFolder, MeshNumbers, Preparation, prepare_mesh
+from meshconv.geometry.features.cloud import cloud_features, shape_of_points
+from meshconv.geometry.point_normals import estimate_normals
+from meshconv.io import read_mesh
+from meshconv.models import ShapeClassifier
+from meshconv.train import ClassificationTask, Predictor
+
+
+def sphere(count: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(count, 3))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def torus(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    u, v = np.random.default_rng(seed).uniform(0, 2 * np.pi, (2, count))
+    normal = np.stack([np.cos(u) * np.cos(v), np.sin(u) * np.cos(v), np.sin(v)], axis=1)
+    return 2 * np.stack([np.cos(u), np.sin(u), 0 * u], axis=1) + 0.8 * normal, normal
+
+
+@pytest.mark.parametrize("case", ["sphere", "torus", "two spheres"])
+def test_normals_are_near_the_true_ones_and_outward(case: str) -> None:
+    if case == "torus":
+        points, wanted = torus(3000)
+    else:
+        points = wanted = sphere(1500)
+    if case == "two spheres":
+        points, wanted = np.concatenate([points, points + 5]), np.concatenate([wanted, wanted])
+    cosine = (estimate_normals(points) * wanted).sum(axis=1)
+    assert cosine.min() > 0.5 and np.median(cosine) > 0.99
+    with pytest.raises(InputError, match="16 points; normals from 16"):
+        estimate_normals(points[:16])
+
+
+def test_curvature_of_points_is_that_of_the_surface() -> None:
+    points = 3 * sphere(2000)
+    graph = PointCloud(points, points).gauge_graph(nearest=16)
+    a, b, c = shape_of_points(graph).unbind(-1)
+    for found, wanted in ((a, 1 / 3), (b, 0.0), (c, 1 / 3)):
+        assert float((found - wanted).abs().max()) < 0.02
+    x = cloud_features(graph, ["curvature", "areas"])
+    # On a sphere Gaussian and mean curvature are 1 in units of its own, up to the estimate of its area.
+    assert float((x[:, :2] - np.arcsinh(1.0)).abs().median()) < 0.05
+    with pytest.raises(InputError, match=r"a\.ply: points without faces have no feature 'hks'; .* curvature, areas"):
+        cloud_features(graph, ["hks"], "a.ply")
+
+
+def test_features_turn_with_the_points_and_keep_their_invariants() -> None:
+    points, normals = torus(800)
+    turn = Rotation.random(random_state=0).as_matrix()
+    field_type = Preparation.from_spec({"features": ["curvature"]}).in_type
+    found = [
+        field_type.invariants(cloud_features(PointCloud(p, n).gauge_graph(nearest=12), ["curvature"]))
+        for p, n in ((points, normals), (2 * points @ turn.T + 1, normals @ turn.T))
+    ]
+    torch.testing.assert_close(*found, atol=1e-8, rtol=1e-6)
+
+
+def write_pcd(path: Path, points: np.ndarray, normals: np.ndarray, kind: str) -> None:
+    names = "x y z normal_x normal_y normal_z"
+    head = (f"# .PCD v0.7\nVERSION 0.7\nFIELDS {names}\nSIZE 4 4 4 4 4 4\nTYPE F F F F F F\nCOUNT 1 1 1 1 1 1\n"
+            f"WIDTH {len(points)}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {len(points)}\nDATA {kind}\n")  # fmt: skip
+    table = np.concatenate([points, normals], axis=1).astype("<f4")
+    body = table.tobytes() if kind == "binary" else "\n".join(" ".join(map(repr, r)) for r in table.tolist()).encode()
+    path.write_bytes(head.encode() + body)
+
+
+def test_files_of_points(tmp_path: Path) -> None:
+    points, normals = torus(200)
+    rows = np.concatenate([points, normals], axis=1)
+    (tmp_path / "a.xyz").write_text("x,y,z,nx,ny,nz\n" + "\n".join(",".join(f"{v:.9g}" for v in r) for r in rows))
+    properties = [f"property float {n}" for n in ("x", "y", "z", "nx", "ny", "nz")]
+    head = "\n".join(["ply", "format ascii 1.0", "element vertex 200", *properties, "end_header", ""])
+    (tmp_path / "a.ply").write_text(head + "\n".join(" ".join(f"{v:.9g}" for v in r) for r in rows) + "\n")
+    write_pcd(tmp_path / "a.pcd", points, normals, "ascii")
+    write_pcd(tmp_path / "b.pcd", points, normals, "binary")
+    for name in ("a.xyz", "a.ply", "a.pcd", "b.pcd"):
+        cloud = read_mesh(tmp_path / name)
+        assert cloud.num_faces == 0 and cloud.vertices == pytest.approx(points, abs=1e-6)
+        assert cloud.vertex_data["normal"] == pytest.approx(normals, abs=1e-6)
+    how = Preparation.from_spec({"features": ["curvature"], "nearest": 12})
+    sample = prepare_mesh(tmp_path / "a.ply", how=how)
+    graph = PointCloud(points, normals).gauge_graph(nearest=12)
+    assert sample.surface.num_edges == graph.num_edges
+    assert sample.x.numpy() == pytest.approx(cloud_features(graph, ["curvature"]).numpy(), abs=1e-3)
+
+
+def test_laser_scans(tmp_path: Path) -> None:
+    laspy = pytest.importorskip("laspy")
+    header = laspy.LasHeader(point_format=3, version="1.2")
+    header.scales, header.offsets = [0.001] * 3, [500000, 4000000, 0]
+    scan = laspy.LasData(header)
+    points = 10 * sphere(100) + [500000, 4000000, 50]
+    scan.xyz = points
+    scan.classification = np.arange(100) % 5
+    scan.write(tmp_path / "a.las")
+    cloud = read_mesh(tmp_path / "a.las")
+    assert cloud.vertices == pytest.approx(points, abs=1e-3)
+    assert cloud.vertex_data["classification"].tolist() == (np.arange(100) % 5).tolist()
+    content = bytearray((tmp_path / "a.las").read_bytes())
+    content[107:111] = (2**31).to_bytes(4, "little")
+    (tmp_path / "b.las").write_bytes(content)
+    with pytest.raises(InputError, match=r"b\.las: .*2147483648 points promised"):
+        read_mesh(tmp_path / "b.las")
+
+
+def test_bad_files_of_points_are_one_line(tmp_path: Path) -> None:
+    points, normals = torus(20)
+    write_pcd(tmp_path / "a.pcd", points, normals, "binary")
+    whole = (tmp_path / "a.pcd").read_bytes()
+    for name, content, says in (
+        ("a.pcd", whole[:-9], "20 points promised, fewer found"),
+        ("b.pcd", whole.replace(b"DATA binary", b"DATA binary_compressed"), "ascii and binary are read"),
+        ("c.pcd", whole.replace(b"POINTS 20", b"POINTS 99999999999"), "promised"),
+        ("d.pcd", whole.replace(b"FIELDS x", b"FIELDS q"), "x"),
+        ("e.pcd", b"no points", "cannot be read as 'pcd'"),
+        ("a.xyz", b"1 2 3\n4 5\n", "cannot be read as 'xyz'"),
+        ("b.xyz", b"one two\nthree four\nfive six\n", "cannot be read as 'xyz'"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=says) as error:
+            read_mesh(tmp_path / name)
+        assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+    (tmp_path / "few.xyz").write_text("\n".join(" ".join(map(str, p)) for p in points[:10]))
+    for options, says in (
+        ({"features": ["curvature"]}, "give triangles, or take them as points of a surface: nearest 16"),
+        ({"features": ["curvature"], "nearest": 12}, "take at least 13"),
+        ({"nearest": 6}, "no feature 'default'"),
+        ({"features": ["curvature"], "nearest": 6, "num_levels": 2}, "take no num_levels"),
+    ):
+        path = tmp_path / ("few.xyz" if "13" in says else "more.xyz")
+        (tmp_path / "more.xyz").write_text("\n".join(" ".join(map(str, p)) for p in points))
+        with pytest.raises(InputError, match=says):
+            prepare_mesh(path, how=Preparation.from_spec(options))
+
+
+def test_points_are_classified_and_have_numbers(tmp_path: Path) -> None:
+    rows = ["cloud,volume"]
+    for k in range(4):
+        for name, points in (("ball", sphere(150, k)), ("ring", torus(150, k)[0])):
+            (tmp_path / name).mkdir(exist_ok=True)
+            text = "\n".join(" ".join(f"{v:.6f}" for v in p) for p in (k + 1) * points)
+            (tmp_path / name / f"{name}{k}.xyz").write_text(text)
+            rows.append(f"{name}{k},{(k + 1) ** 3}")
+    options = {"features": ["curvature"], "nearest": 12, "cache": False, "workers": 0}
+    data = MeshFolder(str(tmp_path), test_fraction=0.25, **options)
+    assert data.class_names == ["ball", "ring"]
+    task = ClassificationTask("ShapeClassifier", str(data.in_type), data.class_names, data.spec, {"channels": 4})
+    assert isinstance(task.network, ShapeClassifier)
+    found = Predictor(task, "cpu", cache=False)(tmp_path / "ball" / "ball0.xyz")
+    assert found.label in data.class_names
+    given = TriangleMesh(sphere(150), np.zeros((0, 3), np.int64), "in memory")
+    assert Predictor(task, "cpu", cache=False)(given).label in data.class_names
+    (tmp_path / "volumes.csv").write_text("\n".join(rows))
+    numbers = MeshNumbers(str(tmp_path), **options)
+    assert sorted(float(s.target) for s in numbers.samples("train") + numbers.samples("test")) == sorted(
+        float((k + 1) ** 3) for k in range(4) for _ in range(2)
+    )
