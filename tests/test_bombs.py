@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lz4 import block as lz4
 
 from meshconv.errors import InputError
 from meshconv.io.meshes.check import check_files
@@ -56,6 +57,12 @@ def zlib_block(promised: int, unpacked: int) -> bytes:
     return base64.b64encode(head) + base64.b64encode(packed)
 
 
+def lz4_block(promised: int, unpacked: int) -> bytes:
+    packed = lz4.compress(bytes(unpacked), store_size=False)
+    head = np.array([1, promised, 0, len(packed)], "<u4").tobytes()
+    return base64.b64encode(head) + base64.b64encode(packed)
+
+
 def gltf(path: Path, **change: object) -> None:
     scene = {"asset": {"version": "2.0"}, "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
              "accessors": [{"componentType": 5126, "count": 3, "type": "VEC3"}]} | change  # fmt: skip
@@ -81,6 +88,7 @@ def array(values: np.ndarray, kind: str, name: str) -> str:
 
 
 COMPRESSED = 'compressor="vtkZLibDataCompressor"'
+BY_LZ4 = 'compressor="vtkLZ4DataCompressor"'
 BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "large.3mf": (large_archive, "unpacked"),
     "components.3mf": (multiplied_components, "unpacked"),
@@ -88,6 +96,12 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "promised.vtp": (lambda p: vtp(p, COMPRESSED, zlib_block(64 * MB, 64 * MB)), "unpacked"),
     "more.vtp": (lambda p: vtp(p, COMPRESSED, zlib_block(12, 64 * MB)), "promises 12 bytes and holds more"),
     "fewer.vtp": (lambda p: vtp(p, COMPRESSED, zlib_block(24, 12)), "promises 24 bytes and holds 12"),
+    "promised_lz4.vtp": (lambda p: vtp(p, BY_LZ4, lz4_block(64 * MB, 64 * MB)), "unpacked"),
+    "more_lz4.vtp": (lambda p: vtp(p, BY_LZ4, lz4_block(12, 64 * MB)), "promises 12 bytes and holds others"),
+    "fewer_lz4.vtp": (lambda p: vtp(p, BY_LZ4, lz4_block(24, 12)), "promises 24 bytes and holds"),
+    "lh.white": (lambda p: p.write_bytes(b"\xff\xff\xfeby\n\n" + np.array([2**30, 2**30], ">i4").tobytes()), "too few"),
+    "count.pcd": (lambda p: p.write_bytes(b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 999999999999\nDATA binary\n"),
+                  "promised"),
     "raw.vtp": (lambda p: vtp(p, "", base64.b64encode(np.array([2**32 - 5], "<u4").tobytes())), "unpacked"),
     "empty.gltf": (lambda p: gltf(p, accessors=[{"componentType": 5126, "count": 2 * 10**9, "type": "VEC3"}]),
                    "unpacked"),

@@ -73,15 +73,16 @@ def open_fits(path: Path) -> xr.Dataset:
     maps = np.where(np.isfinite(maps) & (np.abs(maps / healpy.UNSEEN - 1) > 1e-5), maps, np.nan)
     variables: dict[str, Any] = {}
     stored = np.flatnonzero(np.isfinite(maps).any(axis=0)) if explicit else None
+    coordinates = {}
     if stored is not None:
         maps = maps[:, stored]
-        variables["cell_ids"] = ("cell", stored)
+        coordinates["cell_ids"] = ("cell", stored)
     for k in range(count):
         name = str(header.get(f"TTYPE{k + 1 + explicit}", f"map{k}")).strip() or f"map{k}"
         unit = str(header.get(f"TUNIT{k + 1 + explicit}", "")).strip()
         variables["_".join(name.split())] = ("cell", maps[k], {"units": unit} if unit else {})
     about = {key: header[key] for key in ("ORDERING", "NSIDE", "COORDSYS") if key in header}
-    return xr.Dataset(variables, attrs=about).chunk()
+    return xr.Dataset(variables, coordinates, about).chunk()
 
 
 def _table_header(path: Path) -> dict[str, Any]:
