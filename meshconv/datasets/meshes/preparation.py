@@ -341,9 +341,10 @@ class Preparation:
         """Load a mesh and compute its inputs; messages are returned too."""
         with _messages(f"{name_of(source)}: ") as said:
             raw = self._read(source)
+            surface: GaugeGraph | Hierarchy
             if raw.num_faces == 0 and self.neighbourhood.nearest is not None:
-                mesh, places = replace(raw, origin=raw.origin or Origin.identity(raw.num_vertices, 0)), None
-                x, surface = self._inputs_of_points(mesh)
+                mesh = replace(raw, origin=raw.origin or Origin.identity(raw.num_vertices, 0))
+                x, surface, places = *self._inputs_of_points(mesh), None
             else:
                 mesh = self._prepared(raw)
                 x, surface, places = self.placed_inputs(mesh)

@@ -115,7 +115,7 @@ class BodyFlow:
         if given.shape != (3,) or not np.isfinite(given).all() or not given.any():
             raise InputError(f"stream {given.tolist()} is no vector x, y, z with a length")
         along = self.vertices @ (given / np.linalg.norm(given))
-        potential = np.linalg.solve(self._matrix, along)
+        potential: Array = np.linalg.solve(self._matrix, along).astype(np.float64)
         slopes = np.einsum("vck,vk->vc", self._solve, potential[self._near] - potential[:, None])[:, :2]
         velocity = np.einsum("vci,vc->vi", self._tangents, slopes)
         return SurfaceFlow(potential, velocity, 1 - (velocity**2).sum(axis=1))

@@ -158,8 +158,8 @@ def split_files(
 
 def _by_lists(root: Path, pairs: Sequence[LabelledFile]) -> dict[Split, list[LabelledFile]]:
     lists: dict[Split, Path] = {}
-    for split, names in _LISTS.items():
-        there = [root / name for name in names if (root / name).is_file()]
+    for split, places in _LISTS.items():
+        there = [root / place for place in places if (root / place).is_file()]
         if there:
             lists[split] = there[0]
     by_name: dict[str, LabelledFile] = {}

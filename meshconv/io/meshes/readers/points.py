@@ -70,10 +70,9 @@ def read_pcd(path: Path) -> PolygonFile:
             columns = {n: table[f"{k}"] for k, n in enumerate(names)}
         elif head["DATA"] == ["ascii"]:
             numbers = np.array(decode_text(content[at:]).split(), dtype=np.float64)
-            numbers = numbers.reshape(count, sum(widths)) if count * sum(widths) == len(numbers) else None
-            if numbers is None:
+            if count * sum(widths) != len(numbers):
                 raise ValueError(f"{count} points promised, others found")
-            parts = np.split(numbers, np.cumsum(widths)[:-1], axis=1)
+            parts = np.split(numbers.reshape(count, -1), np.cumsum(widths)[:-1], axis=1)
             columns = {n: part.astype(row[f"{k}"].base) for k, (n, part) in enumerate(zip(names, parts, strict=True))}
         else:
             raise ValueError(f"data are {' '.join(head['DATA'])}, ascii and binary are read")
