@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import platform
+import signal
 import sys
+import threading
 from argparse import ArgumentError, ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,7 +39,7 @@ meshconv COMMAND --help lists all options; --debug shows tracebacks."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 with one line on bad input, 130 on Ctrl-C.
+    """Run one command; 0 on success, 2 with one line on bad input, 130 on Ctrl-C, 143 on SIGTERM.
 
     ``check`` has 1 for a mesh that needs repair.
     """
@@ -53,17 +57,42 @@ def main(argv: list[str] | None = None) -> int:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
     try:
-        status = commands[args[0]](args)
+        with _terminable():
+            status = commands[args[0]](args)
     except Exception as error:
         bad_input = behind(error) or _bad_place(error)
         if bad_input is None or "--debug" in args:
             raise
         print(f"meshconv: error: {bad_input}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("meshconv: terminated", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("meshconv: interrupted", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
     return status or 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is half written is removed."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Context in which SIGTERM raises :class:`Terminated`, unless the program has a handler of its own."""
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    plain = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if plain:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if plain:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _bad_place(error: BaseException | None) -> PlaceError | None:

@@ -164,6 +164,18 @@ def test_configuration_fits_and_tests(run):
     assert isinstance(load_task(folder / "last.ckpt"), CorrespondenceTask)
 
 
+def test_another_folder_of_test_meshes_alone(run, tmp_path):
+    write_poses(tmp_path / "other", 2, 150, seed=3)
+    folder = run / "correspond"
+    args = ["test", "--config", str(folder / "config.yaml"), "--ckpt_path", str(folder / "last.ckpt"), "--runs",
+            str(tmp_path / "runs"), "--data.init_args.root", str(tmp_path / "other")]  # fmt: skip
+    assert main(args) == 2  # one of two is no pair
+    assert main([*args, "--data.init_args.test_fraction", "1"]) == 0
+    rows = (tmp_path / "runs" / "correspond" / "geodesic_errors.csv").read_text().splitlines()
+    pairs = {tuple(cell.split("/")[-1] for cell in row.split(",")[:2]) for row in rows[1:]}
+    assert pairs == {("body0.off", "body1.off"), ("body1.off", "body0.off")}
+
+
 def test_predictions_for_the_vertices_of_the_files(run, tmp_path):
     """A template with a loose vertex in front, and a mesh with one: both keep their numbering."""
     meshes = [load_mesh(run / "data" / f"body{k}.off") for k in (0, 1)]

@@ -77,6 +77,20 @@ def test_numbers_that_cannot_be_indices(tmp_path, data, message):
     one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("first", "placed", "said"), [(1, False, True), (0, False, False), (5, False, False), (1, True, False)]
+)
+def test_numbers_of_a_part_that_may_count_from_one(tmp_path, caplog, first, placed, said):
+    """They are taken as indices from 0, which is said where nothing tells."""
+    pixels = np.arange(first, first + 100)
+    data = icon(16, pixels, healpix_nside=16)
+    if placed:
+        lon, lat = healpy.pix2ang(16, pixels, nest=True, lonlat=True)
+        data = data.assign_coords(lat=("cell", lat), lon=("cell", lon))
+    check(open_fields(save(data, tmp_path / "a.nc")))
+    assert ("cell is 1 to 100, and indices of pixels count from 0; if it counts from 1" in caplog.text) == said
+
+
 # Radians and degrees.
 
 

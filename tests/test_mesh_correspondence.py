@@ -197,6 +197,23 @@ def test_one_test_mesh_is_no_pair(folder):
         data.test_dataloader()
 
 
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("place", ["a folder test", "test_fraction"])
+def test_a_folder_that_holds_test_meshes_alone(folder, place, count):
+    """All of its pairs, without a mesh to train on."""
+    for k in range(count, 5):
+        (folder / f"body{k}.off").unlink()
+    if place == "a folder test":
+        (folder / "test").mkdir()
+        for path in folder.glob("*.off"):
+            path.rename(folder / "test" / path.name)
+    data = _data(folder, test_fraction=0.25 if place == "a folder test" else 1)
+    assert len(data.test_dataloader()) == count
+    assert len(data.pairs("test")) == count * (count - 1)
+    with pytest.raises(InputError, match="no two of 0 training meshes are of one category"):
+        data.train_dataloader()
+
+
 def test_lists_of_names_with_spaces(folder):
     for suffix, place in ((".off", folder), (".vts", folder / "corres")):
         (place / f"body0{suffix}").rename(place / f"my body 0{suffix}")

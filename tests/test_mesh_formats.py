@@ -274,6 +274,8 @@ def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("m.off", b"PK\x03\x04" + bytes(99), "this is a ZIP archive, no OFF file"),
         ("m.ply", b"\n<!DOCTYPE html>\n<html></html>", "this is a web page"),
         ("m.3mf", b"PK\x03\x04" + bytes(99), "no readable zip archive"),
+        ("m.obj", b"ply\nformat ascii 1.0\n", "this is a PLY file, no Wavefront OBJ; let its name end in .ply"),
+        ("m.stl", b"glTF" + bytes(99), "this is a glTF.* file, no STL; let its name end in .glb"),
         ("m.obj", b"f 1 2 99999999999999999999", "a number is too large"),
     ],
 )

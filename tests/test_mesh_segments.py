@@ -216,7 +216,7 @@ def test_classes_that_one_split_lacks_and_meshes_in_both(tmp_path: Path, caplog:
     ("options", "says"),
     [
         ({"element": "corners"}, "'corners' is not known; use one of vertices, faces, edges"),
-        ({"test_fraction": 1.0}, "test_fraction 1.0"),
+        ({"test_fraction": 1.5}, "test_fraction 1.5"),
         ({"labels": "gt/*.seg"}, "no files are named like 'gt/"),
         ({"ignore": [0, 1]}, "no value that is not ignored"),
         ({"batch_vertices": 0}, "batch_vertices 0"),

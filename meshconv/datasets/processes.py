@@ -70,6 +70,7 @@ def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | N
 
 
 def _start_worker() -> None:
-    """One thread, since there are other processes; Ctrl-C ends it without a word, the parent reports."""
+    """One thread, since there are other processes; signals end it without a word, the parent reports."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

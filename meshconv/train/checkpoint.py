@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from meshconv.datasets.class_path import check_trust, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
+from meshconv.fields import FieldType
 from meshconv.train.tasks.base import Task, check_format
 
 # Hyperparameters that may be the paths of classes.
@@ -101,10 +102,15 @@ def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence
         check_trust(class_name, trust, path)
     try:
         cls = import_class(name, Task)
-        _check_spec(hparams, cls)
+        data = import_class(spec["data"], LightningDataModule) if "data" in spec else None
+        made = check_hyperparameters(hparams, cls, data)
         known = _parameters(cls)
         with _Bounded(most):
-            return cls(**{key: value for key, value in hparams.items() if key in known})
+            task = cls(**{key: value for key, value in hparams.items() if key in known})
+        levels = getattr(made, "num_levels", None)
+        if levels is not None and task.num_levels not in (None, levels):
+            raise InputError(f"the network has {task.num_levels} levels, num_levels is {levels}")
+        return task
     except Exception as error:  # of values of any kind, whatever takes them raises
         raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
 
@@ -187,13 +193,21 @@ def _is_plain(value: Any) -> bool:
     return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def _check_spec(hparams: Mapping[str, Any], cls: type[Task]) -> None:
-    """What makes the inputs from files, made once: that shows values of another kind."""
-    spec = hparams["spec"]
-    if "data" in spec:
-        data = import_class(spec["data"], LightningDataModule)
-        check_target(cls, data)
-        data.inputs_from(spec)  # type: ignore[attr-defined]
+def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: type | None) -> Any:
+    """What makes the inputs from files, of a checkpoint's hyperparameters; made once, it shows values of another kind.
+
+    Raises
+    ------
+    Exception
+        Of any kind, where values are of another one: whatever takes them raises.
+    """
+    spec, made = hparams["spec"], None
+    if data is not None:
+        check_target(task, data)
+        made = data.inputs_from(spec)  # type: ignore[attr-defined]
+        seen = _seen_type(data, made, spec)
+        if seen != FieldType(hparams["in_type"]):
+            raise InputError(f"in_type {hparams['in_type']}, the inputs are {seen}")
     for key in ("class_names", "field_names"):
         names = hparams.get(key, [])
         if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) < len(names):
@@ -202,6 +216,14 @@ def _check_spec(hparams: Mapping[str, Any], cls: type[Task]) -> None:
     names = hparams.get("class_names")
     if values is not None and names is not None and (not isinstance(values, list) or len(values) != len(names)):
         raise InputError(f"class_values {values!r} are not one for each of the classes {names}")
+    return made
+
+
+def _seen_type(data: type, made: Any, spec: Mapping[str, Any]) -> FieldType:
+    """Type of what a network sees: of a series several maps at once; of some data always the same."""
+    fixed = vars(data).get("in_type")
+    targets = spec.get("targets", {})
+    return fixed if isinstance(fixed, FieldType) else targets.get("history", 1) * made.in_type
 
 
 class _Bounded(TorchFunctionMode):

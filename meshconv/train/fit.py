@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from argparse import ArgumentError
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +19,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 
 from meshconv.datasets.class_path import class_path, import_class
 from meshconv.datasets.protocol import check_target
-from meshconv.errors import InputError, first_line, parser_says
+from meshconv.errors import InputError, behind, first_line, parser_says
 from meshconv.fields import FieldType
 from meshconv.shipped import find_config
-from meshconv.train.checkpoint import checkpoint_path, read_checkpoint
+from meshconv.train.checkpoint import check_hyperparameters, checkpoint_path, read_checkpoint
 from meshconv.train.checkpoint_state import check_state
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision
@@ -111,8 +112,9 @@ class RunCLI(LightningCLI):
             return compare(self.trained, given)
         except InputError as error:
             raise InputError(f"{self.checkpoint}: {error}") from error
-        except (AttributeError, KeyError, TypeError) as error:  # a checkpoint of anything
-            raise InputError(f"{self.checkpoint}: not one of a meshconv task; use one from meshconv fit") from error
+        except Exception as error:  # a checkpoint of anything: of values of any kind, whatever takes them raises
+            said = f"{self.checkpoint}: not one of a meshconv task ({first_line(error)})"
+            raise InputError(f"{said}; use one from meshconv fit") from error
 
     def before_instantiate_classes(self) -> None:
         task = import_class(self._chosen.model.class_path, Task)
@@ -121,12 +123,24 @@ class RunCLI(LightningCLI):
             if self.trained_task != asked:
                 said = f"{self.checkpoint}: a checkpoint of {self.trained_task or 'something else'}, not of {asked}"
                 raise InputError(f"{said}; use one of this task, or the config.yaml beside it")
+        data = import_class(self._chosen.data.class_path, lightning.LightningDataModule)
+        check_target(task, data)
+        if self.checkpoint is not None:
+            self._check(_check_trained, (task, data))
             self._check(check_network, self._chosen.model.get("init_args") or {})
-        check_target(task, import_class(self._chosen.data.class_path, lightning.LightningDataModule))
         if self._evaluates:
             self.save_config_callback = None
             if self.checkpoint is None:
                 raise InputError(f"{self.subcommand}: --ckpt_path is missing; give runs/NAME/last.ckpt")
+
+    def instantiate_classes(self) -> None:
+        """Construct what the configuration names; what a constructor cannot take is one line."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if behind(error) is None and "Does not validate" in str(error):
+                raise InputError(parser_says(str(error))) from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         options = run_options(self._folder)
@@ -155,16 +169,18 @@ class RunCLI(LightningCLI):
         self._run(self.trainer.test, given)
 
     def _run(self, command: Callable[..., Any], given: dict[str, Any]) -> Any:
-        start, interrupt = Start(), signal.getsignal(signal.SIGINT)
+        start, handlers = Start(), {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
         try:
+            if not self._evaluates:  # Lightning ends a step first, and saves what there is
+                _let_end(signal.SIGTERM, signal.SIG_DFL)
             return command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
-        except SIGTERMException as error:
-            log.warning("stopped by SIGTERM; go on with --resume")
+        except (SIGTERMException, SystemExit) as error:  # the second is what Lightning makes of Ctrl-C
+            _let_end(signal.SIGINT, handlers[signal.SIGINT])  # after which it ignores any other
+            if not self.trainer.received_sigterm:
+                raise KeyboardInterrupt from error
+            log.warning("stopped by SIGTERM%s", "" if self._evaluates else "; go on with --resume")
             raise SystemExit(128 + signal.SIGTERM) from error
-        except SystemExit as error:  # what Lightning makes of Ctrl-C, after which it ignores any other
-            signal.signal(signal.SIGINT, interrupt)
-            raise KeyboardInterrupt from error
         except (InputError, OSError):
             raise
         except Exception as error:
@@ -173,6 +189,8 @@ class RunCLI(LightningCLI):
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             said = f"{self.checkpoint}: {self.subcommand} cannot go on from it ({reason})"
             raise InputError(f"{said}; use one of the same configuration that meshconv fit wrote") from error
+        finally:
+            _let_end(signal.SIGTERM, handlers[signal.SIGTERM])
 
     @property
     def _chosen(self) -> Any:
@@ -202,6 +220,18 @@ def _with_configs(args: Any) -> Any:
         elif flag in flags and equals:
             found[k] = f"{flag}={find_config(value)}"
     return found
+
+
+def _let_end(number: int, handler: Any) -> None:
+    """Set what a signal does, where that can be set."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)
+
+
+def _check_trained(trained: dict[str, Any], classes: tuple[type[Task], type]) -> None:
+    """A checkpoint is of these data: its own path is not imported, nobody has trusted it."""
+    if class_path(classes[1]) == trained["spec"].get("data"):
+        check_hyperparameters(trained, *classes)
 
 
 def _attribute(data: lightning.LightningDataModule, name: str) -> Any:

@@ -17,6 +17,7 @@ from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.module import usual_nside
+from meshconv.datasets.maps.spec import inputs_of_spec
 from meshconv.datasets.maps.steps import split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
 from meshconv.datasets.maps.variables import Variable
@@ -64,7 +65,7 @@ class MapFields(LightningDataModule):
         num_workers: int = 0,
         domain: Mapping[str, Any] | None = None,
         radius: float | None = None,
-        cache: str | bool = True,
+        cache: bool | str | None = True,
         pixel_order: PixelOrder | None = None,
     ):
         super().__init__()
@@ -94,7 +95,7 @@ class MapFields(LightningDataModule):
     @staticmethod
     def inputs_from(spec: Mapping[str, Any]) -> MapInputs:
         """:class:`~meshconv.datasets.maps.inputs.MapInputs` of a :attr:`spec`."""
-        return MapInputs(**spec["inputs"])
+        return inputs_of_spec(spec)
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from meshconv.datasets.loader import Loader
 from meshconv.datasets.maps.frames import Frames
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.labels import UNKNOWN, MapLabels, parse_label
+from meshconv.datasets.maps.spec import inputs_of_spec
 from meshconv.datasets.maps.splits import block_masks, variable_masks
 from meshconv.datasets.maps.steps import common_steps, split_steps, step_dimension
 from meshconv.datasets.maps.surface import MapSurface
@@ -128,7 +129,7 @@ class SphereMaps(LightningDataModule):
         num_workers: int = 0,
         domain: Mapping[str, Any] | None = None,
         radius: float | None = 2.7,
-        cache: str | bool = True,
+        cache: bool | str | None = True,
         pixel_order: PixelOrder | None = None,
         test_inputs: str | Sequence[str] | xr.Dataset | None = None,
         test_labels: str | Sequence[str] | xr.Dataset | None = None,
@@ -238,7 +239,9 @@ class SphereMaps(LightningDataModule):
     @staticmethod
     def inputs_from(spec: Mapping[str, Any]) -> MapInputs:
         """:class:`~meshconv.datasets.maps.inputs.MapInputs` of a :attr:`spec`."""
-        return MapInputs(**spec["inputs"])
+        if "targets" not in spec and "class_values" not in spec:
+            raise InputError("class_values are missing")
+        return inputs_of_spec(spec)
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def parse_scalars(entries: Sequence[Variable]) -> list[dict[str, Any]]:
     >>> parse_scalars([{"name": "tp", "select": {"month": [1, 7]}}])
     [{'name': 'tp', 'select': {'month': 1}}, {'name': 'tp', 'select': {'month': 7}}]
     """
+    if isinstance(entries, str | Mapping):
+        raise InputError(f"scalars {entries!r}: write a list, [{entries}]")
     scalars = []
     for entry in entries:
         given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)

@@ -27,7 +27,7 @@ class MeshFolder(MeshData):
     root
         The folder; every format that :func:`~meshconv.io.meshes.load.load_mesh` reads.
     test_fraction
-        Share of each class for testing where the folder has no ``train`` and ``test``.
+        Share of each class for testing where the folder has no ``train`` and ``test``; 1: all are for testing.
     val_fraction
         Share of each class's training meshes for validation.
     options

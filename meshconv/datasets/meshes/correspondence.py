@@ -108,7 +108,7 @@ class MeshCorrespondence(MeshData):
         Meshes of a batch, all of one category; at least 2.
     test_fraction, val_fraction
         Shares of every category without folders or lists of splits. Of three or more meshes at least two are for
-        testing, so that there is a pair.
+        testing, so that there is a pair. ``test_fraction`` 1: all are for testing, such as another folder.
     categories
         ``"names"`` or ``"one"``.
     reading
@@ -197,7 +197,7 @@ class MeshCorrespondence(MeshData):
         if not self.pairs("test"):
             raise InputError(
                 f"{self.root}: no two of {len(names)} test meshes are of one category, so that there is no pair to "
-                "test; add some, or set test_fraction higher"
+                "test; add some, or set test_fraction higher (1: all are for testing)"
             )
         count = sum({*pair} <= names for pair in self._listed or ())
         if self._listed and count < len(self._listed):
@@ -294,6 +294,7 @@ def _split(root: Path, categories: dict[str, list[Path]], test: float, val: floa
             random.Random(f"{seed}/{name}").shuffle(rest)
             for part, share, left in (("test", test, 1), ("val", val, 2)):
                 count = round(share * len(group))
+                left = 0 if share == 1 else left
                 if share and len(group) > 2:
                     count = max(count, 2)
                 count = max(min(count, len(rest) - left), 0)

@@ -22,6 +22,12 @@ _ALONG = 0.98
 KINDS: tuple[ElementKind, ...] = ("vertices", "faces", "edges")
 
 
+def check_kind(element: object) -> None:
+    """Raise an :class:`InputError` unless it is one of ``KINDS``."""
+    if not isinstance(element, str) or element not in KINDS:
+        raise InputError(f"element {element!r} is not known; use one of {', '.join(KINDS)}")
+
+
 def edges_of(faces: NDArray) -> IntArray:
     """Edges of triangles in the order in which going through the faces first meets them, int64 ``[E, 2]``.
 

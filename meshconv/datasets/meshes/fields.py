@@ -49,7 +49,7 @@ class MeshFields(MeshData):
         True: of a vector the tangential part is the target. False: its component along the normal too, as a scalar
         (traction, displacement): the type is ``Nx0 + Nx1``, and predictions are whole vectors.
     test_fraction, val_fraction
-        Shares for testing, and of the rest for validation, without splits in the folder.
+        Shares for testing (1: all are), and of the rest for validation, without splits in the folder.
     options
         Preparation and batches: see :class:`~meshconv.datasets.meshes.module.MeshData`. Vectors in space do not turn
         with the mesh: ``augment`` must not rotate, which invariant inputs do not need.

@@ -256,19 +256,20 @@ class MeshData(LightningDataModule):
         return self._loader(self.samples("test"))
 
 
-def check_fractions(**fractions: float) -> None:
-    """Raise ``InputError`` for a share that is not in [0, 1)."""
-    for name, value in fractions.items():
-        if not 0 <= value < 1:
-            raise InputError(f"{name} {value} is not in [0, 1)")
+def check_fractions(test_fraction: float, val_fraction: float) -> None:
+    """Raise ``InputError`` for a share that is none; all meshes may be for testing, 1."""
+    if not 0 <= test_fraction <= 1:
+        raise InputError(f"test_fraction {test_fraction} is not in [0, 1]")
+    if not 0 <= val_fraction < 1:
+        raise InputError(f"val_fraction {val_fraction} is not in [0, 1)")
 
 
 def cut(files: Iterable, fraction: float, rng: random.Random) -> tuple[list, list]:
-    """Two sorted parts, the second a random share; at least one of several stays in each part that is wanted."""
+    """Two sorted parts, the second a random share; below 1 at least one of several stays in each that is wanted."""
     shuffled = sorted(files)
     rng.shuffle(shuffled)
     count = round(len(shuffled) * fraction)
-    if fraction > 0 and len(shuffled) > 1:
+    if 0 < fraction < 1 and len(shuffled) > 1:
         count = min(max(count, 1), len(shuffled) - 1)
     return sorted(shuffled[count:]), sorted(shuffled[:count])
 

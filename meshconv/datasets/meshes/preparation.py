@@ -250,9 +250,12 @@ class Preparation:
         InputError
             Values of another kind.
         """
-        for name in ("num_levels", "max_faces"):
-            if not isinstance(spec.get(name), int | None):
+        for name in ("num_levels", "max_faces", "variant", "rings", "nearest"):
+            if type(spec.get(name)) not in (int, type(None)):
                 raise InputError(f"{name} {spec[name]!r} is not a whole number")
+        for name in ("resolution", "radius"):
+            if type(spec.get(name)) not in (int, float, type(None)):
+                raise InputError(f"{name} {spec[name]!r} is not a number")
         near = Neighbourhood(**{f.name: spec.get(f.name) for f in fields(Neighbourhood)})
         of = {f.name: spec[f.name] for f in fields(cls) if f.name in spec}
         return cls(neighbourhood=near, given=given_inputs(spec), **of)

@@ -15,12 +15,14 @@ from meshconv.datasets.meshes.elements import (
     KINDS,
     ElementKind,
     ElementLabels,
+    check_kind,
     count_in_file,
     file_origin,
     wrong_length,
 )
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, pair_files, split_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_duplicates
+from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.labels import as_labels, color_labels, read_labels
@@ -62,7 +64,7 @@ class MeshSegments(MeshData):
         Name of the class of each label value, as ``{"#ff0000": "handle"}``; values may share a name. The values
         themselves if not given.
     test_fraction
-        Share for testing without splits in the folder.
+        Share for testing without splits in the folder; 1: all are for testing.
     val_fraction
         Share of the training meshes for validation.
     options
@@ -96,8 +98,8 @@ class MeshSegments(MeshData):
     ):
         super().__init__(**options)
         check_fractions(test_fraction=test_fraction, val_fraction=val_fraction)
-        if element is not None and element not in KINDS:
-            raise InputError(f"element {element!r} is not known; use one of {', '.join(KINDS)}")
+        if element is not None:
+            check_kind(element)
         self.root = Path(root)
         pairs = pair_files(self.root, labels, self.pattern)
         pairs = pairs if attribute is None else _without_labels(pairs)
@@ -145,6 +147,15 @@ class MeshSegments(MeshData):
                 log.warning("%s: %d of %d classes occur %s: %s%s", self.root, len(alone), len(classes), says,
                             ", ".join(map(str, alone[:8])), more)  # fmt: skip
         return classes
+
+    @staticmethod
+    def inputs_from(spec: Mapping[str, Any]) -> Preparation:
+        """What makes inputs, from :attr:`spec`."""
+        check_kind(spec.get("element"))
+        values = spec.get("class_values")
+        if not isinstance(values, list) or not all(type(value) in (int, str) for value in values):
+            raise InputError(f"class_values {values!r} are not whole numbers or words")
+        return Preparation.from_spec(spec)
 
     @property
     def spec(self) -> dict[str, Any]:

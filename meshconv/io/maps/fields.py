@@ -17,6 +17,7 @@ from meshconv.errors import InputError
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.latlon import LatLonGrid
 from meshconv.geometry.sphere.points import PointSphere, distinct_points
+from meshconv.io.maps.declared import check_points
 from meshconv.io.maps.directions import RelativeTo, check_order, grid_axes, is_turned, order_of_axes, relative_to
 from meshconv.io.maps.files import find_files, open_files
 from meshconv.io.maps.missing import without_missing
@@ -323,10 +324,10 @@ def _on_its_grid(given: xr.Dataset, path: Path, pixel_order: str | None, asked: 
     if is_healpix(opened) or (pixel_order is not None and not _is_rectilinear(opened, asked, path)):
         cell = healpix_dimension(opened, asked, path)
         if cell is not None:
-            sphere, positions = healpix_grid(opened, cell, path, pixel_order)
-            stored = np.flatnonzero(positions >= 0)
-            on: SphereGrid = sphere if len(stored) == len(positions) else sphere.part(stored)
-            return SphereFields(opened, on, (cell,), path, positions[stored])
+            check_points(opened.sizes[cell], path)
+            sphere, stored, places = healpix_grid(opened, cell, path, pixel_order)
+            on: SphereGrid = sphere if len(stored) == sphere.npix else sphere.part(stored)
+            return SphereFields(opened, on, (cell,), path, places)
     dataset, *names = find_coordinates(opened, asked, path)
     dataset.set_close(opened.close)
     lat, lon = (dataset[name] for name in names)

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.maps.declared import check_declared
 from meshconv.io.maps.fits import is_fits, open_fits
 from meshconv.io.maps.joining import READ_ERRORS, join, one_line
 from meshconv.io.maps.missing import fill_values
@@ -135,9 +136,11 @@ def _check_kind(path: Path) -> None:
         if not any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata")):
             inside = "; for the files in it, write '.../*.nc'" if any(path.glob("*.nc")) else ""
             raise ValueError(f"a directory, but not a Zarr store{inside}")
+        check_declared(path)
         return
     check_signature(path)
     _check_length(path)
+    check_declared(path)
 
 
 def _check_length(path: Path) -> None:

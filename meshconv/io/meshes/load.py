@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 # Files of curves and points, which people take for meshes.
 _WITHOUT_FACES = {".pts": "points", ".laz": "packed points",
                   ".dxf": "drawings", ".svg": "drawings", ".vti": "volumes", ".nrrd": "volumes"}  # fmt: skip
+# How files of some formats begin.
+_BEGINNINGS = ((b"ply\n", ".ply"), (b"ply\r", ".ply"), (b"glTF", ".glb"), (b"# vtk DataFile", ".vtk"), (b"OFF", ".off"),
+               (b"solid ", ".stl"))  # fmt: skip
 # What may be a zip archive.
 _ZIPPED = (".3mf", ".zae", ".3dxml", ".amf")
 
@@ -152,6 +155,10 @@ def _content(form: MeshFormat, path: Path) -> PolygonFile:
         # Archives that are what they are called have been looked into.
         if start.startswith(begins) and not (begins.startswith(b"PK") and path.suffix.lower() in _ZIPPED):
             raise InputError(f"{path}: this is {kind}, no {form.name} file; {remedy}") from problem
+    for begins, suffix in _BEGINNINGS:
+        if start.startswith(begins) and BY_SUFFIX[suffix] is not form:
+            said = f"{path}: this is a {BY_SUFFIX[suffix].name} file, no {form.name}; let its name end in {suffix}"
+            raise InputError(said) from problem
     if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")) and b"html" in start.lower():
         raise InputError(f"{path}: this is a web page, perhaps of a failed download; get the file again") from problem
     raise problem

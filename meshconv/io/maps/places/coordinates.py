@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from meshconv.errors import InputError
+from meshconv.io.maps.declared import check_points
 from meshconv.io.maps.places.healpix_netcdf import on_faces
 from meshconv.io.maps.places.projections import NOT_TRUE, grid_mapping, is_cylindrical, project
 from meshconv.io.maps.places.ugrid import face_centres, topologies
@@ -67,7 +69,10 @@ def find_coordinates(dataset: xr.Dataset, asked: Sequence[str], path: Path) -> t
             if asked:
                 break
     if found:
-        return _at_one_time(dataset, found.most_common(1)[0][0], path)
+        pair = found.most_common(1)[0][0]
+        along = {d for name in pair for d in _spatial(dataset, dataset.variables[name])}
+        check_points(math.prod(dataset.sizes[d] for d in along), path)
+        return _at_one_time(dataset, pair, path)
     for name in names:
         computed = face_centres(dataset, dataset[name].dims, meshes, path) or project(dataset, name, path)
         if computed is not None:

@@ -23,6 +23,8 @@ _ORDERS: dict[str, PixelOrder] = {"nest": "nest", "nested": "nest", "ring": "rin
 _ORDER_KEYS = ("indexing_scheme", "healpix_order", "pixel_order", "ordering")
 _LEVEL_KEYS = ("refinement_level", "level")
 _NSIDE_KEYS = ("healpix_nside", "nside")
+# Of finer spheres no library numbers the pixels in 64 bits.
+_LARGEST_NSIDE = 1 << 29
 _INDEX_NAMES = ("cell_ids", "healpix_index")
 _DIMENSION_NAMES = ("cell", "cells", *_INDEX_NAMES, "cell_id", "pix", "pixel", "pixels", "ipix", "ncells")
 
@@ -257,22 +259,30 @@ def declared_nside(dataset: xr.Dataset) -> int | None:
 def _said_nside(key: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+        nside = number if key in _NSIDE_KEYS else 2.0**number
+    except (TypeError, ValueError, OverflowError):
         return float("nan")  # equals no nside
-    return number if key in _NSIDE_KEYS else 2.0**number
+    return nside if nside <= _LARGEST_NSIDE else float("nan")
 
 
-def check_places(dataset: xr.Dataset, dimension: str, nside: int, order: PixelOrder, pixels: Array, path: Path) -> None:
-    """Raise an :class:`InputError` where a file's own latitudes or longitudes are not those of its pixels."""
+def check_places(dataset: xr.Dataset, dimension: str, nside: int, order: PixelOrder, pixels: Array, path: Path) -> bool:
+    """Compare a file's own latitudes and longitudes with those of its pixels; false if it has none.
+
+    Raises
+    ------
+    InputError
+        They differ by about a pixel or more.
+    """
     import healpy  # GPL-2 and slow to import: only where it is used
 
     true: dict[str, Array] = {}
     true["longitude"], true["latitude"] = healpy.pix2ang(nside, pixels, nest=order == "nest", lonlat=True)
-    width = np.cos(np.radians(true["latitude"]))
+    width, found = np.cos(np.radians(true["latitude"])), False
     for label, variable in dataset.variables.items():
         name = str(variable.attrs.get("standard_name", {"lat": "latitude", "lon": "longitude"}.get(str(label), label)))
         if variable.dims != (dimension,) or name not in true:
             continue
+        found = True
         scale = 180.0 / np.pi if str(variable.attrs.get("units", "")).startswith("rad") else 1.0
         off = np.abs((np.asarray(variable.values, dtype=np.float64) * scale - true[name] + 180) % 360 - 180)
         # 0.3 degrees: latitudes on an ellipsoid differ that much, a wrong order differs by tens
@@ -282,3 +292,4 @@ def check_places(dataset: xr.Dataset, dimension: str, nside: int, order: PixelOr
                 f"{path}: {label} of {wrong} pixels contradicts the pixel order {order!r} of nside {nside}; correct "
                 "the attributes that give them, or the coordinate"
             )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,18 @@ from meshconv.io.maps.places.healpix_netcdf import (
     index_coordinate,
 )
 
+log = logging.getLogger(__name__)
+
 
 def healpix_grid(
     dataset: xr.Dataset, dimension: str, path: Path, pixel_order: str | None = None
-) -> tuple[HealpixSphere, NDArray[np.int64]]:
-    """The sphere that a file's pixels lie on, and where the file keeps each of them, int64 ``[npix]``; -1 if nowhere.
+) -> tuple[HealpixSphere, NDArray[np.int64], NDArray[np.int64]]:
+    """The sphere that a file's pixels lie on, which pixels it has, ascending, and where it keeps each, int64 ``[n]``.
 
     The sphere is nested where its nside is a power of two. Numbers along the pixels (``cell_ids`` of xdggs,
     ``healpix_index`` of CF, the dimension's own coordinate) are their indices; a part of the sphere needs them and a
-    declared level or nside.
+    declared level or nside. They count from 0, as in CF and xdggs: 1 to n of a part without latitudes and longitudes,
+    which may count from 1, are warned of.
 
     Raises
     ------
@@ -44,16 +48,18 @@ def healpix_grid(
             "'ring', or resample it"
         )
     pixels = np.arange(count) if index is None else _indices(dataset, index, nside, said, path)
-    check_places(dataset, dimension, nside, order, pixels, path)
+    placed = check_places(dataset, dimension, nside, order, pixels, path)
+    if index is not None and partial and not placed and np.array_equal(np.sort(pixels), np.arange(1, count + 1)):
+        log.warning("%s: %s is 1 to %d, and indices of pixels count from 0; if it counts from 1, subtract 1",
+                    path, index, count)  # fmt: skip
     # No nested order exists for other nside; such a grid is a source for regridding like any other.
     grid = HealpixSphere(nside, "ring" if nside & (nside - 1) else "nest")
     if grid.pixel_order != order:
         import healpy  # GPL-2 and slow to import: only where it is used
 
         pixels = healpy.ring2nest(nside, pixels)
-    positions = np.full(grid.npix, -1, dtype=np.int64)
-    positions[pixels] = np.arange(count)
-    return grid, positions
+    places = np.argsort(pixels, kind="stable")
+    return grid, pixels[places], places
 
 
 def _indices(dataset: xr.Dataset, name: str, nside: int, said: int | None, path: Path) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ _SAFE = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge
 # Groups of colours: the elements in them, and the attribute that has the colour.
 _COLORS = {"colorgroup": ("color", "color"), "basematerials": ("base", "displaycolor")}
 _ELEMENTS = tuple(f"{{*}}{tag}" for tag in ("model", "object", "item", *_COLORS))
+_BYTES_A_PART = 512  # about what a part takes besides its vertices and triangles
 _BARE = (160, 160, 160)  # of triangles without a colour among painted ones
 # What a damaged archive or model raises; RuntimeError if it is encrypted.
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, NotImplementedError,
@@ -68,7 +69,7 @@ def read_3mf(path: Path) -> PolygonFile:
     size = path.stat().st_size
     with open_archive(path) as archive:
         try:
-            model = _Models(archive)
+            model = _Models(archive, size)
             pieces = _build(model, size)
         except _Unsupported as error:
             raise InputError(f"{path}: {error}, which is not read; export it without, or as ply, obj or stl") from error
@@ -91,8 +92,8 @@ class _Unsupported(Exception):
 class _Models:
     """Objects and build of an archive's model files, each parsed when first asked for."""
 
-    def __init__(self, archive: zipfile.ZipFile):
-        self.archive = archive
+    def __init__(self, archive: zipfile.ZipFile, file_size: int):
+        self.archive, self.file_size = archive, file_size
         self.names = {name.lower().strip("/"): name for name in archive.namelist()}
         self.root = self._root()
         self.objects: dict[_Key, _Object] = {}
@@ -131,12 +132,15 @@ class _Models:
                 if event == "start" and kind == "model":
                     _check_extensions(element)
                 elif event == "end" and kind == "object":
+                    parts = sum(1 for _ in element.iterfind("{*}components/{*}component"))
+                    check_expansion(_BYTES_A_PART * parts, self.file_size)
                     self.objects[name, element.attrib["id"]] = _object(element, name, self.colors)
                     element.clear()
                 elif event == "end" and kind in _COLORS:
                     self.colors[name, element.attrib["id"]] = _group(element, *_COLORS[kind])
                 elif event == "end" and kind == "item" and name == self.root:
                     self.build.append(_reference(element, name))
+                    check_expansion(_BYTES_A_PART * len(self.build), self.file_size)
 
 
 def _check_extensions(model: etree._Element) -> None:
@@ -215,7 +219,7 @@ def _weigh(model: _Models, key: _Key, weights: dict[_Key, int], above: tuple[_Ke
         raise ValueError(f"object {key[1]} is a component of itself")
     if key not in weights:
         found = model.object(key)
-        own = 24 * (len(found.vertices) + len(found.triangles)) + 512
+        own = 24 * (len(found.vertices) + len(found.triangles)) + _BYTES_A_PART
         weights[key] = own + sum(_weigh(model, c.key, weights, (*above, key)) for c in found.components)
     return weights[key]
 
