@@ -45,6 +45,12 @@ def multiplied_components(path: Path) -> None:
     threemf(path, text.encode())
 
 
+def many_items(path: Path) -> None:
+    """An object that is built a hundred thousand times: a few kilobytes, since all items are the same."""
+    items = "<item objectid='1'/>" * 100_000
+    threemf(path, f"<model><resources><object id='1'/></resources><build>{items}</build></model>".encode())
+
+
 def vtp(path: Path, attributes: str, block: bytes) -> None:
     array = f'<DataArray type="Float32" NumberOfComponents="3" format="binary">{block.decode()}</DataArray>'
     path.write_text(f"<VTKFile type='PolyData' {attributes}><PolyData><Piece NumberOfPoints='1'><Points>{array}"
@@ -92,6 +98,7 @@ BY_LZ4 = 'compressor="vtkLZ4DataCompressor"'
 BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "large.3mf": (large_archive, "unpacked"),
     "components.3mf": (multiplied_components, "unpacked"),
+    "items.3mf": (many_items, "unpacked"),
     "large.3dxml": (large_archive, "unpacked"),
     "promised.vtp": (lambda p: vtp(p, COMPRESSED, zlib_block(64 * MB, 64 * MB)), "unpacked"),
     "more.vtp": (lambda p: vtp(p, COMPRESSED, zlib_block(12, 64 * MB)), "promises 12 bytes and holds more"),
