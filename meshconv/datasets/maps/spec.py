@@ -55,7 +55,7 @@ def _check_statistics(found: Any, count: int, names: Sequence[str]) -> None:
         raise InputError(f"statistics {str(found)[:80]} are not one entry for each of {count} fields")
     for entry in found:
         for name in names:
-            value = entry.get(name) if isinstance(entry, Mapping) else None
+            value: Any = entry.get(name) if isinstance(entry, Mapping) else None
             if not _is_number(value) or (name == "std" and value <= 0):
                 raise InputError(f"statistics: {name} {value!r} is not a number that a training writes")
         if not isinstance(entry.get("units"), str | None):
