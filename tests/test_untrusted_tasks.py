@@ -17,10 +17,10 @@ from meshconv.errors import InputError
 from meshconv.train import (
     CorrespondenceTask,
     ForecastTask,
+    Predictor,
     ReconstructionTask,
     RegressionTask,
     SegmentationTask,
-    load_task,
 )
 
 SHAPE = {"channels": [2, 2], "max_order": 1, "context": 0}
@@ -70,7 +70,7 @@ KINDS = ["segmentation", "regression", "correspondence", "maps", "map fields", "
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_checkpoints_themselves_are_fine(tasks, tmp_path, kind):
     torch.save(content(tasks[kind]), tmp_path / "x.ckpt")
-    assert load_task(tmp_path / "x.ckpt").spec == tasks[kind].spec
+    assert Predictor(tmp_path / "x.ckpt", "cpu", cache=False).task.spec == tasks[kind].spec
 
 
 GONE = object()
@@ -140,7 +140,7 @@ def test_specifications_that_no_data_module_writes(tasks, tmp_path, kind, place,
         inner[place[-1]] = value
     torch.save(saved, tmp_path / "x.ckpt")
     with pytest.raises(InputError) as error:
-        load_task(tmp_path / "x.ckpt")
+        Predictor(tmp_path / "x.ckpt", "cpu", cache=False)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "x.ckpt"))
     assert len(str(error.value)) < 600
@@ -160,7 +160,7 @@ def test_weights_and_sizes(tasks, tmp_path, kind):
                    {"meshconv": {"task": "meshconv.train.ClassificationTask"}}):  # fmt: skip
         torch.save(content(tasks[kind]) | change, tmp_path / "x.ckpt")
         with pytest.raises(InputError) as error:
-            load_task(tmp_path / "x.ckpt")
+            Predictor(tmp_path / "x.ckpt", "cpu", cache=False)
         assert "\n" not in str(error.value)
 
 

@@ -103,14 +103,10 @@ def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence
     try:
         cls = import_class(name, Task)
         data = import_class(spec["data"], LightningDataModule) if "data" in spec else None
-        made = check_hyperparameters(hparams, cls, data)
+        check_hyperparameters(hparams, cls, data)
         known = _parameters(cls)
         with _Bounded(most):
-            task = cls(**{key: value for key, value in hparams.items() if key in known})
-        levels = getattr(made, "num_levels", None)
-        if levels is not None and task.num_levels not in (None, levels):
-            raise InputError(f"the network has {task.num_levels} levels, num_levels is {levels}")
-        return task
+            return cls(**{key: value for key, value in hparams.items() if key in known})
     except Exception as error:  # of values of any kind, whatever takes them raises
         raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
 
@@ -193,21 +189,20 @@ def _is_plain(value: Any) -> bool:
     return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: type | None) -> Any:
-    """What makes the inputs from files, of a checkpoint's hyperparameters; made once, it shows values of another kind.
+def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: type | None) -> None:
+    """Look at all of a checkpoint's hyperparameters that are not the network's own.
+
+    What makes the inputs from files is made once: it shows values of another kind.
 
     Raises
     ------
     Exception
         Of any kind, where values are of another one: whatever takes them raises.
     """
-    spec, made = hparams["spec"], None
+    spec = hparams["spec"]
     if data is not None:
         check_target(task, data)
-        made = data.inputs_from(spec)  # type: ignore[attr-defined]
-        seen = _seen_type(data, made, spec)
-        if seen != FieldType(hparams["in_type"]):
-            raise InputError(f"in_type {hparams['in_type']}, the inputs are {seen}")
+        data.inputs_from(spec)  # type: ignore[attr-defined]
     for key in ("class_names", "field_names"):
         names = hparams.get(key, [])
         if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) < len(names):
@@ -216,14 +211,20 @@ def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: ty
     names = hparams.get("class_names")
     if values is not None and names is not None and (not isinstance(values, list) or len(values) != len(names)):
         raise InputError(f"class_values {values!r} are not one for each of the classes {names}")
-    return made
 
 
-def _seen_type(data: type, made: Any, spec: Mapping[str, Any]) -> FieldType:
-    """Type of what a network sees: of a series several maps at once; of some data always the same."""
+def check_inputs(task: Task, data: type, path: Any) -> None:
+    """Raise an :class:`InputError` unless what a task's ``spec`` makes of files is what its network takes."""
+    made = data.inputs_from(task.spec)  # type: ignore[attr-defined]
+    # Of some data a network sees always the same, of a series several maps at once.
     fixed = vars(data).get("in_type")
-    targets = spec.get("targets", {})
-    return fixed if isinstance(fixed, FieldType) else targets.get("history", 1) * made.in_type
+    seen = fixed if isinstance(fixed, FieldType) else task.spec.get("targets", {}).get("history", 1) * made.in_type
+    levels = getattr(made, "num_levels", task.num_levels)
+    if seen != FieldType(task.hparams["in_type"]) or task.num_levels not in (None, levels):
+        raise InputError(
+            f"{path}: the network takes {task.hparams['in_type']} on {task.num_levels or 'any'} levels, its spec makes "
+            f"{seen} on {levels or 1}; use a file that meshconv fit wrote"
+        )
 
 
 class _Bounded(TorchFunctionMode):

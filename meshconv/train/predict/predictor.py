@@ -17,7 +17,7 @@ from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.preparation import MeshSource, Preparation
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.cache import Cache
-from meshconv.train.checkpoint import load_task
+from meshconv.train.checkpoint import check_inputs, load_task
 from meshconv.train.predict.exported import is_exported, load_exported
 from meshconv.train.predict.files import make_folder, write_results, write_tables
 from meshconv.train.predict.meshes import Meshes, MeshResult
@@ -103,6 +103,8 @@ class Predictor:
             raise InputError(f"{type(self.task).__name__}: its spec names no data module, so inputs cannot be prepared")
         # The checkpoint's has been checked.
         data = import_class(self.task.spec["data"], lightning.LightningDataModule)
+        if not exported and self.task is not checkpoint:
+            check_inputs(self.task, data, checkpoint)
         self._of_meshes = issubclass(data, MeshData)
         self._cache, self._workers = Cache.choose(cache), workers
 
