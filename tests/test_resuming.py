@@ -160,6 +160,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tm
     def command(name):
         run = f"fit --config classify --name {name} --runs {tmp_path} --resume --trainer.max_epochs 40"
         data = f"--data.init_args.root {folder} --data.init_args.variants 2 --data.init_args.batch_vertices 100"
+        data += " --data.init_args.resolution null"  # a few vertices a mesh
         task = ["--model.init_args.options", "{channels: 4, blocks: 1, max_order: 1}", "--trainer.accelerator", "cpu"]
         return [sys.executable, "-m", "meshconv.cli", *run.split(), *data.split(), *task]
 
