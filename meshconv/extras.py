@@ -18,6 +18,7 @@ MODULES = {
     "pyg": ("torch_geometric",),
     "pytorch3d": ("pytorch3d",),
     "homogeneous": ("ducc0",),
+    "cluster": ("distributed",),
 }
 
 

@@ -32,11 +32,17 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return all_reduce(value)
 
 
-def gathered(values: list[Any]) -> list[Any]:
-    """Lists of all processes as one: the first of each, then the second of each, and so on."""
+def all_gathered(value: Any) -> list[Any]:
+    """The values of all processes, by their numbers."""
     world = rank_and_world()[1]
     if world == 1:
-        return values
+        return [value]
     found: list[Any] = [None] * world
-    dist.all_gather_object(found, values)
+    dist.all_gather_object(found, value)
+    return found
+
+
+def gathered(values: list[Any]) -> list[Any]:
+    """Lists of all processes as one: the first of each, then the second of each, and so on."""
+    found = all_gathered(values)
     return [values[k] for k in range(max(map(len, found))) for values in found if k < len(values)]

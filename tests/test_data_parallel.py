@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ from meshconv.datasets.loader import Loader
 from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.nn import FieldBatchNorm
 from meshconv.train.metrics.losses import ClassLoss
+from meshconv.train.provenance import check_same
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +46,9 @@ def shares(rank, store, out):
     with pytest.raises(InputError, match="1 samples for 2 processes"):
         list(Loader(range(1), train=True, collate_fn=list))
     assert list(Loader(range(1), collate_fn=list)) == [[0]]  # in both: means are the same
+    check_same({"configuration": "a", "train": "b"})
+    with pytest.raises(InputError, match=f"train: that of process {1 - rank} is another one than that of"):
+        check_same({"configuration": "a", "train": f"b{rank}"})
     kind, generator = FieldType("2x0 + 1x1"), torch.Generator().manual_seed(1)
     x = torch.randn(9, kind.dim, generator=generator, dtype=torch.float64)
     x = x[:3] if rank == 0 else x[3:]
@@ -133,6 +142,48 @@ OPTIONS = {
     "regress": "{channels: [4, 4, 4], max_order: 1}",
     "sphere_maps": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
 }
+
+
+def test_correspondence_trains_and_tests_on_two_processes(shapes, tmp_path):
+    """Of a batch of pairs in each process; the errors of all pairs are those that one process finds."""
+    run = ["--runs", str(tmp_path), "--trainer.accelerator", "cpu"]
+    given = ["--config", "correspond", "--name", "two", "--data.init_args.root", f"{shapes}/poses", *run,
+             "--data.init_args.batch_size", "2", "--trainer.max_steps", "6", "--trainer.devices", "2",
+             "--model.init_args.options", "{channels: [4, 4, 4, 4], max_order: 1, context: 0}"]  # fmt: skip
+    command = [sys.executable, "-m", "meshconv.cli"]
+    done = subprocess.run([*command, "fit", *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = []
+    for devices in (1, 2):
+        test = ["--config", str(tmp_path / "two" / "config.yaml"), "--ckpt_path", "last", *run]
+        done = subprocess.run([*command, "test", *test, f"--trainer.devices={devices}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "two" / "test_metrics.json").read_text()))
+    assert found[0]["error_x100"] == pytest.approx(found[1]["error_x100"], rel=1e-4)
+    assert found[0]["error_x100"] > 0
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_where_a_process_ends_the_others_stop_and_name_it(shapes, tmp_path, ended):
+    given = ["--config", "classify", "--runs", str(tmp_path), "--data.init_args.variants", "0", "--trainer.max_epochs",
+             "100000", "--trainer.max_steps", "-1", "--trainer.accelerator", "cpu", "--trainer.devices", "2",
+             "--data.init_args.root", f"{shapes}/classes", "--data.init_args.batch_size", "2"]  # fmt: skip
+    command = [sys.executable, "-m", "meshconv.cli", "fit", *given, "--model.init_args.options", OPTIONS["classify"]]
+    with (tmp_path / "said").open("w") as said:
+        first = subprocess.Popen(command, stdout=said, stderr=said)
+    table = tmp_path / "classify" / "metrics.csv"
+    while not table.is_file() and first.poll() is None:
+        time.sleep(0.1)
+    (second,) = map(int, Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()[:1])
+    os.kill((first.pid, second)[ended], signal.SIGKILL)
+    first.wait(60)
+    for _ in range(600):
+        if f"process {ended} of 2 has ended" in (tmp_path / "said").read_text():
+            break
+        time.sleep(0.1)
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert f"meshconv: error: process {ended} of 2 has ended, process {1 - ended} stops; go on with --resume" in lines
+    assert not any("Traceback" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +184,34 @@ def test_a_stopped_forecast_goes_on(planet: list[Path], tmp_path: Path, monkeypa
         with xr.open_dataset(part, engine=engine) as one, xr.open_dataset(whole, engine=engine) as other:
             assert one.equals(other) and one.sizes["time"] == 4
     assert not list(tmp_path.glob("*.state.npz"))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("name", ["out.nc", "out.zarr"])
+def test_a_forecast_that_is_killed_goes_on(planet: list[Path], tmp_path: Path, name: str) -> None:
+    """kill -9 at moments that are drawn: a NetCDF file is whole or not there, and in the end the same."""
+    predictor, horizon, (whole, target) = still(planet, 0.1), 12, (tmp_path / "whole" / name, tmp_path / name)
+
+    def save(place: Path) -> None:
+        torch.set_num_threads(1)
+        predictor.save(str(planet[0]), place, horizon=horizon)
+
+    start = time.perf_counter()
+    save(whole)
+    seconds, draw = time.perf_counter() - start, random.Random(0)
+    engine = "zarr" if target.suffix == ".zarr" else "netcdf4"
+    for _ in range(6):
+        process = multiprocessing.get_context("fork").Process(target=save, args=(target,))
+        process.start()
+        time.sleep(draw.uniform(0.1, 0.6) * seconds)
+        process.kill()
+        process.join()
+        if engine == "netcdf4" and target.exists():
+            with xr.open_dataset(target, engine=engine) as there:
+                assert there.sizes["time"] == horizon
+    save(target)
+    with xr.open_dataset(target, engine=engine) as one, xr.open_dataset(whole, engine=engine) as other:
+        assert one.equals(other) and one.sizes["time"] == horizon
 
 
 def test_an_unstable_forecast_stops(planet: list[Path], tmp_path: Path) -> None:

@@ -164,3 +164,29 @@ def test_a_zarr_store_elsewhere(tmp_path):
     with pytest.raises(InputError, match=r"none\.zarr: not readable as a Zarr store .*; check") as error:
         open_fields("memory://meshconv/none.zarr")
     one_line(error)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_surface_of_all_batches_is_one_and_moved_once(workers, tmp_path):
+    """Worker processes do not send it; a transfer that changes nothing gives the same tensors."""
+    data = maps(save(weather(), tmp_path / "x.nc"), batch_size=1, num_workers=workers)
+    batches = list(data.train_dataloader())
+    assert len(batches) > 1
+    assert all(batch.surface is data.hierarchy for batch in batches)
+    for name in ("cpu", "meta"):
+        device = torch.device(name)
+        moved = [data.transfer_batch_to_device(batch, device, 0) for batch in batches]
+        assert all(batch.surface is moved[0].surface for batch in moved)
+        assert {batch.x.device for batch in moved} == {device}
+    here = data.transfer_batch_to_device(batches[0], torch.device("cpu"), 0)
+    assert here.surface is data.hierarchy and here.x is batches[0].x
+
+
+def test_hashes_are_those_of_the_files(tmp_path):
+    path = save(weather(), tmp_path / "x.nc")
+    same = save(weather(), tmp_path / "y.nc")
+    assert maps(path).hashes()["data"] == maps(same).hashes()["data"]
+    changed = weather()
+    changed["t"][0] += 1
+    assert not {*maps(path).hashes().values()} & {*maps(save(changed, tmp_path / "z.nc")).hashes().values()}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
+import random
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +46,36 @@ def classifier(shapes, tmp_path_factory):
     options = {"channels": 4, "blocks": 1, "width": 8}
     task = ClassificationTask("ShapeClassifier", str(data.in_type), data.class_names, data.spec, options)
     return checkpoint(task.eval(), tmp_path_factory.mktemp("run") / "last.ckpt")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_prediction_that_is_killed_leaves_whole_files(tmp_path):
+    """kill -9 at moments that are drawn; files under their names are those of an uninterrupted prediction."""
+    write_bodies(tmp_path / "bodies", count=6)
+    data = MeshSegments(str(tmp_path / "bodies"), cache=False, workers=0, num_levels=2)
+    task = SegmentationTask("ShapeUNet", str(data.in_type), data.class_names, data.spec, {"channels": [4, 4]}).eval()
+    files, folder = sorted((tmp_path / "bodies").rglob("*.off")), tmp_path / "out"
+
+    def save():
+        torch.set_num_threads(1)
+        Predictor(task, "cpu", cache=False, workers=0).save([str(path) for path in files], folder / "p")
+
+    def found():
+        return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+
+    start = time.perf_counter()
+    save()
+    seconds, draw, whole = time.perf_counter() - start, random.Random(0), found()
+    shutil.rmtree(folder)
+    for _ in range(6):
+        process = multiprocessing.get_context("fork").Process(target=save)
+        process.start()
+        time.sleep(draw.uniform(0.3, 1.0) * seconds)
+        process.kill()
+        process.join()
+        assert found().items() <= whole.items()
+    save()
+    assert found() == whole
 
 
 def test_classes_are_those_of_the_command_to_the_bit(classifier, shapes, tmp_path):

@@ -19,6 +19,7 @@ from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask
+from meshconv.train.precision import surface_precision
 from meshconv.train.run import run_options
 
 
@@ -53,22 +54,25 @@ class Stop(lightning.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.losses.append(float(outputs["loss"]))
-        if trainer.global_step == self.step:
+        if len(self.losses) == self.step:
             if self.how == "error":
                 raise RuntimeError("a fault")
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def train(folder, step=None, how="error", checkpoint=None, workers=0, **limits) -> tuple[list[float], list[Tensor]]:
+def train(
+    folder, step=None, how="error", checkpoint=None, workers=0, task=None, **given
+) -> tuple[list[float], list[Tensor]]:
+    """Losses of all batches and the weights; ``step`` batches until it is stopped."""
     lightning.seed_everything(0, verbose=False)
     model = SegmentationTask(
         "IsotropicUNet", in_type="2x0", class_names=["sea", "land"], spec={},
-        options={"channels": [4], "dropout": 0.3}, learning_rate=0.01,
+        options={"channels": [4], "dropout": 0.3}, learning_rate=0.01, **(task or {}),
     )  # fmt: skip
     options, stop = run_options(folder), Stop(step, how)
     options["callbacks"].append(stop)
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
-    trainer = lightning.Trainer(**{"max_epochs": 3, **limits}, **quiet, **options)
+    trainer = lightning.Trainer(**{"max_epochs": 3, **given}, **quiet, **options)
     try:
         trainer.fit(model, datamodule=Points(workers), ckpt_path=checkpoint)
     except (RuntimeError, SIGTERMException):
@@ -106,6 +110,92 @@ def test_so_does_one_that_a_number_of_steps_ends(tmp_path, step, how, kept, epoc
     assert len(losses) == 13
     assert rest == losses[kept:]
     assert all(torch.equal(a, b) for a, b in zip(resumed, weights, strict=True))
+
+
+@pytest.mark.parametrize("step", [6, 7, 8, 9])
+def test_so_does_one_that_accumulates_gradients(tmp_path, step):
+    """Stopped between two batches of a step, too."""
+    losses, weights = train(tmp_path / "whole", accumulate_grad_batches=2)
+    train(tmp_path / "run", step, "SIGTERM", accumulate_grad_batches=2)
+    rest, resumed = train(tmp_path / "run", checkpoint=tmp_path / "run" / "last.ckpt", accumulate_grad_batches=2)
+    assert rest == losses[step:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed, weights, strict=True))
+
+
+class Plain(torch.nn.Module):
+    """A network whose outputs do not depend on the batch."""
+
+    def __init__(self, in_type, out):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, out))
+
+    def forward(self, x, surface):
+        return self.layers(x)
+
+
+def test_accumulated_gradients_are_those_of_the_joint_batch(tmp_path):
+    found = []
+    for together in (1, 2):
+        torch.manual_seed(0)
+        model = SegmentationTask(
+            "test_resuming.Plain", in_type="2x0", class_names=["sea", "land"], spec={}, learning_rate=0.01
+        )
+        maps = Points().batches[:4]
+        joined = []
+        for k in range(0, 4, together):
+            x, target = (torch.stack([getattr(b, name) for b in maps[k : k + together]]) for name in ("x", "target"))
+            joined.append(SurfaceBatch(x, maps[0].surface, target, None, ["sphere"]))
+        lightning.Trainer(
+            max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, accumulate_grad_batches=2 // together,
+        ).fit(model, Loader(joined, collate_fn=only))  # fmt: skip
+        found.append(list(model.parameters()))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_activations_that_are_computed_again_change_nothing(tmp_path, uninterrupted):
+    """Dropout and running statistics neither; they are not kept."""
+    losses, weights = train(tmp_path, task={"activation_checkpointing": True})
+    assert losses == uninterrupted[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights, uninterrupted[1], strict=True))
+    kept, sphere = [], HealpixSphere(8).hierarchy(1).to(torch.float32)
+    batch = SurfaceBatch(torch.randn(768, 2), sphere, torch.zeros(768).long(), None, ["sphere"])
+    for again in (False, True):
+        model = SegmentationTask(
+            "IsotropicUNet", in_type="2x0", class_names=["sea", "land"], spec={},
+            options={"channels": [16], "width": 16}, activation_checkpointing=again,
+        )  # fmt: skip
+        sizes = []
+
+        def keep(value, sizes=sizes):
+            sizes.append(value.nbytes)
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            model(batch)
+        kept.append(sum(sizes))
+    assert kept[1] < 0.5 * kept[0]
+    with pytest.raises(InputError, match="PixelwiseNetwork has no residual blocks"):
+        SegmentationTask("PixelwiseNetwork", "2x0", ["a", "b"], {}, activation_checkpointing=True)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_a_training_goes_on_in_another_precision(tmp_path, uninterrupted, precision):
+    losses, _ = uninterrupted
+    train(tmp_path, 11)
+    plugin = surface_precision(precision)
+    how = {"precision": precision} if plugin is None else {"plugins": [plugin]}
+    rest, weights = train(tmp_path, checkpoint=tmp_path / "last.ckpt", **how)
+    assert rest == pytest.approx(losses[10:], rel=0.03)
+    assert rest != losses[10:]
+    assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float64 if plugin else torch.float32}
+
+
+def test_a_training_in_mixed_precision(tmp_path, uninterrupted):
+    losses, weights = train(tmp_path, precision="bf16-mixed")
+    assert losses == pytest.approx(uninterrupted[0], rel=0.1)
+    assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float32}
 
 
 def test_the_table_of_metrics_survives(tmp_path):

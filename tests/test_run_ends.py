@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
+import os
+import resource
+import shutil
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -139,6 +144,71 @@ def test_a_full_disk_leaves_nothing_half(tmp_path):
     with pytest.raises(InputError, match=r"x\.csv: No space left on device"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """No file may be larger: writing more fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def commands(run, shapes, place):
+    """Of each kind one that writes below a place."""
+    test = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "last.ckpt")]
+    prepare = ["prepare", str(shapes), "--config", "classify", "--workers", "0", "--data.init_args.variants=0"]
+    return {
+        "fit": fit(shapes, place),
+        "test": [*test, "--runs", str(place)],
+        "predict": ["predict", str(run / "last.ckpt"), str(shapes), "--output", str(place / "classify" / "out"),
+                    "--cache", "false"],
+        "prepare": [*prepare, f"--data.init_args.cache={place / 'classify'}"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), [("fit", 20_000), ("test", 10), ("predict", 100), ("prepare", 2_000)])
+def test_a_full_disk_is_one_line_and_earlier_files_stay(run, shapes, tmp_path, capsys, name, size):
+    shutil.copytree(run, tmp_path / "classify")
+    (tmp_path / "classify" / "out.json").write_text("earlier")
+    before = {path: path.read_bytes() for path in (tmp_path / "classify").iterdir()}
+    with files_of_at_most(size):
+        assert main(commands(run, shapes, tmp_path)[name]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("meshconv: error: ")
+    assert "File too large" in line
+    after = {path: path.read_bytes() for path in (tmp_path / "classify").iterdir()}
+    written = {"log.txt", "config.yaml", "provenance.json", "hparams.yaml", "metrics.csv", "out.csv"}
+    assert {path.name for path in after if after[path] != before.get(path)} <= written
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("name", ["fit", "test", "predict", "prepare"])
+def test_a_folder_to_read_alone_is_one_line(run, shapes, tmp_path, capsys, name):
+    (tmp_path / "classify").mkdir(mode=0o500)
+    assert main(commands(run, shapes, tmp_path)[name]) == 2
+    assert "Permission denied" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_run_says_where_its_numbers_come_from(run, shapes):
+    found = json.loads((run / "provenance.json").read_text())
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["python"].startswith("3.")
+    data = MeshFolder(str(shapes), val_fraction=0.0)
+    assert {name: found["hashes"][name] for name in ("train", "val", "test")} == data.hashes()
+    assert found["git"] is None or len(found["git"]["commit"]) == 40
+
+
+def test_hashes_are_those_of_the_content(shapes, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(shapes, copy)
+    assert MeshFolder(str(copy)).hashes() == MeshFolder(str(shapes)).hashes()
+    path = next((copy / "ball").iterdir())
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert MeshFolder(str(copy)).hashes() != MeshFolder(str(shapes)).hashes()
 
 
 def test_places_that_are_no_folder(run, shapes, tmp_path, capsys):

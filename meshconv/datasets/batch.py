@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
@@ -50,6 +51,20 @@ class SurfaceBatch(Record):
     names: list[str]
     elements: Tensor | None = None
     shares: Tensor | None = None
+
+
+class Resident:
+    """A surface that all batches share: moved to each device once."""
+
+    def __init__(self, surface: GaugeGraph | Hierarchy):
+        self.surface = surface
+        self._copies: dict[torch.device, GaugeGraph | Hierarchy] = {}
+
+    def on(self, device: torch.device) -> GaugeGraph | Hierarchy:
+        """The surface there, the same object every time."""
+        if device not in self._copies:
+            self._copies[device] = self.surface.to(device)
+        return self._copies[device]
 
 
 @dataclass(frozen=True, eq=False)

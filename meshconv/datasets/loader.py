@@ -54,7 +54,9 @@ class Loader(DataLoader):
     batches : EpochBatches, optional
         Of all processes.
     collate_fn, options
-        As of :class:`torch.utils.data.DataLoader`.
+        As of :class:`torch.utils.data.DataLoader`; memory is pinned where there is a GPU.
+    finish : callable, optional
+        What becomes of a batch in this process: what all batches share need not come from worker processes.
 
     Raises
     ------
@@ -71,10 +73,13 @@ class Loader(DataLoader):
         batches: EpochBatches | None = None,
         *,
         collate_fn: Callable[[list], Any],
+        finish: Callable[[Any], Any] | None = None,
         **options: Any,
     ):
         self.shares = Shares(len(dataset), batch_size, train, batches)
         options.setdefault("generator", torch.Generator())
+        options.setdefault("pin_memory", torch.cuda.is_available())
+        self._finish = finish
         super().__init__(
             _Caught(dataset), batch_size=None, sampler=self.shares, collate_fn=_Collated(collate_fn), **options
         )
@@ -89,7 +94,7 @@ class Loader(DataLoader):
             if isinstance(batch, InputError):
                 raise batch
             self._done = k + 1
-            yield batch
+            yield batch if self._finish is None else self._finish(batch)
 
     def state_dict(self) -> dict[str, int]:
         """Seed, and number of batches of this pass that have been taken."""

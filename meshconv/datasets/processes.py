@@ -9,11 +9,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from meshconv.errors import InputError
+from meshconv.errors import InputError, first_line
+from meshconv.extras import require
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,8 +25,10 @@ _WORTH_PROCESSES = 16
 _AHEAD = 4
 
 
-def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | None = None) -> Generator[R, None, None]:
-    """``map(compute, items)``, computed in processes of one thread each.
+def map_in_order(
+    compute: Callable[[T], R], items: Sequence[T], workers: int | None = None, scheduler: str | None = None
+) -> Generator[R, None, None]:
+    """``map(compute, items)``, computed in processes of one thread each, here or of a cluster.
 
     Close the iterator to end the processes early; an interruption of the program ends them as well.
 
@@ -36,12 +39,17 @@ def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | N
     workers
         Processes; 0 is this one. None: on Linux one for each core if there is enough to do, elsewhere 0, since
         processes start afresh there and a script has to be written for that.
+    scheduler
+        Address of a ``dask.distributed`` scheduler whose workers compute instead: ``"tcp://HOST:8786"``.
 
     Raises
     ------
     InputError
-        A process was ended from outside.
+        A process was ended from outside; or there is no scheduler at the address.
     """
+    if scheduler is not None and items:
+        yield from _of_cluster(compute, items, scheduler)
+        return
     linux = sys.platform == "linux"
     method = multiprocessing.get_start_method(allow_none=True) or ("fork" if linux else None)
     if workers is None:
@@ -67,6 +75,26 @@ def map_in_order(compute: Callable[[T], R], items: Sequence[T], workers: int | N
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _of_cluster(compute: Callable[[T], R], items: Sequence[T], address: str) -> Generator[R, None, None]:
+    require("a scheduler", "cluster")
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=30, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: of an address of unknown kind
+        said = f"scheduler {address!r}: nothing answers there ({first_line(error)})"
+        raise InputError(f"{said}; give the address that dask scheduler prints") from error
+    with client:
+        ahead = _AHEAD * max(len(client.scheduler_info()["workers"]), 1)
+        waiting: deque[Any] = deque()
+        for item in items:
+            waiting.append(client.submit(compute, item, pure=False))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _start_worker() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
@@ -14,6 +15,7 @@ from meshconv.nn.convolution.message import GaugeMessage
 from meshconv.nn.linear import Linear
 from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
+from meshconv.nn.recompute import recomputed
 from meshconv.nn.surface_module import SurfaceModule
 
 LayerName = Literal["conv", "attention", "message"]
@@ -58,6 +60,9 @@ class ResidualBlock(SurfaceModule):
         Passed to both layers.
     """
 
+    recompute = False
+    """Activation checkpointing: in training its input alone stays in memory, and the rest is computed twice."""
+
     def __init__(
         self, in_type: FieldType | str, out_type: FieldType | str, layer: LayerName = "conv", **options: Any
     ):
@@ -73,6 +78,11 @@ class ResidualBlock(SurfaceModule):
         self.shortcut = nn.Identity() if same else Linear(self.in_type, self.out_type)
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return recomputed(self._layers, x, graph)
+        return self._layers(x, graph)
+
+    def _layers(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         y = self.act1(self.norm1(self.conv1(x, graph)))
         y = self.act2(self.norm2(self.conv2(y, graph)))
         return self.shortcut(x) + y

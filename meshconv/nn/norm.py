@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.nn.recompute import is_recomputing
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ranks import rank_and_world, sum_over_ranks
 
@@ -45,17 +46,21 @@ class FieldBatchNorm(nn.Module):
         self.in_type.check(x, "input")
         if self.training and x.numel():
             mean, var, rows = self._statistics(x)
-            with torch.no_grad():
-                # As in torch: normalisation uses the biased variance of the batch, the running estimate is unbiased.
-                unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            if not is_recomputing():
+                self._count(mean, var, rows)
         else:
             mean, var = self.running_mean, self.running_var
         factor = self.scale * torch.rsqrt(var + self.eps)
         scalars = self.in_type.scalars
         offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
+
+    @torch.no_grad()
+    def _count(self, mean: Tensor, var: Tensor, rows: float) -> None:
+        """Running estimates, as in torch: normalisation uses the biased variance of the batch, they are unbiased."""
+        unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, float]:
         """Mean of the scalars, per field the variance (invariant scalars) or mean square of a component, and rows."""

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from argparse import ArgumentError
 from collections.abc import Callable
 from functools import partial
@@ -21,11 +22,13 @@ from meshconv.datasets.class_path import class_path, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, behind, first_line, parser_says
 from meshconv.fields import FieldType
+from meshconv.ranks import rank_and_world
 from meshconv.shipped import find_config
 from meshconv.train.checkpoint import check_hyperparameters, checkpoint_path, read_checkpoint
 from meshconv.train.checkpoint_state import check_state
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision
+from meshconv.train.provenance import RunConfig
 from meshconv.train.run import run_options
 from meshconv.train.tasks.base import Task
 
@@ -50,7 +53,8 @@ class RunCLI(LightningCLI):
             lightning.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=RunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the task's own arguments say it
             parser_kwargs={**leave, **dict.fromkeys(self.subcommands(), leave)},
@@ -184,6 +188,8 @@ class RunCLI(LightningCLI):
         except (InputError, OSError):
             raise
         except Exception as error:
+            if isinstance(error, RuntimeError) and rank_and_world()[1] > 1:
+                time.sleep(_TO_SAY)
             if self.checkpoint is None or start.reached or not isinstance(error, _FROM_BAD_STATE):
                 raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -240,6 +246,8 @@ def _attribute(data: lightning.LightningDataModule, name: str) -> Any:
     return str(value) if isinstance(value, FieldType) else value
 
 
+# Seconds in which the end of another process, which is an error of an exchange here, is said: see Companions.
+_TO_SAY = 3.0
 # What trainers raise of a checkpoint that is well-formed and wrong.
 _FROM_BAD_STATE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 

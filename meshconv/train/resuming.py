@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import random
@@ -11,10 +12,32 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from meshconv.datasets.loader import Loader
+from meshconv.errors import PlaceError
+from meshconv.io.cache.atomic import atomic_write
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints are written beside their place and moved there.
+
+    Lightning moves them from the system's temporary folder: from another disk that is a copy, which can be cut short.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        content, path = io.BytesIO(), Path(path)
+        torch.save(checkpoint, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlaceError.of(error, path.parent) from error
+        with atomic_write(path) as part:
+            part.write_bytes(content.getbuffer())
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -27,6 +50,11 @@ class RunCheckpoint(ModelCheckpoint):
         super().__init__(
             Path(folder), filename="{epoch}", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
         )
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -87,13 +115,14 @@ def planned_steps(trainer: lightning.Trainer) -> float:
 class DrawnStates(Callback):
     """Callback that stores the place in the data and the states of all generators in checkpoints, and restores them.
 
-    Generators are those of Python, numpy and torch, on GPUs too. Order of the data, dropout and augmentation after a
-    checkpoint are then those of a training that was never interrupted: on the CPU the same bits
-    (``tests/test_resuming.py``).
+    So it does with gradients that are accumulated over several batches. Generators are those of Python, numpy and
+    torch, on GPUs too. Order of the data, dropout and augmentation after a checkpoint are then those of a training that
+    was never interrupted: on the CPU the same bits (``tests/test_resuming.py``).
     """
 
     def __init__(self) -> None:
         self._loader: Any = None
+        self._accumulating: list[torch.nn.Parameter] = []
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,6 +136,7 @@ class DrawnStates(Callback):
             "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), *(float(value) for value in place)],
             "python": [version, list(numbers), gauss],
             "loader": self._loader.state_dict() if isinstance(self._loader, Loader) else None,
+            "gradients": [p.grad for p in self._accumulating],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -119,6 +149,7 @@ class DrawnStates(Callback):
             "numpy": ("MT19937", keys.numpy().astype(np.uint32), int(place[0]), int(place[1]), float(place[2])),
             "python": (version, tuple(numbers), gauss),
             "loader": state_dict["loader"],
+            "gradients": list(state_dict.get("gradients") or ()),
         }
         torch.Generator().set_state(states["torch"])
         np.random.RandomState().set_state(states["numpy"])
@@ -127,11 +158,16 @@ class DrawnStates(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         states, self._restored, self._loader = self._restored, None, trainer.train_dataloader
+        parameters = list(pl_module.parameters())
+        self._accumulating = parameters if trainer.accumulate_grad_batches > 1 else []
         if states is None:
             return
         # Lightning's own way comes too late where the schedule has asked for the number of batches.
         if states["loader"] is not None and isinstance(self._loader, Loader):
             self._loader.load_state_dict(states["loader"])
+        if len(states["gradients"]) == len(parameters):
+            for parameter, gradient in zip(parameters, states["gradients"], strict=True):
+                parameter.grad = None if gradient is None else gradient.to(parameter)
         torch.set_rng_state(states["torch"])
         for k, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(state, k)

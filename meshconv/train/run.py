@@ -14,6 +14,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from meshconv.progress import Pace
+from meshconv.train.companions import Companions
 from meshconv.train.logger import RunLogger
 from meshconv.train.resuming import DrawnStates, RunCheckpoint, StepLimit
 from meshconv.train.tasks.base import Task
@@ -128,7 +129,7 @@ def _metrics(trainer: lightning.Trainer) -> str:
 
 def run_options(folder: Path) -> dict[str, Any]:
     """Trainer arguments that keep a run's log, metrics and last checkpoint in ``folder``."""
-    checkpoints = [RunCheckpoint(folder), DrawnStates(), StepLimit()]
+    checkpoints = [RunCheckpoint(folder), DrawnStates(), StepLimit(), Companions()]
     return {
         "logger": RunLogger(folder),
         "callbacks": [*checkpoints, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],

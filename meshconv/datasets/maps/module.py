@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from meshconv.datasets.batch import SeriesBatch, SurfaceBatch
+from meshconv.datasets.batch import Resident, SeriesBatch, SurfaceBatch
 from meshconv.datasets.class_path import class_path
 from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
@@ -369,14 +372,14 @@ class SphereMaps(LightningDataModule):
             raise InputError(f"{self.fields.path}: splits: nothing is for training")
         if not windows:
             return []
-        hierarchy = self.hierarchy
+        surface: Any = None  # worker processes do not send it with each batch
 
         def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
             x, target, mask, *ahead = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
             names = [f"{self.fields.path}:{k}" for k, _ in samples]
             if ahead:
-                return SeriesBatch(x, hierarchy, target, mask, names, ahead=ahead[0])
-            return SurfaceBatch(x, hierarchy, target, mask, names)
+                return SeriesBatch(x, surface, target, mask, names, ahead=ahead[0])
+            return SurfaceBatch(x, surface, target, mask, names)
 
         data = _Samples(self, windows, split)
         return Loader(
@@ -384,10 +387,38 @@ class SphereMaps(LightningDataModule):
             self.batch_size,
             train=split == "train",
             collate_fn=collate,
+            finish=self._on_surface,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=self._start_worker,
         )
+
+    def _on_surface(self, batch: SurfaceBatch) -> SurfaceBatch:
+        return replace(batch, surface=self.hierarchy)
+
+    def transfer_batch_to_device(self, batch: SurfaceBatch, device: torch.device, dataloader_idx: int) -> SurfaceBatch:
+        """The surface that all batches share is moved once."""
+        for maps in (self, self.__dict__.get("_separate")):
+            if maps is not None and batch.surface is maps.hierarchy:
+                batch = replace(batch, surface=maps._resident.on(device))
+        return batch.to(device, non_blocking=True)
+
+    @cached_property
+    def _resident(self) -> Resident:
+        return Resident(self.hierarchy)
+
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the files of inputs and labels, or of what the training takes of them where they are no files."""
+        plain = json.dumps(self.spec, sort_keys=True, default=str).encode()
+        found = {"data": hashlib.blake2b(plain, digest_size=16).hexdigest()}
+        for name, fields in (("inputs", self.fields), ("labels", self.label_fields)):
+            if fields.path.is_file():
+                total = hashlib.blake2b(digest_size=16)
+                with fields.path.open("rb") as stream:
+                    while block := stream.read(1 << 22):
+                        total.update(block)
+                found[name] = total.hexdigest()
+        return found
 
     def _start_worker(self, _: int) -> None:
         """A forked process has none of its parent's threads, and would share the place where it reads in a file."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
-from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.datasets.meshes.preparation import Sample
 
 
-def collate(samples: list[MeshSample]) -> SurfaceBatch:
+def collate(samples: Sequence[Sample]) -> SurfaceBatch:
     """Disjoint union of meshes; all graphs, or all hierarchies."""
     targets = [s.target for s in samples]
     shifts = list(accumulate((len(s.x) for s in samples[:-1]), initial=0))
     given, shares = [], []
     for sample, shift in zip(samples, shifts, strict=True):
-        if sample.places is not None and not sample.of_mesh:
-            points, weights = sample.places.elements(sample.elements)
+        places = sample.places
+        if places is not None and not sample.of_mesh:
+            points, weights = places.elements(sample.elements)
             given.append(points + shift)
             shares.append(weights)
         elif sample.elements is not None:

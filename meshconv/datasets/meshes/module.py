@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import random
@@ -11,12 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
+
+from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path
 from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.collation import collate
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
-from meshconv.datasets.meshes.preparation import Labelling, MeshSample, Preparation, prepare_meshes
+from meshconv.datasets.meshes.preparation import Labelling, Preparation, fill_cache, prepare_meshes
+from meshconv.datasets.meshes.stored import EntryMemory
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.errors import InputError
@@ -163,7 +168,8 @@ class MeshData(LightningDataModule):
         self.cache, self.workers = Cache.choose(cache), workers
         self.root = Path()
         self.files: dict[str, list[tuple[Path, int | Labelling]]] = {"train": [], "val": [], "test": []}
-        self._samples: dict[str, list[MeshSample]] = {}
+        self.memory = EntryMemory(self.cache)
+        self._samples: dict[str, list[Any]] = {}
         self._variants: Variants | None = None
 
     @property
@@ -204,8 +210,12 @@ class MeshData(LightningDataModule):
         """Specification of the inputs, in plain values, for prediction."""
         return {"data": class_path(type(self)), **self.how.spec}
 
-    def samples(self, split: str) -> list[MeshSample]:
-        """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once."""
+    def samples(self, split: str) -> list[Any]:
+        """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once.
+
+        Each has what a :class:`~meshconv.datasets.meshes.preparation.MeshSample` has; with a cache it reads its inputs
+        from there, so that memory does not grow with their number.
+        """
         if split not in self._samples:
             if split == "train" and not self.files["train"]:
                 raise InputError(f"{self.root}: no mesh is left for training; add some beside those for testing")
@@ -215,17 +225,59 @@ class MeshData(LightningDataModule):
             self._samples[split] = samples
         return self._samples[split]
 
-    def _prepare(self, split: str, how: Preparation, what: str) -> tuple[list[MeshSample], list[str]]:
+    def _prepare(self, split: str, how: Preparation, what: str) -> tuple[list[Any], list[str]]:
         return prepare_meshes(
-            self.files[split], how, strict=self.strict, what=what, cache=self.cache, workers=self.workers
-        )
+            self.files[split], how, strict=self.strict, what=what, cache=self.cache, workers=self.workers,
+            memory=self.memory,
+        )  # fmt: skip
+
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the content of the files of each split, and of their places in its order."""
+        found = {}
+        for split, files in self.files.items():
+            total = hashlib.blake2b(digest_size=16)
+            for path, target in files:
+                place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
+                label = target if isinstance(target, int) else ""
+                total.update(f"{place}\0{label}\0{_content(path)}\0".encode())
+            found[split] = total.hexdigest()
+        return found
+
+    def fill_cache(self, scheduler: str | None = None) -> tuple[int, int, list[str]]:
+        """Prepare all meshes of all splits, with their variants, into the cache.
+
+        Parameters
+        ----------
+        scheduler
+            Address of a ``dask.distributed`` scheduler; see
+            :func:`~meshconv.datasets.meshes.preparation.fill_cache`.
+
+        Returns
+        -------
+        made, there, problems
+
+        Raises
+        ------
+        InputError
+            There is no cache.
+        """
+        if self.cache.folder is None:
+            raise InputError("cache: there is none to fill; give its folder, or set MESHCONV_CACHE")
+        variants = [how for _, how in self._ways] if self.files["train"] else []
+        meshes = [(path, self.how) for files in self.files.values() for path, _ in files]
+        meshes += [(path, how) for how in variants for path, _ in self.files["train"]]
+        return fill_cache(meshes, self.cache, workers=self.workers, scheduler=scheduler)
+
+    @property
+    def _ways(self) -> list[tuple[int, Preparation]]:
+        """Variants of training meshes by number."""
+        most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
+        return list(enumerate(self.preparations))[1 : most + 1]
 
     def _varied(self) -> Variants:
         """Training meshes with their variants."""
         if self._variants is None:
-            own = self.samples("train")
-            most = max(_MOST_PREPARED // len(self.files["train"]) - 1, 1)
-            ways = list(enumerate(self.preparations))[1 : most + 1]
+            own, ways = self.samples("train"), self._ways
             if len(ways) < len(self.preparations) - 1:
                 log.info("%d training meshes: %d variants of each, not %d", len(self.files["train"]), len(ways),
                          len(self.preparations) - 1)  # fmt: skip
@@ -237,9 +289,12 @@ class MeshData(LightningDataModule):
         if self.batch_vertices is None:
             return Loader(samples, self.batch_size, train, collate_fn=collate)
         varied = samples.choices if isinstance(samples, Variants) else [[s] for s in samples]
-        sizes, names = [max(len(s.x) for s in choice) for choice in varied], [choice[0].name for choice in varied]
+        sizes, names = [max(s.num_points for s in choice) for choice in varied], [choice[0].name for choice in varied]
         batches = VertexBudget(sizes, self.batch_vertices, train, self.seed, names)
         return Loader(samples, train=train, batches=batches, collate_fn=collate)
+
+    def transfer_batch_to_device(self, batch: SurfaceBatch, device: torch.device, dataloader_idx: int) -> SurfaceBatch:
+        return batch.to(device, non_blocking=True)
 
     def train_dataloader(self) -> Loader:
         return self._loader(self._varied(), train=True)
@@ -254,6 +309,14 @@ class MeshData(LightningDataModule):
                 f"{self.root}: there are no test meshes; add some, or of several meshes set test_fraction above 0"
             )
         return self._loader(self.samples("test"))
+
+
+def _content(path: Path) -> str:
+    """Hash of a file; of one that cannot be read nothing, which the preparation reports."""
+    try:
+        return file_content(path)
+    except InputError:
+        return ""
 
 
 def check_fractions(test_fraction: float, val_fraction: float) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
+from meshconv.datasets.meshes.stored import EntryMemory
 from meshconv.datasets.processes import map_in_order
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
@@ -42,7 +43,7 @@ from meshconv.progress import Progress
 log = logging.getLogger(__name__)
 
 # All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
-_PREPARED = Computation("prepared mesh", 3, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
+_PREPARED = Computation("prepared mesh", 4, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
 # Each level has at most half the vertices of the one before, so no mesh has more.
@@ -119,9 +120,63 @@ class MeshSample(NamedTuple):
         """Whether the target is the mesh's as a whole; no mesh with an area has one vertex."""
         return self.target.ndim == 0 or (self.elements is None and len(self.target) == 1)
 
+    @property
+    def num_points(self) -> int:
+        """Number of points of the finest level."""
+        return len(self.x)
+
     def raw(self) -> TriangleMesh:
         """The mesh as given, or as in its file."""
         return read_source(self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSample:
+    """A :class:`MeshSample` whose inputs are in the cache, and read from there when they are asked for."""
+
+    key: Key
+    how: Preparation
+    memory: EntryMemory
+    target: torch.Tensor
+    name: str
+    elements: torch.Tensor | None
+    source: MeshSource
+    num_points: int
+
+    @property
+    def of_mesh(self) -> bool:
+        """As of a :class:`MeshSample`."""
+        return self.target.ndim == 0 or (self.elements is None and len(self.target) == 1)
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What was prepared, as cached."""
+        return self.memory.get(self.key, lambda: self.how.entry(self.source))
+
+    @property
+    def x(self) -> torch.Tensor:
+        return self.entry["x"]
+
+    @property
+    def surface(self) -> GaugeGraph | Hierarchy:
+        return self.entry["surface"]
+
+    @property
+    def origin(self) -> Origin:
+        return self.entry["origin"]
+
+    @property
+    def places(self) -> Places | None:
+        places = self.entry["places"]
+        return None if places is None else Places(*places)
+
+    def raw(self) -> TriangleMesh:
+        """The mesh as given, or as in its file."""
+        return read_source(self.source)
+
+
+# As far as networks and tasks see.
+Sample = MeshSample | StoredSample
 
 
 class PreparedMesh(NamedTuple):
@@ -330,6 +385,10 @@ class Preparation:
             mesh = self.augment.apply(mesh, np.random.default_rng(seed))
         return mesh
 
+    def content(self, path: Path) -> str:
+        """Hash of all that is read for a file."""
+        return "".join(file_content(file) for file in (path, *self.given.files(path)))
+
     def mesh(self, source: MeshSource) -> TriangleMesh:
         """The mesh that inputs are computed on, of a file or a mesh."""
         return self._prepared(self._read(source))
@@ -375,7 +434,8 @@ def prepare_meshes(
     what: str = "preparing meshes",
     cache: Cache | None = None,
     workers: int | None = None,
-) -> tuple[list[MeshSample], list[str]]:
+    memory: EntryMemory | None = None,
+) -> tuple[list[Any], list[str]]:
     """Prepare many meshes with a progress bar.
 
     Parameters
@@ -391,6 +451,8 @@ def prepare_meshes(
         Where results are looked up and kept; none by default.
     workers
         Processes; see :func:`~meshconv.datasets.processes.map_in_order`.
+    memory : EntryMemory, optional
+        Of the same cache: samples that are in it are :class:`StoredSample`, others and without it :class:`MeshSample`.
 
     Returns
     -------
@@ -402,11 +464,11 @@ def prepare_meshes(
     ``tests/test_preparation.py`` checks that cache and workers change no bit.
     """
     how, cache, start = how or Preparation(), cache or Cache(None), time.perf_counter()
-    found: dict[int, MeshSample] = {}
+    found: dict[int, Sample] = {}
     problems: dict[int, str] = {}
     missing: list[tuple[int, MeshSource, Key]] = []
 
-    def add(i: int, entry: dict[str, Any]) -> None:
+    def add(i: int, entry: dict[str, Any], key: Key) -> None:
         path, label = paths[i]
         for level, text in entry["said"]:
             log.log(level, "%s: %s", name_of(path), text)
@@ -418,7 +480,11 @@ def prepare_meshes(
         except InputError as error:
             fail(i, error)
             return
-        found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path, mesh.places)
+        if memory is not None and key.content:
+            memory.put(key, entry)
+            found[i] = StoredSample(key, how, memory, target, name_of(path), elements, path, len(mesh.x))
+        else:
+            found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path, mesh.places)
 
     def fail(i: int, error: InputError) -> None:
         if strict:
@@ -430,7 +496,7 @@ def prepare_meshes(
             try:
                 content = ""
                 if cache.folder and isinstance(path, Path) and path.is_file():
-                    content = "".join(file_content(file) for file in (path, *how.given.files(path)))
+                    content = how.content(path)
                 key = cache_key(_PREPARED, content, how.spec)
                 entry = cache.load(key) if key.content else None
             except InputError as error:
@@ -440,7 +506,7 @@ def prepare_meshes(
             if entry is None:
                 missing.append((i, path, key))
             else:
-                add(i, entry)
+                add(i, entry, key)
                 bar.update()
         files = [(path, key) for _, path, key in missing]
         with closing(map_in_order(partial(_encoded, how=how), files, workers)) as results:
@@ -450,10 +516,70 @@ def prepare_meshes(
                 else:
                     if key.content:
                         cache.store(key, result)
-                    add(i, decode_record(result)[0])
+                    add(i, decode_record(result)[0], key)
                 bar.update()
     _report(what, len(paths), list(problems.values()), len(missing), time.perf_counter() - start, cache)
     return [found[i] for i in sorted(found)], [problems[i] for i in sorted(problems)]
+
+
+def fill_cache(
+    meshes: Sequence[tuple[Path, Preparation]],
+    cache: Cache,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> tuple[int, int, list[str]]:
+    """Prepare meshes into a cache, ahead of their use; entries that are there stay, so that it can be interrupted.
+
+    Parameters
+    ----------
+    meshes : sequence of (path, how)
+    cache : Cache
+    workers, scheduler
+        See :func:`~meshconv.datasets.processes.map_in_order`; the workers of a cluster read the files by the
+        same paths.
+
+    Returns
+    -------
+    made, there, problems
+        Number of entries that were computed and that were there; a line for each mesh that cannot be used.
+
+    Raises
+    ------
+    InputError
+        The folder of the cache cannot be written to.
+    """
+    made, there, problems = 0, 0, []
+    missing: list[tuple[Path, Preparation, Key]] = []
+    contents: dict[Path, str] = {}
+    with Progress(len(meshes), "preparing meshes", "mesh") as bar:
+        for path, how in meshes:
+            try:
+                content = contents[path] = contents.get(path) or how.content(path)
+            except InputError as error:
+                problems.append(str(error))
+                bar.update()
+                continue
+            key = cache_key(_PREPARED, content, how.spec)
+            if cache.load(key) is None:
+                missing.append((path, how, key))
+            else:
+                there += 1
+                bar.update()
+        with closing(map_in_order(_encoded_of, missing, workers, scheduler)) as results:
+            for (_, _, key), result in zip(missing, results, strict=True):
+                if isinstance(result, InputError):
+                    problems.append(str(result))
+                else:
+                    cache.store(key, result, strict=True)
+                    made += 1
+                bar.update()
+    return made, there, list(dict.fromkeys(problems))
+
+
+def _encoded_of(task: tuple[Path, Preparation, Key]) -> bytes | InputError:
+    path, how, key = task
+    return _encoded((path, key), how)
 
 
 def _report(what: str, count: int, problems: list[str], made: int, seconds: float, cache: Cache) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -192,6 +192,15 @@ class GaugeGraph(Record):
             scale=torch.as_tensor(scale, dtype=positions.dtype).expand(num_vertices).contiguous(),
             graph_ptr=torch.tensor([0, num_vertices]),
         )
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Targets and the transpose, from ``dst_ptr`` and ``src``."""
+        dst_ptr, src = given["dst_ptr"], given["src"]
+        count = dst_ptr.shape[0] - 1
+        dst = torch.repeat_interleave(torch.arange(count), dst_ptr.diff(), output_size=src.shape[0])
+        src_ptr, src_edge = transposed_rows(dst_ptr, src, count)
+        return {"dst": dst, "src_ptr": src_ptr, "src_edge": src_edge}
 
     @property
     def num_vertices(self) -> int:

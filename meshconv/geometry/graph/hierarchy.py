@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,13 @@ class Pooling(Record):
             raise ValueError(f"parents do not cover 0..{num_parents - 1}: every cluster needs a member")
         real = (torch.as_tensor(a, dtype=torch.float64) for a in (log_radius, log_angle, transporter))
         return cls(parent, child_ptr, child, *real)
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Members of the clusters, from ``parent``; no cluster is empty."""
+        parent = given["parent"]
+        count = int(parent.max()) + 1 if len(parent) else 0
+        return {"child_ptr": compressed_rows(parent, count), "child": torch.argsort(parent, stable=True)}
 
     @property
     def num_fine(self) -> int:

@@ -110,6 +110,11 @@ class Record:
         """Names of the value fields along an axis."""
         return tuple(name for name, role in _roles(cls) if (role.kind, role.axis) == ("values", axis))
 
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Fields that follow from the others, so that files need not have them; none by default."""
+        return {}
+
     def _parts(self) -> list[tuple[str, Role, Tensor]]:
         """Name, role and tensor of the fields that are not None."""
         found = ((name, role, getattr(self, name)) for name, role in _roles(type(self)))

@@ -31,6 +31,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if isinstance(error, PlaceError) or not of_place:
             raise  # such as of a file that is read meanwhile
         raise PlaceError.of(error, path) from error
+    except RuntimeError as error:
+        if not str(error).startswith("NetCDF"):
+            raise  # of a full disk that library says "NetCDF: HDF error"
+        raise PlaceError(f"{path}: cannot be written ({error}); see to space and permissions there") from error
     finally:
         with suppress(OSError):  # of a folder that is none there is nothing left either
             part.unlink(missing_ok=True)

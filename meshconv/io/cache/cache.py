@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from meshconv.errors import PlaceError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.cache.limit import evict, mark_used, size_limit
 from meshconv.io.cache.records import decode_record, encode_record
@@ -160,8 +161,11 @@ class Cache:
         self._say("stale", f"{path}: of another version of meshconv or its libraries; such entries are replaced")
         return None
 
-    def store(self, key: Key, entry: bytes) -> None:
-        """Keep ``key.encode(value)``; a folder that cannot be written to is reported once and left alone after."""
+    def store(self, key: Key, entry: bytes, strict: bool = False) -> None:
+        """Keep ``key.encode(value)``; a folder that cannot be written to is reported once and left alone after.
+
+        Where it is ``strict``, it is a :class:`~meshconv.errors.PlaceError`.
+        """
         if self.folder is None or "write" in self._said:
             return
         try:
@@ -169,6 +173,8 @@ class Cache:
             with atomic_write(self.folder / key.name) as part:
                 part.write_bytes(entry)
         except OSError as error:
+            if strict:
+                raise PlaceError.of(error, self.folder) from error
             self._say("write", f"{self.folder}: cannot be written ({error.strerror}); going on without the cache")
             return
         self._keep_limit(len(entry))

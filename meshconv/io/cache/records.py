@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.graph.record import Record
 from meshconv.geometry.repair.origin import Changes, Origin
 from meshconv.io.cache.tensor_file import DamagedFile, decode_tensors, encode_tensors
 
@@ -37,7 +38,8 @@ def encode_record(value: Any, about: Mapping[str, str]) -> bytes:
 
     Notes
     -----
-    ``tests/test_cache.py`` checks that nothing changes on the way.
+    Indices take as few bytes as they can, and what a record derives from its other fields is left out; both are as they
+    were after reading. ``tests/test_cache.py`` checks that nothing changes on the way.
 
     Examples
     --------
@@ -64,12 +66,11 @@ def _tree(value: Any, name: str, arrays: dict[str, NDArray]) -> Any:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, torch.Tensor):
-        arrays[name] = value.detach().numpy()
-        return {"tensor": name}
-    if isinstance(value, np.ndarray):
-        arrays[name] = value
-        return {"array": name}
+    if isinstance(value, torch.Tensor | np.ndarray):
+        array = value if isinstance(value, np.ndarray) else value.detach().numpy()
+        arrays[name] = _narrowed(array)
+        wide = {} if arrays[name].dtype == array.dtype else {"wide": array.dtype.str}
+        return {"array" if array is value else "tensor": name, **wide}
     if isinstance(value, (list, tuple)):
         return [_tree(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
     if isinstance(value, dict):
@@ -77,8 +78,21 @@ def _tree(value: Any, name: str, arrays: dict[str, NDArray]) -> Any:
     kind = type(value).__name__
     if _CLASSES.get(kind) is not type(value):
         raise TypeError(f"{name} is of type {kind}, which is not stored; use {', '.join(_CLASSES)}, tensors or numbers")
-    parts = {f.name: _tree(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}
-    return {"class": kind, "fields": parts}
+    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    derived = type(value).derived(given) if isinstance(value, Record) else {}
+    kept = {n: v for n, v in given.items() if n not in derived or not torch.equal(v, derived[n])}
+    return {"class": kind, "fields": {n: _tree(v, f"{name}.{n}", arrays) for n, v in kept.items()}}
+
+
+def _narrowed(array: NDArray) -> NDArray:
+    """Indices in 16 or 32 bits, where they fit."""
+    if array.dtype not in (np.int32, np.int64) or not array.size:
+        return array
+    least, most = int(array.min()), int(array.max())
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= least and most <= np.iinfo(kind).max:
+            return array.astype(kind)
+    return array
 
 
 def _value(tree: Any, arrays: dict[str, NDArray]) -> Any:
@@ -86,10 +100,13 @@ def _value(tree: Any, arrays: dict[str, NDArray]) -> Any:
         return [_value(item, arrays) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    if "tensor" in tree:
-        return torch.from_numpy(arrays[tree["tensor"]])
-    if "array" in tree:
-        return arrays[tree["array"]]
+    if "tensor" in tree or "array" in tree:
+        array = arrays[tree["tensor" if "tensor" in tree else "array"]]
+        array = array.astype(tree["wide"]) if "wide" in tree else array
+        return torch.from_numpy(array) if "tensor" in tree else array
     if "dict" in tree:
         return {key: _value(item, arrays) for key, item in tree["dict"].items()}
-    return _CLASSES[tree["class"]](**{key: _value(item, arrays) for key, item in tree["fields"].items()})
+    kind: Any = _CLASSES[tree["class"]]
+    given = {key: _value(item, arrays) for key, item in tree["fields"].items()}
+    derived = kind.derived(given) if issubclass(kind, Record) else {}
+    return kind(**{**derived, **given})

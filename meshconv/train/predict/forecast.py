@@ -6,6 +6,8 @@ import copy
 import datetime
 import hashlib
 import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,15 @@ class Forecast:
         frames = [self._frame(self._position(-k)) for k in reversed(range(task.layout.history))]
         self.frames = torch.stack(frames)[None]
         self._key = self._digest()
-        self._zarr = False
+        self._zarr, self._file = False, Path()
         self._single = copy.copy(maps)
         self._single.fields = fields.steps(self.dimension, [self.start])
 
     def write(self, target: Path, steps: int) -> None:
         """Write ``steps`` steps to a NetCDF file or, by the suffix ``.zarr``, a Zarr store.
+
+        A NetCDF file grows beside its place and is moved there at the end, or where an error ends it: a process that is
+        killed amid a step leaves no damaged file. The same call again goes on.
 
         Raises
         ------
@@ -82,9 +87,25 @@ class Forecast:
         """
         self._zarr = target.suffix == ".zarr"
         kept = target.with_name(f"{target.name}.state.npz")
+        self._file = target if self._zarr else target.with_name(f".{target.name}.growing")
         done = self._resume(target, kept)
         if done:
             log.info("%s: goes on after step %d", target, done)
+        try:
+            self._write(target, kept, done, steps)
+        except PlaceError:
+            raise  # what is there may be cut off
+        except BaseException:
+            self._publish(target)
+            raise
+        self._publish(target)
+        kept.unlink(missing_ok=True)
+
+    def _publish(self, target: Path) -> None:
+        if self._file != target and self._file.exists():
+            os.replace(self._file, target)
+
+    def _write(self, target: Path, kept: Path, done: int, steps: int) -> None:
         surface = self.maps.hierarchy
         with Progress(steps, f"forecast from {Path(self.source).name}", "step") as bar, torch.no_grad():
             bar.update(min(done, steps))
@@ -99,7 +120,6 @@ class Forecast:
                     with atomic_write(kept) as part, part.open("wb") as stream:
                         np.savez(stream, frames=self.frames.cpu().numpy(), step=k, key=self._key)
                 bar.update()
-        kept.unlink(missing_ok=True)
 
     def _start(self) -> int:
         """The last position with a state."""
@@ -184,10 +204,10 @@ class Forecast:
             if self._zarr:
                 self._append_zarr(dataset, target, first)
             elif first:
-                with atomic_write(target) as part:
+                with atomic_write(self._file) as part:
                     dataset.to_netcdf(part, engine="netcdf4", unlimited_dims=[self.dimension])
             else:
-                self._append_netcdf(dataset, target, step)
+                self._append_netcdf(dataset, self._file, step)
         except (OSError, RuntimeError) as error:
             if isinstance(error, PlaceError):
                 raise
@@ -236,21 +256,34 @@ class Forecast:
 
     def _resume(self, target: Path, kept: Path) -> int:
         """Steps that an earlier, stopped forecast from the same start has written; its state is taken."""
-        if not (kept.is_file() and target.exists()):
+        if not kept.is_file():
             return 0
         try:
             with np.load(kept) as stored:
                 frames, step, key = stored["frames"], int(stored["step"]), str(stored["key"])
-            with xr.open_dataset(target, engine="zarr" if self._zarr else "netcdf4") as there:
-                written = there.sizes[self.dimension]
         except (OSError, ValueError, KeyError):
             return 0
-        if key != self._key or frames.shape != tuple(self.frames.shape) or written < step:
+        if key != self._key or frames.shape != tuple(self.frames.shape):
             return 0
-        if self._zarr and written > step:  # a step more than the state: it would be there twice
+        for file in dict.fromkeys((self._file, target)):  # a killed one left the first, a stopped one the second
+            written = self._steps_in(file)
+            if self._zarr and written > step:  # a step more than the state: it would be there twice
+                return 0
+            if written >= step:
+                if file != self._file:
+                    shutil.copy2(file, self._file)
+                self.frames = torch.from_numpy(frames).to(self.frames)
+                return step
+        return 0
+
+    def _steps_in(self, file: Path) -> int:
+        if not file.exists():
             return 0
-        self.frames = torch.from_numpy(frames).to(self.frames)
-        return step
+        try:
+            with xr.open_dataset(file, engine="zarr" if self._zarr else "netcdf4") as there:
+                return there.sizes[self.dimension]
+        except (OSError, ValueError, KeyError):
+            return 0
 
     def _digest(self) -> str:
         """Of what a forecast depends on: weights, first frames and their time."""

@@ -19,6 +19,7 @@ from meshconv.datasets.class_path import class_path, import_class
 from meshconv.datasets.protocol import NormalisedData, check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.nn import ResidualBlock
 from meshconv.nn.compact.plan import compact as compact_network
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.checkpoint_state import check_loops, check_moments
@@ -65,6 +66,9 @@ class Task(lightning.LightningModule):
     schedule : callable, optional
         Makes a schedule by epochs from the optimiser. The default is one cycle over all steps, whose peak is the
         optimiser's learning rate.
+    activation_checkpointing
+        Residual blocks keep their inputs alone and are computed a second time for the derivative: less memory, about a
+        third more time, the same numbers.
     data : optional
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     compact : dict, optional
@@ -89,6 +93,7 @@ class Task(lightning.LightningModule):
         weight_decay: float = 1e-2,
         optimizer: OptimizerCallable | None = None,
         schedule: LRSchedulerCallable | None = None,
+        activation_checkpointing: bool = False,
         data: Any = None,
         compact: dict[str, Any] | None = None,
     ):
@@ -104,6 +109,12 @@ class Task(lightning.LightningModule):
         self.network = _construct(network, in_type, out, options or {})
         if compact is not None:
             compact_network(self.network, compact)
+        if activation_checkpointing:
+            blocks = [module for module in self.network.modules() if isinstance(module, ResidualBlock)]
+            if not blocks:
+                raise InputError(f"activation_checkpointing: {network} has no residual blocks; leave it out")
+            for block in blocks:
+                block.recompute = True
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""

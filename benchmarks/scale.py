@@ -1,0 +1,144 @@
+"""Large collections, activation checkpointing and processes: memory and time.
+
+    python benchmarks/scale.py collection --meshes 300     # bytes of entries, memory of a training
+    python benchmarks/scale.py activations --nside 64      # memory and time of a step with and without
+    python benchmarks/scale.py processes                   # samples per second of 1 and 2 processes of one thread
+    python benchmarks/scale.py faces --count 200000        # hierarchy(4) of a mesh, with its parts
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import trimesh
+from torch.utils import _pytree as pytree
+
+from meshconv import HealpixSphere, TriangleMesh
+from meshconv.datasets import MeshFolder, write_shapes
+from meshconv.io.cache.records import decode_record
+from meshconv.models import SphereUNet
+from meshconv.nn import ResidualBlock
+from meshconv.train import SegmentationTask  # noqa: F401  (what a training imports counts as its memory)
+
+
+def peak() -> float:
+    """Largest memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def collection(meshes: int) -> None:
+    """Memory of a pass over a prepared collection, in a process of its own for each of two sizes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (1, 4):
+            root = Path(folder) / f"shapes{part}"
+            write_shapes(root, train=max(meshes * part // 4 // 8, 2), test=0)
+            command = [sys.executable, __file__, "pass", "--root", str(root), "--cache", f"{folder}/cache"]
+            subprocess.run(command, check=True)
+
+
+def one_pass(root: str, cache: str) -> None:
+    data = MeshFolder(root, cache=cache, nearest=16, max_faces=1000, val_fraction=0.0, test_fraction=0.0, workers=0)
+    data.fill_cache()
+    before = peak()
+    start = time.perf_counter()
+    points = sum(len(batch.x) for batch in data.train_dataloader())
+    seconds = time.perf_counter() - start
+    sizes = [path.stat().st_size for path in Path(cache).glob("*.safetensors")]
+    entry, _ = decode_record(next(Path(cache).glob("*.safetensors")).read_bytes())
+    held = sum(leaf.nbytes for leaf in pytree.tree_leaves(entry) if isinstance(leaf, torch.Tensor))
+    count = len(data.samples("train"))
+    print(f"{count} meshes, {points / count:.0f} points each: entry {sum(sizes) / len(sizes) / 1e3:.0f} kB on disk, "
+          f"{held / 1e3:.0f} kB in memory; peak {before:.0f} MB before, {peak():.0f} MB after a pass, "
+          f"{1e3 * seconds / count:.1f} ms a mesh")  # fmt: skip
+
+
+def activations(nside: int) -> None:
+    for again in ("no", "yes"):
+        subprocess.run([sys.executable, __file__, "step", "--nside", str(nside), "--again", again], check=True)
+
+
+def one_step(nside: int, again: bool) -> None:
+    torch.manual_seed(0)
+    sphere = HealpixSphere(nside).hierarchy(3).to(torch.float32)
+    network = SphereUNet("2x0 + 1x1", 3, (16, 24, 32), 1, aggregation="quadrature")
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.recompute = again
+    x, before = torch.randn(12 * nside**2, 4), peak()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        network(x, sphere).square().mean().backward()
+        times.append(time.perf_counter() - start)
+    print(f"nside {nside}, activation checkpointing {'on' if again else 'off'}: {peak() - before:.0f} MB above "
+          f"{before:.0f}, {min(times):.2f} s a step")  # fmt: skip
+
+
+def processes() -> None:
+    """Whole trainings of 60 steps; their start, taken from one of 10 steps, is subtracted."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "shapes"
+        write_shapes(root, train=16, test=0)
+        os.environ.update(OMP_NUM_THREADS="1", MESHCONV_CACHE=f"{folder}/cache")
+        rates = {}
+        for devices in (1, 2):
+            seconds = []
+            for steps in (10, 10, 60):
+                given = ["--config", "classify", "--data.init_args.root", str(root), "--runs", folder]
+                given += ["--data.init_args.variants", "0", "--data.init_args.val_fraction", "0"]
+                given += ["--data.init_args.batch_size", "8", "--trainer.devices", str(devices)]
+                given += ["--trainer.max_steps", str(steps), "--trainer.accelerator", "cpu"]
+                start = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "meshconv.cli", "fit", *given], check=True, capture_output=True)
+                seconds.append(time.perf_counter() - start)
+            rates[devices] = 50 * 8 * devices / (seconds[2] - seconds[1])
+            print(f"{devices} processes: {rates[devices]:.1f} samples a second")
+        print(f"ratio {rates[2] / rates[1]:.2f}")
+
+
+def faces(count: int) -> None:
+    """hierarchy(4) of a bumpy torus."""
+    side = round((count / 2) ** 0.5)
+    shape = trimesh.creation.torus(1.0, 0.4, major_sections=side, minor_sections=side)
+    mesh = TriangleMesh(shape.vertices * [1, 1.1, 1], shape.faces)
+    profile, start = cProfile.Profile(), time.perf_counter()
+    profile.enable()
+    mesh.hierarchy(4)
+    profile.disable()
+    print(f"{mesh.num_faces} faces: {time.perf_counter() - start:.1f} s")
+    pstats.Stats(profile).sort_stats("tottime").print_stats(12)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("collection", "activations", "processes", "faces", "pass", "step"))
+    parser.add_argument("--meshes", type=int, default=300)
+    parser.add_argument("--nside", type=int, default=64)
+    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--root")
+    parser.add_argument("--cache")
+    parser.add_argument("--again", choices=("yes", "no"))
+    given = parser.parse_args()
+    match given.what:
+        case "collection":
+            collection(given.meshes)
+        case "pass":
+            one_pass(given.root, given.cache)
+        case "activations":
+            activations(given.nside)
+        case "step":
+            one_step(given.nside, given.again == "yes")
+        case "processes":
+            processes()
+        case "faces":
+            faces(given.count)
