@@ -32,7 +32,7 @@ def test_a_sphere_to_one_percent() -> None:
     assert relative(flow.potential, 1.5 * along) < 0.005
 
 
-@pytest.mark.parametrize("axes", [(2.0, 1.0, 1.0), (1.0, 0.6, 0.5), (0.5, 1.0, 0.7)])
+@pytest.mark.parametrize("axes", [(2.0, 1.0, 1.0), (1.0, 0.6, 0.4), (0.5, 1.0, 0.7)])
 def test_ellipsoids_to_one_percent(axes: tuple[float, float, float]) -> None:
     ball = icosphere(3)
     points = ball.vertices * axes
@@ -62,7 +62,7 @@ def test_the_error_falls_as_the_square_of_the_spacing() -> None:
         flow = BodyFlow(points, ball.faces)(STREAM)
         wanted = ellipsoid_velocity([1.0, 0.6, 0.5], points, STREAM)
         errors.append(relative(flow.velocity, wanted))
-    assert errors[1] < errors[0] / 3
+    assert errors[1] < errors[0] / 3.5
 
 
 def test_bodies_that_turn_with_the_stream_and_pressure_has_no_drag() -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array, eye_array
 from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
@@ -94,6 +95,7 @@ class BodyFlow:
             raise InputError("the faces look inward; turn them over")
         rough = np.stack([np.bincount(self.faces.reshape(-1), np.repeat(across[:, k], 3), minlength=count)
                           for k in range(3)], axis=1)  # fmt: skip
+        self._near = self._neighbours()
         self.normals = rough / np.linalg.norm(rough, axis=1, keepdims=True)
         for _ in range(2):  # the second time in frames that are nearly exact
             self._fit(self.normals)
@@ -120,10 +122,30 @@ class BodyFlow:
         velocity = np.einsum("vci,vc->vi", self._tangents, slopes)
         return SurfaceFlow(potential, velocity, 1 - (velocity**2).sum(axis=1))
 
+    def _neighbours(self) -> NDArray[np.int64]:
+        """Vertices near each, ``[V, k]``: ring by ring, since the nearest in space may all lie in one direction."""
+        count = len(self.vertices)
+        near = cKDTree(self.vertices).query(self.vertices, k=_NEIGHBOURS + 1)[1][:, 1:].astype(np.int64)
+        corners = self.faces[:, [0, 1, 2, 1, 2, 0]].reshape(-1, 2, 3)
+        src, dst = corners[:, 0].ravel(), corners[:, 1].ravel()
+        step = coo_array((np.ones(len(src)), (src, dst)), shape=(count, count)).tocsr() + eye_array(count, format="csr")
+        two = step @ step
+        reach = (two @ step).tocoo()
+        # 1 to 3: a vertex is in the first ring that has it.
+        inside = [(hops.tocsr()[reach.row, reach.col] != 0) for hops in (step, two)]
+        ring = 3 - np.sum([np.asarray(found).ravel() for found in inside], axis=0)
+        length = np.linalg.norm(self.vertices[reach.row] - self.vertices[reach.col], axis=1)
+        other = reach.row != reach.col
+        row, col = reach.row[other], reach.col[other]
+        order = np.lexsort((length[other], ring[other], row))
+        starts = np.searchsorted(row[order], np.arange(count + 1))
+        enough = np.flatnonzero(np.diff(starts) >= _NEIGHBOURS)
+        near[enough] = col[order][starts[enough][:, None] + np.arange(_NEIGHBOURS)]
+        return near
+
     def _fit(self, rough: Array) -> None:
         """Cubics through the neighbours of each vertex: exact normals, and what makes gradients of values."""
-        distance, near = cKDTree(self.vertices).query(self.vertices, k=_NEIGHBOURS + 1)
-        self._near = near[:, 1:]
+        distance = np.linalg.norm(self.vertices[self._near] - self.vertices[:, None], axis=2)
         axis = np.eye(3)[np.abs(rough).argmin(axis=1)]
         e1 = np.cross(rough, axis)
         e1 /= np.linalg.norm(e1, axis=1, keepdims=True)
@@ -131,7 +153,7 @@ class BodyFlow:
         off = self.vertices[self._near] - self.vertices[:, None]
         u, v, h = (np.einsum("vki,vi->vk", off, e) for e in (e1, e2, rough))
         # Nearer neighbours count more, so that the terms left out do less harm.
-        weight = 1 / (distance[:, 1:] / distance[:, 1:].mean(axis=1, keepdims=True)) ** 2
+        weight = (distance.mean(axis=1, keepdims=True) / distance) ** 2
         terms = np.stack([u, v, u * u, u * v, v * v, u**3, u * u * v, u * v * v, v**3], axis=2)
         self._solve = np.linalg.pinv(terms * weight[..., None]) * weight[:, None]
         p, q = np.einsum("vck,vk->vc", self._solve, h)[:, :2].T
