@@ -9,7 +9,7 @@ from meshes import icosphere
 from numpy.typing import NDArray
 
 from meshconv import TriangleMesh
-from meshconv.datasets.meshes.elements import edges_of
+from meshconv.datasets.meshes.transfer.elements import edges_of
 from meshconv.io import save_mesh
 
 

@@ -15,7 +15,7 @@ from segments import body, halves, write_bodies, write_labels, write_mesh
 
 from meshconv import InputError, TriangleMesh
 from meshconv.datasets import MeshSegments, Preparation, prepare_mesh
-from meshconv.datasets.meshes.elements import ElementLabels, edges_of, elements_of_file
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, edges_of, elements_of_file
 from meshconv.io import read_mesh, save_mesh
 from meshconv.models import ShapeUNet
 

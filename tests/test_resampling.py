@@ -13,7 +13,7 @@ from meshes import blob, bumpy_sheet, flat_sheet, icosphere, single_triangle
 
 from meshconv import InputError, TriangleMesh
 from meshconv.datasets import MeshFields, MeshSegments, Preparation, collate, prepare_meshes
-from meshconv.datasets.meshes.elements import ElementLabels, edges_of, elements_of_file
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, edges_of, elements_of_file
 from meshconv.geometry.mesh.edge_graph import edge_graph
 from meshconv.geometry.mesh.geodesics import geodesic_neighbourhoods
 from meshconv.geometry.mesh.levels.refinement import refine, refined

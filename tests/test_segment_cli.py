@@ -13,7 +13,7 @@ from segments import body, halves, write_labels, write_mesh
 
 from meshconv import TriangleMesh
 from meshconv.cli import main
-from meshconv.datasets.meshes.elements import edges_of
+from meshconv.datasets.meshes.transfer.elements import edges_of
 from meshconv.io import read_mesh, save_mesh
 from meshconv.shipped import find_data
 

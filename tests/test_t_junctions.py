@@ -14,7 +14,7 @@ from meshes import MANIFOLD, blob, bumpy_sheet, flat_sheet, icosphere, moebius, 
 from meshconv import InputError, TriangleMesh, load_mesh
 from meshconv.cli import main
 from meshconv.datasets import prepare_mesh
-from meshconv.datasets.meshes.elements import ElementLabels, count_in_file, edges_of, elements_of_file
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, count_in_file, edges_of, elements_of_file
 from meshconv.io import read_mesh, save_mesh
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.meshes.collation import collate
-from meshconv.datasets.meshes.elements import ElementLabels, elements_of_file
-from meshconv.datasets.meshes.file_fields import fields_in_space
 from meshconv.datasets.meshes.preparation import MeshSample, Preparation, prepare_meshes
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, elements_of_file
+from meshconv.datasets.meshes.transfer.file_fields import fields_in_space
 from meshconv.errors import InputError
 from meshconv.export.layout import Input, Layout, check_oriented
 from meshconv.fields import FieldType

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.elements import edges_of, file_origin
+from meshconv.datasets.meshes.transfer.elements import edges_of, file_origin
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.train.predict.files import write_array

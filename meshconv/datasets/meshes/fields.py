@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meshconv.datasets.meshes.face_frames import FaceFrames
 from meshconv.datasets.meshes.layouts.arrays import Place, check_count, read_array
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
 from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, warn_of_duplicates
 from meshconv.datasets.meshes.preparation import PreparedMesh
+from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.nn.ambient import HasFrames, from_ambient

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meshconv.datasets.meshes.elements import (
+from meshconv.datasets.meshes.layouts.segments import LabelledFile, pair_files, split_files
+from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_duplicates
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.transfer.elements import (
     KINDS,
     ElementKind,
     ElementLabels,
@@ -20,9 +23,6 @@ from meshconv.datasets.meshes.elements import (
     file_origin,
     wrong_length,
 )
-from meshconv.datasets.meshes.layouts.segments import LabelledFile, pair_files, split_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_duplicates
-from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.labels import as_labels, color_labels, read_labels

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.elements import file_origin
 from meshconv.datasets.meshes.preparation import MeshSample, MeshSource, Preparation, name_of, read_source
+from meshconv.datasets.meshes.transfer.elements import file_origin
 from meshconv.datasets.protocol import PairData, demand
 from meshconv.errors import InputError
 from meshconv.geometry.features.functional_map import nearest_rows, refine_map

@@ -12,7 +12,13 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from meshconv.datasets.meshes.elements import ElementKind, ElementLabels, edges_of, elements_of_file, file_origin
+from meshconv.datasets.meshes.transfer.elements import (
+    ElementKind,
+    ElementLabels,
+    edges_of,
+    elements_of_file,
+    file_origin,
+)
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.save import save_beside, save_mesh
 from meshconv.train.predict.files import write_text

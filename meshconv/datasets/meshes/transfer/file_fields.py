@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshconv.datasets.meshes.elements import elements_of_file
-from meshconv.datasets.meshes.face_frames import FaceFrames
 from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.datasets.meshes.transfer.elements import elements_of_file
+from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
 from meshconv.fields import FieldType
 from meshconv.nn.ambient import HasFrames, to_ambient
 
