@@ -1,4 +1,5 @@
 from . import (
+    compress as compress,
     datasets as datasets,
     demo as demo,
     export as export,

@@ -99,9 +99,11 @@ class NormalJeffreys(nn.Module):
         return (self.log_variance - (self.mean.square() + 1e-8).log()).clamp(-10, 10)
 
     def sample(self) -> Tensor:
+        """Factors in training, ``[count]``."""
         return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean)
 
     def value(self) -> Tensor:
+        """Factors in evaluation."""
         return torch.where(self.log_alpha < NOISE, self.mean, 0)
 
     def cost(self) -> Tensor:
