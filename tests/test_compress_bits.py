@@ -213,6 +213,30 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         compress.save(gated, tmp_path / "gated.ckpt")
 
 
+@pytest.mark.parametrize(
+    "plan",
+    [
+        [1],
+        {"layers": {}},
+        {"layers": [], "bits": None, "bf16": False},
+        {"layers": {}, "bits": 5, "bf16": False},
+        {"layers": {"stem": {"reads": [0]}}, "bits": None, "bf16": False},
+        {"layers": {"stem": {"reads": ["a"], "gives": [0], "arrives": None, "wide": True}}, "bits": 8, "bf16": False},
+        {"layers": {"": {"reads": [0], "gives": [0], "arrives": None, "wide": True}}, "bits": 8, "bf16": False},
+        {"layers": {"pool": {"reads": [0], "gives": [0], "arrives": None, "wide": True}}, "bits": 8, "bf16": False},
+    ],
+)
+def test_plans_of_anything_are_refused(tmp_path, plan):
+    place = tmp_path / "small.ckpt"
+    compress.save(task(), place)
+    content = torch.load(place, weights_only=True)
+    content["hyper_parameters"]["compact"] = plan
+    torch.save(content, place)
+    with pytest.raises(InputError) as found:
+        load_task(place)
+    assert "\n" not in str(found.value)
+
+
 def test_integers_that_do_not_fit_are_refused(tmp_path):
     network = ShapeClassifier(MIXED, 2, 3, 1, blocks=1)
     take_integers(network, 8)

@@ -44,7 +44,7 @@ class Measures:
     multiply_adds : float
         Products with weights and in sums over neighbours, of one sample.
     milliseconds : float
-        Of the network for one sample, median.
+        Processor time of the network for one sample, of all threads together, median: that of a busy machine as well.
     accuracy, mean_iou, calibration : float
         Shares; ``calibration`` is the expected calibration error.
     loss : float
@@ -208,14 +208,14 @@ def multiply_adds(network: nn.Module, given: Sequence[Any]) -> float:
 
 
 def milliseconds(network: nn.Module, given: Sequence[Any]) -> float:
-    """Median time of a call."""
+    """Median processor time of a call."""
     times = []
     with evaluating(network):
         network(*given)
         for _ in range(_REPEATS):
-            start = time.perf_counter()
+            start = time.process_time()
             network(*given)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
     return 1e3 * sorted(times)[_REPEATS // 2]
 
 
