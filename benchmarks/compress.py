@@ -7,12 +7,14 @@
 A line of JSON for each method and seed is appended to the file; those that are there are not run again. ``l0`` and
 ``jeffreys`` are trained with gates for half of the epochs, pruned, trained without for the other half, and rounded to 8
 bits without data; ``magnitude`` keeps the share of fields that ``l0`` of the same seed kept, has all epochs after
-pruning, and is rounded in the same way: same size, same training.
+pruning, and is rounded in the same way: same size, same training. ``trained on`` is the full network after as many more
+epochs, for what these do by themselves.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import time
@@ -22,11 +24,11 @@ from typing import Any
 import torch
 
 from meshconv.compress import Measures, measure, quantise, table
-from meshconv.compress.checkpoint import data_of, pruned, samples_of, saved_state
+from meshconv.compress.checkpoint import data_of, pruned, samples_of, saved_state, train
 from meshconv.train import Task, load_task
 from meshconv.train.run import quiet
 
-METHODS = ("full", "int8", "int4", "int4, samples", "l0", "jeffreys", "magnitude")
+METHODS = ("full", "trained on", "int8", "int4", "int4, samples", "l0", "jeffreys", "magnitude")
 
 
 def compressed(task: Task, method: str, data: Any, options: argparse.Namespace, seed: int, kept: float) -> Task:
@@ -38,6 +40,10 @@ def compressed(task: Task, method: str, data: Any, options: argparse.Namespace, 
         samples = samples_of(data, options.samples) if method.endswith("samples") else None
         return quantise(task, int(method[3]), samples)
     rate = options.learning_rate
+    if method == "trained on":
+        longer = copy.deepcopy(task)
+        train(longer, data, options.epochs, rate)
+        return longer
     small = pruned(task, method, data, sparsity=options.sparsity, keep=kept, epochs=options.epochs, learning_rate=rate)
     return quantise(small, 8)
 

@@ -187,7 +187,7 @@ def pruned(
 
 
 # Gates are few numbers with small gradients.
-_FASTER = 50
+_FASTER = 100
 
 
 def train(task: Task, data: Any, epochs: int, learning_rate: float, *callbacks: lightning.Callback) -> None:

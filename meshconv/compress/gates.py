@@ -91,7 +91,7 @@ class NormalJeffreys(nn.Module):
     def __init__(self, count: int):
         super().__init__()
         self.mean = nn.Parameter(torch.ones(count))
-        self.log_variance = nn.Parameter(torch.full((count,), -6.0) + 0.01 * torch.randn(count))
+        self.log_variance = nn.Parameter(torch.full((count,), -4.0) + 0.01 * torch.randn(count))
 
     @property
     def log_alpha(self) -> Tensor:
