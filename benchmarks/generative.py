@@ -58,12 +58,13 @@ def sst(given: argparse.Namespace) -> None:
             if results.has(set="sst", model="FieldVAE", numbers=numbers, seed=seed):
                 continue
             torch.manual_seed(seed)
-            vae = FieldVAE("1x0", latent, [8, 12, 16, 24][:levels])
+            vae = FieldVAE("1x0", latent, [4 * (k + 1) for k in range(levels)])
             start = time.process_time()
             fit(vae, x[:TRAIN_MONTHS], surface, given.steps)
+            seconds = time.process_time() - start
             with torch.no_grad():
                 errors = [rmse(vae(v, surface), v) for v in (x[TRAIN_MONTHS:], x[TRAIN_MONTHS:, turn])]
-            add(results, "FieldVAE", numbers, seed, errors, size, time.process_time() - start)
+            add(results, "FieldVAE", numbers, seed, errors, size, seconds)
 
 
 def add(
@@ -81,7 +82,7 @@ def quarter_turn(sphere: HealpixSphere) -> np.ndarray:
     return found
 
 
-def fit(vae: FieldVAE, x: Tensor, surface: Hierarchy, steps: int, batch: int = 8) -> None:
+def fit(vae: FieldVAE, x: Tensor, surface: Hierarchy, steps: int, batch: int = 4) -> None:
     """As ``meshconv fit`` trains: AdamW with one cycle, some of the points hidden, the divergence warmed up."""
     optimiser = torch.optim.AdamW(vae.parameters(), 5e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps, pct_start=0.2)

@@ -21,8 +21,14 @@ from meshconv.cli import main
 from meshconv.datasets import MeshFields, MeshFolder, MeshSegments, SphereMaps, write_shapes
 from meshconv.io import read_mesh, save_mesh
 from meshconv.train import ClassificationTask, RegressionTask, SegmentationTask, load_task
-from meshconv.uncertainty import UncertainPredictor, calibrate, conformal_threshold, load_calibrated
-from meshconv.uncertainty.calibration import evaluate, uncertain
+from meshconv.uncertainty import (
+    UncertainPredictor,
+    calibrate,
+    conformal_threshold,
+    evaluate,
+    load_calibrated,
+    uncertain,
+)
 
 SMALL = {"channels": [4, 4], "width": 8}
 

@@ -5,6 +5,8 @@ from .calibrated import (
 from .calibration import (
     Calibration as Calibration,
     calibrate as calibrate,
+    evaluate as evaluate,
+    uncertain as uncertain,
 )
 from .conformal import (
     conformal_threshold as conformal_threshold,
@@ -14,7 +16,7 @@ from .dropout import (
     DroppedFields as DroppedFields,
     MonteCarloDropout as MonteCarloDropout,
 )
-from .laplace import laplace as laplace
+from .last_layer import laplace as laplace
 from .measures import (
     brier_score as brier_score,
     calibration_error as calibration_error,

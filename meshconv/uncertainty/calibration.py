@@ -15,7 +15,7 @@ from meshconv.train.matching import combine
 from meshconv.train.tasks.base import Task
 from meshconv.uncertainty.conformal import conformal_threshold, prediction_sets
 from meshconv.uncertainty.dropout import MonteCarloDropout
-from meshconv.uncertainty.laplace import Batch, laplace
+from meshconv.uncertainty.last_layer import Batch, laplace
 from meshconv.uncertainty.measures import (
     brier_score,
     calibration_error,

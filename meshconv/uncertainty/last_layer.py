@@ -48,7 +48,7 @@ def laplace(network: nn.Module, batches: Iterable[Batch], kind: str, samples: in
 
     Notes
     -----
-    ``tests/test_laplace.py`` compares with the Hessian of the loss, by automatic differentiation.
+    ``tests/test_uncertainty.py`` compares with the Hessian of the loss, by automatic differentiation.
     """
     if samples < 2:
         raise InputError(f"samples {samples}: a spread needs at least 2")
