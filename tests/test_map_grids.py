@@ -82,6 +82,7 @@ def test_two_latitude_longitude_grids(tmp_path):
         ("lat_rho", "lon_rho"), ("TLAT", "TLONG"), ("TLAT", "TLON"), ("nav_lat", "nav_lon"), ("XLAT", "XLONG"),
         ("geolat_t", "geolon_t"), ("geolat", "geolon"), ("gphit", "glamt"), ("YC", "XC"), ("lats", "lons"),
         ("grid_lat", "grid_lon"), ("plat", "plon"), ("XLAT_M", "XLONG_M"), ("Latitude", "Longitude"),
+        ("CLAT", "CLONG"), ("gridlat_0", "gridlon_0"), ("g0_lat_1", "g0_lon_2"),
     ],
 )  # fmt: skip
 def test_usual_names(tmp_path, names):

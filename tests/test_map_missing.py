@@ -175,6 +175,10 @@ def test_steps_without_a_time(tmp_path):
     data = weather().assign_coords(time=("time", np.r_[np.arange(5.0), 9.969209968386869e36], units))
     with pytest.raises(InputError, match="time is missing at 1 of 6 steps, first at step 5"):
         open_fields(save(data, tmp_path / "c.nc", encoding={"time": {"_FillValue": None}}))
+    for k, fill in enumerate((1e20, 9.969209968386869e36)):
+        data = weather().assign_coords(time=("time", np.r_[0.0, fill, 2:6], units))
+        with pytest.raises(InputError, match="time is missing at 1 of 6 steps, first at step 1"):
+            open_fields(save(data, tmp_path / f"fill{k}.nc"))
 
 
 @pytest.mark.parametrize("shared", [1, 2, 4])

@@ -96,8 +96,8 @@ def _decoded(path: Path, engine: Any) -> xr.Dataset:
     try:
         coder = xr.coders.CFDatetimeCoder(use_cftime=None)
         return xr.open_dataset(path, engine=engine, chunks={}, decode_times=coder)
-    except ValueError as error:
-        if "decode time" not in str(error):
+    except (ValueError, OverflowError) as error:  # the second of fill values, which the check of times names
+        if "decode time" not in str(error) and "time values outside" not in str(error):
             raise
         # Months and years are no fixed spans in most calendars; their numbers still tell steps apart.
         dataset = xr.open_dataset(path, engine=engine, chunks={}, decode_times=False)

@@ -28,7 +28,7 @@ _PAIRS: tuple[Pair, ...] = tuple(
         "nav_lat_grid_t nav_lon_grid_t", "gphit glamt", "lat_rho lon_rho", "tlat tlong", "tlat tlon", "lat_t lon_t",
         "geolat_t geolon_t", "geolat geolon", "grid_latt grid_lont", "xlat xlong", "xlat xlon", "xlat_m xlong_m",
         "clat clon", "latcell loncell", "grid_center_lat grid_center_lon", "grid_lat grid_lon", "plat plon", "yc xc",
-        "lat2d lon2d", "lat_2d lon_2d",
+        "lat2d lon2d", "lat_2d lon_2d", "clat clong", "gridlat gridlon", "g0_lat g0_lon",
         "ulat ulong", "ulat ulon", "lat_u lon_u", "lat_v lon_v", "lat_psi lon_psi", "xlat_u xlong_u", "xlat_v xlong_v",
         "xlat_c xlong_c", "geolat_u geolon_u", "geolat_v geolon_v", "geolat_c geolon_c", "gphiu glamu", "gphiv glamv",
         "gphif glamf", "nav_lat_grid_u nav_lon_grid_u", "nav_lat_grid_v nav_lon_grid_v", "vlat vlon", "elat elon",
