@@ -32,10 +32,10 @@ class RunConfig(SaveConfigCallback):
     """
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        data = getattr(trainer, "datamodule", None)
+        of_data = getattr(getattr(trainer, "datamodule", None), "hashes", dict)
         self.hashes = {
             "configuration": digest(self.parser.dump(self.config, skip_none=False)),
-            **(data.hashes() if hasattr(data, "hashes") else {}),
+            **of_data(),
         }
         check_same(self.hashes)
         super().setup(trainer, pl_module, stage)
