@@ -67,8 +67,8 @@ class Task(lightning.LightningModule):
         Makes a schedule by epochs from the optimiser. The default is one cycle over all steps, whose peak is the
         optimiser's learning rate.
     activation_checkpointing
-        Residual blocks keep their inputs alone and are computed a second time for the derivative: less memory, about a
-        third more time, the same numbers.
+        Residual blocks keep their inputs alone and are computed a second time for the derivative: less memory, more
+        computation, the same numbers.
     data : optional
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     compact : dict, optional
