@@ -134,10 +134,11 @@ def export_network(
     with atomic_write(output / NAME) as part:
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     names = [entry.name for entry in layout.inputs]
+    given = {"x": tried.x} if where is not None else layout.pack(tried)
     found = []
     for target in to:
         for path, opset in _write(target, program, output, names, described["name"]):
-            found.append(_compare(task, layout, tried, path, opset))
+            found.append(_compare(task, given, tried, path, opset))
     return found
 
 
@@ -217,7 +218,9 @@ def _surface(inputs: MapInputs, levels: int, like: Path | None, cache: Cache | N
     return sphere.hierarchy(levels, radius).to(torch.float32)
 
 
-def _compare(task: Exportable, layout: Layout, batch: SurfaceBatch, path: Path, opset: int | None) -> Export:
+def _compare(
+    task: Exportable, given: dict[str, Tensor], batch: SurfaceBatch, path: Path, opset: int | None
+) -> Export:
     """Run a file on inputs that it was not traced with.
 
     Raises
@@ -226,7 +229,6 @@ def _compare(task: Exportable, layout: Layout, batch: SurfaceBatch, path: Path, 
         Its answers are others.
     """
     run = open_program(path, code=True)
-    given = layout.pack(batch)
     with torch.no_grad():
         expected, eager_seconds = _timed(lambda: task(batch))
         output, seconds = _timed(lambda: run(given))

@@ -113,10 +113,14 @@ def open_program(path: Path, code: bool = False) -> Program:
         return _open_aoti(path, code)
     try:
         with quiet_torch():
-            program = torch.export.load(path).module()
+            module = torch.export.load(path).module()
     except Exception as error:  # torch raises many kinds on a file that is not its own
         raise InputError(f"{path}: not a readable program ({first_line(error)}); export it again") from error
-    return program
+
+    def run(inputs: dict[str, Tensor]) -> Tensor:  # no module of torch: those of programs have no modes
+        return module(inputs)
+
+    return run
 
 
 def digest_of(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOGGERS = ("torch.onnx", "torch.export", "torch._inductor", "onnxscript", "onnx_ir")
+_LOGGERS = ("torch.onnx", "torch.export", "torch._export", "torch._inductor", "onnxscript", "onnx_ir")
 
 
 @contextmanager
