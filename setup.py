@@ -18,6 +18,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
@@ -42,6 +43,16 @@ def find_nvcc():
     if nvcc is None and wanted == "1":
         raise SystemExit("MESHCONV_CUDA=1, but nvcc is not in PATH; set CUDA_HOME, or MESHCONV_CUDA=0")
     return nvcc
+
+
+class PackageWithData(build_py):
+    """The top folder ``data/`` goes into the package as ``meshconv/data``; an editable installation finds it where it is."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            to = Path(self.build_lib, "meshconv/data")
+            shutil.copytree(ROOT / "data", to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py"))
 
 
 def required(cuda):
@@ -141,6 +152,6 @@ def run(command):
 
 setup(
     ext_modules=[Extension("meshconv._C", sources=[], py_limited_api=True, optional=not required(cuda=True))],
-    cmdclass={"build_ext": BuildOperators},
+    cmdclass={"build_ext": BuildOperators, "build_py": PackageWithData},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from meshconv.errors import InputError
 
-_CONFIGS, _DATA = (Path(__file__).parent / name for name in ("configs", "data"))
+_CONFIGS = Path(__file__).parent / "configs"
+# In an installation inside the package, in a clone beside it.
+_DATA = next((path for path in Path(__file__).parents[:2] if (path / "data").is_dir()), Path(__file__).parent) / "data"
 
 
 def find_config(name: str | os.PathLike[str]) -> Path:

