@@ -9,7 +9,8 @@ from meshconv.errors import InputError
 
 _CONFIGS = Path(__file__).parent / "configs"
 # In an installation inside the package, in a clone beside it.
-_DATA = next((path for path in Path(__file__).parents[:2] if (path / "data").is_dir()), Path(__file__).parent) / "data"
+_PLACES = [folder / "data" for folder in Path(__file__).parents[:2]]
+_DATA = next((place for place in _PLACES if (place / "README.md").is_file()), _PLACES[0])
 
 
 def find_config(name: str | os.PathLike[str]) -> Path:

@@ -115,7 +115,8 @@ def test_without_a_compiler_the_wheel_is_built_with_one_warning(tmp_path):
     assert "meshconv/py.typed" in names
     assert not [n for n in names if n.endswith(".so") or n.startswith(("csrc", "tests", "data", "docs"))]
     folders = (ROOT / "meshconv/configs", ROOT / "data")
-    shipped = {f"meshconv/{folder.name}/{path.name}" for folder in folders for path in folder.iterdir() if path.suffix != ".py"}
+    paths = [path for folder in folders for path in folder.iterdir() if path.suffix != ".py"]
+    shipped = {f"meshconv/{path.parent.name}/{path.name}" for path in paths}
     assert len(shipped) > 10 and shipped <= set(names)
 
     required = build("wheel", tmp_path / "required", MESHCONV_REQUIRE_EXTENSION="1", **broken)
