@@ -46,7 +46,7 @@ def find_nvcc():
 
 
 class PackageWithData(build_py):
-    """The top folder ``data/`` goes into the package as ``meshconv/data``; an editable installation finds it where it is."""
+    """``data/`` goes into the package as ``meshconv/data``; an editable installation finds it where it is."""
 
     def run(self):
         super().run()
