@@ -2,7 +2,7 @@
 # make test   the tests, without the slow ones                      make bench   timings of the operators
 # make test-slow   every test                                       make build   install into .venv, compile csrc/
 # make docs   the site of the documentation, in build/docs          make sanitize   the operators' tests under ASan, UBSan
-# make clean  remove what was built; .venv and runs/ stay
+# make wheel  sdist and wheel, for upload, in dist/                 make clean  remove what was built
 #
 # Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
 # repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/installed
 INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow sanitize lint docs bench build clean
+.PHONY: help demo test test-slow sanitize lint docs wheel bench build clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile
@@ -53,6 +53,14 @@ lint: $(STAMP)
 docs: $(STAMP)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "documentation: build/docs/index.html"
+
+# The wheel holds the operators, configurations and data; torch's libraries stay torch's.
+wheel: $(STAMP)
+	@rm -rf dist build/wheel && mkdir -p dist build/wheel
+	@$(BIN)/python -m build -q --no-isolation --outdir build/wheel . > build/wheel.log 2>&1 || { tail -20 build/wheel.log; exit 1; }
+	@mv build/wheel/*.tar.gz dist/
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/auditwheel -q repair --exclude 'libtorch*' --exclude 'libc10*' -w dist build/wheel/*-abi3-*.whl
+	@ls -sh dist
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/gauge_conv.py

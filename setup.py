@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -53,6 +54,14 @@ class PackageWithData(build_py):
         if not self.editable_mode:
             to = Path(self.build_lib, "meshconv/data")
             shutil.copytree(ROOT / "data", to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py"))
+
+
+class WheelOfWhatWasBuilt(bdist_wheel):
+    """A wheel without the compiled library serves every machine and says so in its tag: ``py3-none-any``."""
+
+    def get_tag(self):
+        compiled = any(Path(self.bdist_dir, "meshconv").glob("_C*"))
+        return super().get_tag() if compiled else ("py3", "none", "any")
 
 
 def required(cuda):
@@ -152,6 +161,6 @@ def run(command):
 
 setup(
     ext_modules=[Extension("meshconv._C", sources=[], py_limited_api=True, optional=not required(cuda=True))],
-    cmdclass={"build_ext": BuildOperators, "build_py": PackageWithData},
+    cmdclass={"build_ext": BuildOperators, "build_py": PackageWithData, "bdist_wheel": WheelOfWhatWasBuilt},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

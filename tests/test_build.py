@@ -110,6 +110,7 @@ def test_without_a_compiler_the_wheel_is_built_with_one_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: meshconv is installed without compiled operators") == 1
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "meshconv/_build_note.txt" in names
     assert "meshconv/py.typed" in names
@@ -132,3 +133,30 @@ def test_the_wheel_has_the_library_and_no_sources(tmp_path, library):
     names = zipfile.ZipFile(wheel).namelist()
     assert f"meshconv/{library.name}" in names
     assert not [n for n in names if n.endswith((".cpp", ".h", ".cu", ".cuh"))]
+
+
+def test_the_conda_recipe_follows_the_package():
+    import configparser
+
+    import meshconv
+
+    recipe = (ROOT / "conda/meta.yaml").read_text()
+    assert f'{{% set version = "{meshconv.__version__}" %}}' in recipe
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    wanted = {re.split(r"[<>=; ]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line}
+    run = recipe[recipe.index("  run:") : recipe.index("test:")]
+    there = {name.replace("lazy-loader", "lazy_loader") for name in re.findall(r"- ([\w-]+)", run)}
+    assert (wanted - {"torch"}) | {"python", "pytorch"} == there
+
+
+def test_the_release_builds_what_is_built_here():
+    """The job of GitHub repairs wheels as `make wheel` does: with all of torch's libraries left out."""
+    import yaml
+
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    assert set(jobs["publish"]["needs"]) == {"wheels", "sdist"}
+    (build,) = [step for step in jobs["wheels"]["steps"] if "env" in step]
+    repair = build["env"]["CIBW_REPAIR_WHEEL_COMMAND"]
+    excluded = re.findall(r"--exclude '([^']+)'", repair)
+    assert excluded and excluded == re.findall(r"--exclude '([^']+)'", (ROOT / "Makefile").read_text())
