@@ -242,6 +242,7 @@ def test_variants_depend_on_content_and_number_alone(tmp_path: Path) -> None:
         assert a.x.shape != other.x.shape
 
 
+@pytest.mark.slow
 def test_the_folder_trains_on_variants_and_tests_on_meshes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shapes(tmp_path / "shapes", train=2, test=1)
     options = {"cache": str(tmp_path / "cache"), "workers": 0, "max_faces": 900}

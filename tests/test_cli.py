@@ -130,6 +130,7 @@ def test_predict_meshes_skips_a_bad_one_and_counts_it(trained, shapes, tmp_path,
     assert not (tmp_path / "no.csv").exists()
 
 
+@pytest.mark.slow
 def test_predict_prepares_meshes_as_training_did(shapes, tmp_path, monkeypatch):
     monkeypatch.setenv("MESHCONV_CACHE", str(tmp_path / "cache"))
     given = ["--data.init_args.radius", "0.2", "--data.init_args.on_defect", "drop", "--data.init_args.workers", "0"]

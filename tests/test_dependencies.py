@@ -172,6 +172,7 @@ for command, extra in {COMMANDS}.items():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_data_of_meshes_need_no_climate() -> None:
     code = """
 from meshconv import datasets

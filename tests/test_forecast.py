@@ -186,6 +186,7 @@ def test_a_stopped_forecast_goes_on(planet: list[Path], tmp_path: Path, monkeypa
     assert not list(tmp_path.glob("*.state.npz"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("name", ["out.nc", "out.zarr"])
 def test_a_forecast_that_is_killed_goes_on(planet: list[Path], tmp_path: Path, name: str) -> None:

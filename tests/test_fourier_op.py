@@ -175,6 +175,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is reported in other units")
 def test_memory_is_the_results_alone():

@@ -32,6 +32,7 @@ def test_every_instruction_set_agrees_with_the_references(instructions):
     assert " passed" in out and "failed" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
 def test_a_word_that_names_no_instruction_set_limits_nothing():
     assert run("abacus", "-c", SHOW) == run("", "-c", SHOW)

@@ -144,6 +144,7 @@ def test_splits_by_the_values_of_a_map(files):
             assert torch.equal(mask, (torch.from_numpy(np.isin(quarter, values)) & (target >= 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -67,6 +67,7 @@ def test_label_on_every_grid(tmp_path, grid):
     np.testing.assert_allclose(colours(written[0]), expected, atol=0.01)
 
 
+@pytest.mark.slow
 def test_which_files(tmp_path):
     path = prediction("lat_lon", tmp_path / "a.nc")
     names = [p.name for p in write_maps(path, None, "vortex")]

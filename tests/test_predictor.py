@@ -266,6 +266,7 @@ def test_every_data_module_has_what_tasks_ask(tmp_path, shapes):
     assert not isinstance(data, FieldData)
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_lightning():
     code = "import meshconv, sys; assert 'lightning' not in sys.modules; meshconv.Predictor; meshconv.fit"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,7 +21,7 @@ from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.run import run_options
 
 NAMES = ["land", "lake", "peak"]
-SPEC = {"data": "meshconv.datasets.MeshSegments"}
+SPEC = {"data": "meshconv.datasets.MeshSegments", "element": "vertices", "class_values": [0, 1]}
 
 
 class Points(lightning.LightningDataModule):

@@ -134,7 +134,7 @@ def test_pieces_are_joined(tmp_path: Path) -> None:
         (LAYOUTS["base64, zlib"].replace(b"eJ", b"eK"), "cannot be read"),
         (LAYOUTS["text"].replace(b"3 1 2 2 9", b"3 1 2 2"), "'part' has 4 rows for 5"),
         (LAYOUTS["text"].replace(b'NumberOfPolys="3"', b'NumberOfPolys="4"'), "cannot be read"),
-        (b"# vtk DataFile Version 3.0\n", "cannot be read"),
+        (b"# vtk DataFile Version 3.0\n", "legacy VTK file"),
         (b"<VTKFile type='PolyData'><PolyData/></VTKFile>", "no piece"),
     ],
 )
