@@ -142,7 +142,7 @@ class _PreparedMesh(Prepared):
         self._sample, self._output, self._spec = sample, preprocess.output, preprocess.spec
 
     def results(self, output: Any) -> dict[str, NDArray]:
-        values, rows, names = torch.as_tensor(output), self._output["rows"], self._output["columns"]
+        values, rows, names = torch.as_tensor(output).detach(), self._output["rows"], self._output["columns"]
         if self._output["kind"] == "logits":
             probability = values.softmax(-1).numpy()
             if rows != "surfaces":
@@ -184,7 +184,7 @@ class _PreparedMaps(Prepared):
         super().__init__([{"x": torch.from_numpy(one[None])} for one in x])
 
     def results(self, output: Any) -> dict[str, NDArray]:
-        values, names = torch.as_tensor(output), self._output["columns"]
+        values, names = torch.as_tensor(output).detach(), self._output["columns"]
         logits = self._output["kind"] == "logits"
         values = values.softmax(-1) if logits else values
         grids = []
