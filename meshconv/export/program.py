@@ -199,6 +199,10 @@ def _folded(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
             continue
         with module.graph.inserting_before(node):
             node.replace_all_uses_with(module.graph.get_attr(place(value)))
+    # Dead code includes what is never removed by itself: checks of constants, and what changes them in place.
+    for node in reversed(module.graph.nodes):
+        if node in folder.constant and not node.users:
+            module.graph.erase_node(node)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
