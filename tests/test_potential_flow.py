@@ -33,7 +33,7 @@ def test_a_sphere_to_one_percent() -> None:
 
 
 @pytest.mark.parametrize("axes", [(2.0, 1.0, 1.0), (1.0, 0.6, 0.4), (0.5, 1.0, 0.7)])
-def test_ellipsoids_to_one_percent(axes: tuple[float, float, float]) -> None:
+def test_ellipsoids_to_one_and_a_half_percent(axes: tuple[float, float, float]) -> None:
     ball = icosphere(3)
     points = ball.vertices * axes
     flow = BodyFlow(points, ball.faces)(3 * STREAM)
