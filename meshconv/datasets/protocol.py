@@ -1,8 +1,8 @@
 """Protocols of data modules, as tasks require them.
 
 A task is constructed with ``in_type``, the names of what it predicts and ``spec``, plain values that stand in its
-checkpoint; ``meshconv fit`` links them. The data module itself is the trainer's, which knows the one that a fit or a
-test is of: ``Task.setup`` alone takes it from there (the argument ``data`` where the trainer has none). A data module
+checkpoint; ``meshconv fit`` links them. The data module itself is the trainer's, which holds that of the current fit or
+test: ``Task.setup`` alone takes it from there (the argument ``data`` where the trainer has none). A data module
 of one's own has :class:`TaskData`, and of the others those that its tasks name.
 """
 

@@ -42,7 +42,7 @@ def _ends(
     angle: Tensor, transporter: Tensor, edges: tuple[Tensor, ...], transpose: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
     """Angles, members and number of rows of a call, whichever way it runs along the edges."""
-    dst_ptr, src, dst, src_ptr, _ = edges
+    dst_ptr, src, dst, src_ptr = edges
     if transpose:
         return angle - transporter, -transporter, dst, src, src_ptr.shape[0] - 1
     return angle, transporter, src, dst, dst_ptr.shape[0] - 1
@@ -52,7 +52,7 @@ def _gauge_conv(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
     return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
 
 
@@ -60,7 +60,7 @@ def _depthwise_conv(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
     return depthwise_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
 
 
@@ -68,7 +68,7 @@ def _transport_sum(
     x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
     src_edge: Tensor, type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr, src_edge), transpose)
+    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
     return segment.transport_sum_reference(x, weight, *state[1:], _type(type))
 
 
