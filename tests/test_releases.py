@@ -19,6 +19,7 @@ import meshconv
 from meshconv import InputError, Predictor
 from meshconv.datasets import MeshFields, MeshFolder, MeshSegments, write_shapes
 from meshconv.io import save_mesh
+from meshconv.models import SphereUNet
 from meshconv.train import ClassificationTask, RegressionTask, SegmentationTask, load_task
 
 RELEASES = Path(__file__).parent / "data" / "releases"
@@ -47,6 +48,14 @@ def test_this_version_has_its_files():
     assert meshconv.__version__ in [folder.name for folder in FOLDERS]
     kinds = {path.name for path in FILES if path.parent.name == meshconv.__version__}
     assert kinds >= {"classes.ckpt", "faces.ckpt", "fields.ckpt", "maps.ckpt", "model.onnx"}
+
+
+def test_networks_stay_what_they_were_when_defaults_change(monkeypatch, tmp_path):
+    folder, name = RELEASES / "0.2.0", "maps.ckpt"
+    assert load_task(folder / name).hparams["options"]["aggregation"] == "quadrature"  # which nobody gave
+    monkeypatch.setitem(SphereUNet.__init__.__kwdefaults__, "aggregation", "mean")
+    expected = json.loads((folder / "predictions.json").read_text())[name]
+    np.testing.assert_allclose(predicted(folder / name, tmp_path).ravel()[:64], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_checkpoints_of_later_versions_are_refused(tmp_path):

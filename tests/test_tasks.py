@@ -235,7 +235,7 @@ def test_training_goes_on_from_a_checkpoint(tmp_path):
 
 def test_old_checkpoints_load(tmp_path):
     """Those of a version that knew one loss: weights of classes in a buffer of torch's, fewer hyperparameters."""
-    spec = SPEC | {"data": "meshconv.datasets.MeshFolder"}
+    spec = SPEC | {"data": "meshconv.datasets.MeshFolder", "class_values": [0, 1, 2]}
     model = ClassificationTask("PixelwiseNetwork", "2x0", NAMES, spec, class_weights=[1.0, 2.0, 3.0])
     kept = ("network", "in_type", "class_names", "spec", "options", "learning_rate", "weight_decay", "label_smoothing")
     hparams = {name: model.hparams[name] for name in kept} | {"_instantiator": "x"}

@@ -221,7 +221,7 @@ def test_a_large_network_is_built_where_its_weights_are_there(tmp_path):
         model = ClassificationTask("ShapeClassifier", "3x0", ["a", "b"], SPEC, options)
         saved = {"hyper_parameters": dict(model.hparams), "state_dict": model.state_dict(), "meshconv": SAID}
         torch.save(saved, tmp_path / "x.ckpt")
-        assert load_task(tmp_path / "x.ckpt").hparams["options"] == options
+        assert options.items() <= load_task(tmp_path / "x.ckpt").hparams["options"].items()
         torch.save(content(options=options | {"channels": 20_000}), tmp_path / "x.ckpt")
         with pytest.raises(InputError):
             load_task(tmp_path / "x.ckpt")

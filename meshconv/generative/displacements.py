@@ -57,6 +57,7 @@ class MeshDisplacements(MeshData):
 
     target_kind: ClassVar[str] = "fields at the vertices"
     field_names: ClassVar[list[str]] = ["normal", "tangential"]
+    in_type = FieldType("1x0")  # type: ignore[assignment]  # a property of other data
     out_type = FieldType(DISPLACEMENT)
 
     def __init__(
@@ -96,10 +97,6 @@ class MeshDisplacements(MeshData):
         """How displacements are made, in plain values: with the template, so that a checkpoint can draw meshes."""
         template = {"vertices": self.template.vertices.tolist(), "faces": self.template.faces.tolist()}
         return {**super().spec, "out_type": DISPLACEMENT, "area_weights": True, "template": template}
-
-    @property
-    def in_type(self) -> FieldType:
-        return FieldType("1x0")
 
     @cached_property
     def fields(self) -> dict[str, Tensor]:

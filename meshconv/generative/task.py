@@ -82,7 +82,7 @@ class GenerationTask(Task):
         kind = spec["out_type"]
         latent = (options or {}).get("latent", "4x0")
         super().__init__(network, kind, spec, latent, _without_latent(options), **training)
-        self.save_hyperparameters({"in_type": in_type, "options": options})
+        self.save_hyperparameters({"in_type": in_type, "options": {**self.hparams["options"], **(options or {})}})
         self.out_type, self.field_names = FieldType(kind), list(field_names)
         self.hidden, self.warm_up, self.samples = hidden, warm_up, samples
         self.register_buffer("mean", torch.zeros(self.out_type.dim))

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshconv import models
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.train.networks import network_class, network_options
 
 # Entries of a data module's specification in which data may differ from those of the training, and go on to hold.
 _OF_THE_DATA = ("on_defect", "max_faces", "augment", "variant", "dimension", "relative_to")
@@ -68,10 +68,10 @@ def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     old, new = trained.get("network"), given.get("network")
     if old != new:
         raise InputError(f"has the network {old}, here it is {new}; give --model.init_args.network {old}")
-    defaults = inspect.signature(getattr(models, new)).parameters if new in models.__all__ else {}
-    options = [{**{k: p.default for k, p in defaults.items()}, **(c.get("options") or {})} for c in (trained, given)]
+    names = inspect.signature(network_class(new)).parameters
+    options = [network_options(new, config.get("options")) for config in (trained, given)]
     for key in dict.fromkeys([*options[0], *options[1]]):
-        if defaults and key not in defaults:
+        if key not in names and not any(p.kind is p.VAR_KEYWORD for p in names.values()):
             raise InputError(f"options of {new}: there is no {key}; leave it out")
         was, now = (_plain(o.get(key)) for o in options)
         if was != now:

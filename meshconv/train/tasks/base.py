@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import lightning
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch import Tensor, nn
+from torch import Tensor
 
-from meshconv import __version__, models
+from meshconv import __version__
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.class_path import class_path, import_class
+from meshconv.datasets.class_path import class_path
 from meshconv.datasets.protocol import NormalisedData, check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
@@ -24,6 +24,7 @@ from meshconv.nn.compact.plan import compact as compact_network
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.checkpoint_state import check_loops, check_moments
 from meshconv.train.matching import TargetMatch
+from meshconv.train.networks import make_network, network_options
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.resuming import planned_steps
 from meshconv.train.schedule import keep_options, one_cycle
@@ -58,7 +59,8 @@ class Task(lightning.LightningModule):
     out : int or str
         Number of classes or type of the outputs, the network's second argument.
     options : dict, optional
-        Its further arguments.
+        Its further arguments. The checkpoint holds them with the defaults of all others, so that a network stays what
+        it was where later versions have other defaults.
     learning_rate, weight_decay
         Of AdamW, which is the default.
     optimizer : callable, optional
@@ -106,7 +108,8 @@ class Task(lightning.LightningModule):
         self.save_hyperparameters(ignore=["out", "optimizer", "schedule", "data"])
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.make_optimizer, self.make_schedule, self.data = optimizer, schedule, data
-        self.network = _construct(network, in_type, out, options or {})
+        self.hparams["options"] = network_options(network, options)
+        self.network = make_network(network, in_type, out, options)
         if compact is not None:
             compact_network(self.network, compact)
         if activation_checkpointing:
@@ -243,17 +246,6 @@ def check_format(said: Any, source: Any) -> None:
             f"{source}: has format {found}, written by meshconv {said.get('version')}; this is {__version__}, which "
             f"reads formats up to {FORMAT}: install the later version"
         )
-
-
-def _construct(network: str, in_type: str, out: int | str, options: dict[str, Any]) -> nn.Module:
-    known = {name: getattr(models, name) for name in models.__all__}
-    if "." not in network and network not in known:
-        raise InputError(f"network {network!r} is not known; use one of {', '.join(known)}, or a class path")
-    cls = known[network] if network in known else import_class(network, nn.Module)
-    try:
-        return cls(in_type, out, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"options of {network}: {error}") from error
 
 
 def _no_nan(value: Any) -> Any:
