@@ -2,6 +2,7 @@ from . import (
     compress as compress,
     datasets as datasets,
     demo as demo,
+    distributed as distributed,
     export as export,
     generative as generative,
     geometry as geometry,

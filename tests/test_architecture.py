@@ -36,6 +36,7 @@ BELOW: dict[str, set[str]] = {
 }
 BELOW["io"] = {"geometry", "ops"}
 BELOW["nn"] = {"geometry", "ops"}
+BELOW["distributed"] = {"geometry", "ops"}
 BELOW["testing"] = {"geometry"}
 BELOW["lie"] = BELOW["nn"]
 BELOW["models"] = {"nn", *BELOW["nn"]}
@@ -46,7 +47,7 @@ BELOW["homogeneous"] = {"models", *BELOW["models"]}
 BELOW["hybrid"] = {"models", "nn", "geometry", "ops"}
 # Programs of networks, and their inputs: a task is handed over, nothing here imports one.
 BELOW["export"] = {"datasets", *BELOW["datasets"]}
-BELOW["train"] = {"models", "hybrid", "datasets", "viz", "testing", "export", *BELOW["datasets"]}
+BELOW["train"] = {"models", "distributed", "hybrid", "datasets", "viz", "testing", "export", *BELOW["datasets"]}
 BELOW["serve"] = {"train", *BELOW["train"]}
 BELOW["demo"] = {"train", *BELOW["train"]}
 BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}

@@ -22,8 +22,8 @@ from meshconv import FieldType, HealpixSphere, InputError
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.nn import FieldBatchNorm
+from meshconv.ranks import check_same
 from meshconv.train.metrics.losses import ClassLoss
-from meshconv.train.provenance import check_same
 
 pytestmark = pytest.mark.slow
 

@@ -295,4 +295,4 @@ def _known(x: Tensor, known: Tensor | None) -> Tensor:
 def _per_surface(values: Tensor, graph: GaugeGraph) -> Tensor:
     """Sums over the points of each surface, ``[..., V]`` to ``[..., G]``."""
     sums = values.new_zeros(*values.shape[:-1], graph.num_graphs)
-    return sums.index_add(-1, graph.batch_index, values)
+    return graph.total(sums.index_add(-1, graph.batch_index, values))

@@ -170,6 +170,6 @@ class FieldInstanceNorm(SurfaceModule):
 
 def _mean_of_surfaces(values: Tensor, graph: GaugeGraph) -> Tensor:
     """Mean over the points of every surface, ``[..., V, C]`` to ``[..., G, C]``; 0 without points."""
-    sizes = graph.graph_ptr.diff().clamp(min=1).to(values.dtype)
-    total = values.new_zeros(*values.shape[:-2], graph.num_graphs, values.shape[-1])
-    return total.index_add(-2, graph.batch_index, values) / sizes[:, None]
+    sizes = graph.total(graph.graph_ptr.diff().to(values.dtype)).clamp(min=1)
+    zeros = values.new_zeros(*values.shape[:-2], graph.num_graphs, values.shape[-1])
+    return graph.total(zeros.index_add(-2, graph.batch_index, values)) / sizes[:, None]

@@ -13,7 +13,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Pooling
 from meshconv.nn.calculus.stencil import taylor_stencil
 from meshconv.nn.surface_module import SurfaceModule
-from meshconv.ops import segment_softmax, transport_max, transport_sum
+from meshconv.ops import transport_max, transport_sum
 from meshconv.ops.gauge_conv import Edges
 
 # Largest reduction of a weight: clusters beside their centre keep all their points.
@@ -45,7 +45,7 @@ class ClusterPool(SurfaceModule):
         weight = torch.ones_like(pooling.transporter) if areas is None else areas
         if self.centred:
             weight = weight * (_centred(pooling) if areas is None else _balance(pooling, weight)).to(weight.dtype)
-        share = _shares(weight, pooling.parent, edges, transpose=True)
+        share = weight / _positive(_sums(weight, edges, transpose=True))[pooling.parent]
         return transport_sum(x, share, -pooling.transporter, edges, self.in_type, transpose=True)
 
     def extra_repr(self) -> str:
@@ -174,14 +174,14 @@ class GlobalPool(SurfaceModule):
         """``[..., V, dim]`` to ``[..., G, num_fields]``."""
         _check_vertices(x, graph.num_vertices)
         values = self.in_type.invariants(x)
-        edges = _members(graph)
+        edges = graph.members
         # Invariants are scalars and need no transport.
         still = torch.zeros_like(graph.areas)
         if self.reduction == "max":
-            return transport_max(values, still, edges, self.out_type, scalars="value")
+            return graph.largest(transport_max(values, still, edges, self.out_type, scalars="value"))
         weight = graph.areas if self.reduction == "area" else torch.ones_like(graph.areas)
-        share = _shares(weight, graph.batch_index, edges)
-        return transport_sum(values, share, still, edges, self.out_type)
+        share = weight / _positive(graph.total(_sums(weight, edges)))[graph.batch_index]
+        return graph.total(transport_sum(values, share, still, edges, self.out_type))
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, reduction={self.reduction!r}"
@@ -214,20 +214,13 @@ class AttentionPool(SurfaceModule):
         """``[..., V, dim]`` to ``[..., G, heads * num_fields]``; zeros for a surface without points or area."""
         _check_vertices(x, graph.num_vertices)
         values = self.in_type.invariants(x)
-        edges = _members(graph)
         logits = self.logits(values).float() if x.dtype != torch.float64 else self.logits(values)
-        share = segment_softmax(logits + graph.areas.to(logits.dtype).log()[:, None], graph.graph_ptr)
-        still = torch.zeros_like(graph.areas)
-        return transport_sum(torch.cat([values] * self.heads, dim=-1), share, still, edges, self.out_type)
+        share = graph.softmax(logits + graph.areas.to(logits.dtype).log()[:, None])
+        values, still = torch.cat([values] * self.heads, dim=-1), torch.zeros_like(graph.areas)
+        return graph.total(transport_sum(values, share, still, graph.members, self.out_type))
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, heads={self.heads}"
-
-
-def _members(graph: GaugeGraph) -> Edges:
-    """One edge per point, from the point to its surface."""
-    points = torch.arange(graph.num_vertices + 1, device=graph.device)
-    return graph.graph_ptr, points[:-1], graph.batch_index, points, points[:-1]
 
 
 def _reflect(x: Tensor, pooling: Pooling, field_type: FieldType) -> Tensor:
@@ -239,11 +232,15 @@ def _reflect(x: Tensor, pooling: Pooling, field_type: FieldType) -> Tensor:
     return field_type.reflect(x, pooling.reflected)
 
 
-def _shares(weight: Tensor, owner: Tensor, edges: Edges, transpose: bool = False) -> Tensor:
-    """``weight`` over its sum in the row that owns the member; in a row without weight all shares are zero."""
+def _sums(weight: Tensor, edges: Edges, transpose: bool = False) -> Tensor:
+    """Sum of the weights of each row's members."""
     ones = torch.ones_like(weight)
-    total = transport_sum(weight[:, None], ones, 0 * ones, edges, FieldType("1x0"), transpose)[:, 0]
-    return weight / torch.where(total > 0, total, 1)[owner]
+    return transport_sum(weight[:, None], ones, 0 * ones, edges, FieldType("1x0"), transpose)[:, 0]
+
+
+def _positive(total: Tensor) -> Tensor:
+    """``total``, or 1 in rows without weight, where all shares are zero."""
+    return torch.where(total > 0, total, 1)
 
 
 _known: WeakKeyDictionary[Pooling, Tensor] = WeakKeyDictionary()

@@ -17,9 +17,8 @@ import torch
 from lightning.pytorch.cli import SaveConfigCallback
 
 import meshconv
-from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
-from meshconv.ranks import all_gathered, rank_and_world
+from meshconv.ranks import check_same
 
 # Their numbers are those of a training.
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning", "torchmetrics", "xarray", "trimesh", "robust_laplacian")
@@ -47,20 +46,6 @@ class RunConfig(SaveConfigCallback):
             self.parser.save(self.config, part, skip_none=False, overwrite=True, multifile=False)
         with atomic_write(folder / "provenance.json") as part:
             part.write_text(json.dumps(provenance(self.hashes), indent=1) + "\n", encoding="utf-8")
-
-
-def check_same(hashes: Mapping[str, str]) -> None:
-    """Raise an :class:`InputError` where another process of a distributed training has other hashes.
-
-    It names the first process that differs, and in what.
-    """
-    for rank, others in enumerate(all_gathered(dict(hashes))):
-        for name in sorted({*hashes, *others}):
-            if others.get(name) != hashes.get(name):
-                raise InputError(
-                    f"{name}: that of process {rank} is another one than that of process {rank_and_world()[0]}; start "
-                    "all of them with the same command on the same files"
-                )
 
 
 def provenance(hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -91,6 +91,8 @@ class SurfaceComplex(Record):
             raise ValueError(f"faces have shape {triangles.shape}, expected three vertices each")
         if triangles.size and not (triangles.min() >= 0 and triangles.max() < v):
             raise ValueError(f"faces name vertices {triangles.min()}..{triangles.max()}, the graph has {v}")
+        if graph.num_sources != v:
+            raise ValueError("the graph is a part of a distributed surface; its triangles are not all there")
         if graph.reflected is not None:
             raise ValueError("the graph's transporters reflect; triangles with frames need an oriented surface")
         device, given = graph.device, graph

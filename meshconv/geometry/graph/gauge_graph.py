@@ -15,6 +15,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.segment import segment_softmax
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
@@ -254,29 +255,62 @@ class GaugeGraph(Record):
 
     @property
     def edges(self) -> Edges:
-        """Arguments of the operators: ``(dst_ptr, src, dst, src_ptr, src_edge)``."""
+        """Arguments of the operators: ``(dst_ptr, src, dst, src_ptr, src_edge)``, for features of :meth:`spread`."""
         return self.dst_ptr, self.src, self.dst, self.src_ptr, self.src_edge
+
+    @property
+    def members(self) -> Edges:
+        """One edge from each point to its surface."""
+        points = torch.arange(self.num_vertices + 1, device=self.device)
+        return self.graph_ptr, points[:-1], self.batch_index, points, points[:-1]
+
+    @property
+    def num_sources(self) -> int:
+        """Number of points that edges start at: the graph's own, and those of other processes."""
+        return self.src_ptr.shape[0] - 1
+
+    @property
+    def source_areas(self) -> Tensor:
+        """Areas of the points that edges start at, ``[num_sources]``."""
+        return self.areas
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Features ``[..., num_sources, dim]`` of the points that edges start at, for those of the graph's own."""
+        return x
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sums over whole surfaces, of sums over the points of the graph."""
+        return values
+
+    def largest(self, values: Tensor) -> Tensor:
+        """Maxima ``[..., G, C]`` over whole surfaces, of maxima over the points of the graph; 0 without points."""
+        return values
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        """Softmax over the points of each whole surface, ``[..., V, H]``."""
+        return segment_softmax(logits, self.graph_ptr)
 
     def sources(self, x: Tensor, field_type: FieldType) -> tuple[Tensor, Edges]:
         """Features to send along edges, and the edges to send them along.
 
-        Where edges reflect, the sources are ``x`` and its mirror image, ``[..., 2 V, dim]``, and a reflecting edge
-        starts at the image, so that operators need rotations only. Otherwise ``x`` and :attr:`edges`.
+        Features are those of :meth:`spread`. Where edges reflect, the sources are they and their mirror image,
+        ``[..., 2 num_sources, dim]``, and a reflecting edge starts at the image, so that operators need rotations only.
         """
         if self.reflected is None:
-            return x, self.edges
+            return self.spread(x), self.edges
         if field_type.group != "O(2)":
             raise ValueError(
                 f"the graph has transporters that reflect, fields of type {field_type} are of SO(2); "
                 f"write 'O(2): {field_type}'"
             )
+        x = self.spread(x)
         return torch.cat([x, field_type.reflect(x)], dim=-2), self._mirrored
 
     @cached_property
     def _mirrored(self) -> Edges:
         assert self.reflected is not None
-        src = self.src + self.num_vertices * self.reflected
-        src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_vertices)
+        src = self.src + self.num_sources * self.reflected
+        src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_sources)
         return self.dst_ptr, src, self.dst, src_ptr, src_edge
 
     @property
@@ -307,8 +341,9 @@ class GaugeGraph(Record):
         e1, e2, n = self.frames.double().unbind(dim=1)
         frames = torch.stack([c * e1 + s * e2, c * e2 - s * e1, n], dim=1)
         angle = self.log_angle.double() - a[self.dst]
+        source = self.spread(a[:, None])[self.src, 0]
         # A reflection inverts the preceding rotation.
-        source = a[self.src] if self.reflected is None else torch.where(self.reflected, -1, 1) * a[self.src]
+        source = source if self.reflected is None else torch.where(self.reflected, -1, 1) * source
         transporter = self.transporter.double() - a[self.dst] + source
         reflected = self.reflected
         if flip is not None:
@@ -317,7 +352,7 @@ class GaugeGraph(Record):
             frames = torch.where(flip[:, None, None], frames * frames.new_tensor([1, -1, -1])[:, None], frames)
             sense = torch.where(flip, -1, 1)[self.dst]
             angle, transporter = sense * angle, sense * transporter
-            change = flip[self.src] != flip[self.dst]
+            change = (self.spread(flip[:, None].to(a)) > 0)[self.src, 0] != flip[self.dst]
             reflected = change if reflected is None else change != reflected
         return replace(
             self,

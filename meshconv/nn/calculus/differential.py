@@ -66,7 +66,8 @@ class Gradient(SurfaceModule):
         # The components of the gradient are two blocks of scalars, each with its own weights.
         twice = FieldType.from_multiplicities([2 * self.in_type.dim])
         x = at_least_single(torch.cat([x, x], dim=-1))
-        neighbours = transport_sum(x, stencil.gradient, torch.zeros_like(graph.log_angle), graph.edges, twice)
+        sources, still = graph.spread(x), torch.zeros_like(graph.log_angle)
+        neighbours = transport_sum(sources, stencil.gradient, still, graph.edges, twice)
         return (neighbours - x * _per_run(stencil.gradient_sum, x)).to(dtype)
 
     def extra_repr(self) -> str:

@@ -110,7 +110,7 @@ def _fit(graph: GaugeGraph) -> Stencil:
 def _row_sums(values: Tensor, graph: GaugeGraph) -> Tensor:
     """Sums ``[V, K]`` of ``values [E, K]`` over the edges into each point, in a fixed order."""
     k = values.shape[-1]
-    ones = values.new_ones(graph.num_vertices, k)
+    ones = values.new_ones(graph.num_sources, k)
     still = values.new_zeros(graph.num_edges)
     return transport_sum(ones, values, still, graph.edges, FieldType.from_multiplicities([k]))
 

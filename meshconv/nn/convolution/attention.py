@@ -71,12 +71,12 @@ class AttentionLogits(nn.Module):
         terms = [content * (kind.dim / self.heads) ** -0.5]
         if self.toward is not None:
             own, kind = self.toward(x), self.toward.out_type
-            ahead = ahead_like(own, kind)
+            ahead = ahead_like(own, kind, graph.num_sources)
             values = transport_dot(ahead, own, graph.log_angle, graph.edges, kind, self.heads * radial.shape[1])
             terms.append(self._by_radius(values, radial, kind))
         if self.away is not None:
             theirs, kind = self.away(x), self.away.out_type
-            ahead = ahead_like(theirs, kind)
+            ahead = ahead_like(theirs, kind, graph.num_vertices)
             theirs, edges = graph.sources(theirs, kind)
             into_edge = graph.transporter - graph.log_angle
             values = transport_dot(theirs, ahead, into_edge, edges, kind, self.heads * radial.shape[1])
@@ -175,7 +175,7 @@ class GaugeAttention(SurfaceModule):
         """Weight of every edge in every head, ``[..., E, heads]``; those of a point's neighbours sum to one."""
         logits = self.logits(x, graph, self._radial(graph))
         if self.aggregation == "area":
-            logits = logits + graph.areas[graph.src].log()[:, None]
+            logits = logits + graph.source_areas[graph.src].log()[:, None]
         if self.quadrature is not None:
             # Least weights instead of none: their logarithms are finite.
             weights = self.quadrature(graph).edges.to(logits.dtype)
@@ -241,9 +241,9 @@ def by_head(x: Tensor, field_type: FieldType, heads: int) -> Tensor:
     return torch.cat([pairs.flatten(-2), rest], dim=-1)
 
 
-def ahead_like(x: Tensor, field_type: FieldType) -> Tensor:
-    """Fields along e1 in the shape of ``x``: ones in components that the reflection e2 -> -e2 leaves unchanged."""
-    return ((1 + field_type.parity(x)) / 2).expand_as(x)
+def ahead_like(x: Tensor, field_type: FieldType, points: int) -> Tensor:
+    """Fields along e1 at ``points`` for ``x``: ones in components that the reflection e2 -> -e2 leaves unchanged."""
+    return ((1 + field_type.parity(x)) / 2).expand(*x.shape[:-2], points, -1)
 
 
 def side_by_side(edges: Edges, copies: int) -> Edges:

@@ -52,9 +52,10 @@ class EdgeUnits(nn.Module):
             return x.new_zeros(*x.shape[:-2], graph.num_edges, self.units)
         kind, angle = self.source.out_type, graph.log_angle
         there, here = self.source(x), self.target(x)
-        ahead = self._ahead(here, kind)
         there, edges = graph.sources(there, kind)
+        ahead = self._ahead(here, kind, graph.num_vertices)
         z = transport_dot(there, ahead, graph.transporter - angle, edges, kind, self.units)
+        ahead = self._ahead(here, kind, graph.num_sources)
         z = z + transport_dot(ahead, here, angle, graph.edges, kind, self.units)
         return z * (2 * len(kind.orders)) ** -0.5
 
@@ -63,13 +64,13 @@ class EdgeUnits(nn.Module):
         if self.back is None:
             return x.new_zeros(*x.shape[:-1], out_type.dim)
         kind = self.back.in_type
-        ahead = self._ahead(x.new_empty(()).expand(*x.shape[:-1], kind.dim), kind)
+        ahead = self._ahead(x, kind, graph.num_sources)
         return self.back(transport_sum(ahead, a, graph.log_angle, graph.edges, kind))
 
-    def _ahead(self, like: Tensor, field_type: FieldType) -> Tensor:
-        """The fields u, in the shape of ``like``."""
-        parity = field_type.parity(like)
-        return ((1 - parity if self.odd else 1 + parity) / 2).expand_as(like)
+    def _ahead(self, x: Tensor, field_type: FieldType, points: int) -> Tensor:
+        """The fields u at ``points`` for ``x``."""
+        parity = field_type.parity(x)
+        return ((1 - parity if self.odd else 1 + parity) / 2).expand(*x.shape[:-2], points, -1)
 
     def extra_repr(self) -> str:
         return f"{self.units}, odd={self.odd}"

@@ -30,7 +30,7 @@ def aggregation_weights(graph: GaugeGraph, aggregation: Aggregation) -> Tensor:
     if aggregation == "mean":
         valence = graph.dst_ptr.diff().to(graph.dtype)
         return (1 / valence.clamp(min=1))[graph.dst]
-    area = graph.areas[graph.src]
+    area = graph.source_areas[graph.src]
     total = torch.zeros_like(graph.areas).index_add(0, graph.dst, area)
     return torch.where(total > 0, 1 / torch.where(total > 0, total, 1), 0)[graph.dst] * area
 

@@ -128,7 +128,8 @@ class DiscQuadrature:
         relative = relative_radius(graph, self.cutoff).double().cpu()
         disc = (self.cutoff * graph.scale).double().cpu().square()
         areas, src, dst = graph.areas.double().cpu(), graph.src.cpu(), graph.dst.cpu()
-        share = self.radial(relative) * areas[src][:, None]
+        around = graph.source_areas.double().cpu()[src]
+        share = self.radial(relative) * around[:, None]
         centre = torch.tensor(self._at_zero, dtype=torch.float64) * areas[:, None]
         target = disc[:, None, None] * torch.tensor(self._moments, dtype=torch.float64)
         target = torch.cat([target[..., :1] - centre[..., None], target[..., 1:]], dim=-1)
@@ -141,7 +142,7 @@ class DiscQuadrature:
             unmatched = unmatched | ((mass - target[..., 0]).abs() > _SHORT * target[..., 0])
             factor, residual = torch.where(unmatched[dst], 1, factor), torch.where(unmatched, 1, residual)
         self._say(unmatched)
-        there = areas.index_add(0, dst, torch.where(relative < 1, areas[src], 0))
+        there = areas.index_add(0, dst, torch.where(relative < 1, around, 0))
         there = there.clamp(min=torch.finfo(torch.float64).tiny)
         whole = torch.where(unmatched, there[:, None], math.pi * disc[:, None])
 
