@@ -39,7 +39,10 @@ def first_line(error: BaseException) -> str:
         return f"{error} is missing or unknown"
     if isinstance(error, OverflowError):
         return "a number is too large"
-    return next((line.strip()[:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip()[:160] for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Error(s) in loading state_dict"):
+        del lines[0]
+    return next(iter(lines), type(error).__name__)
 
 
 def behind(error: BaseException | None) -> InputError | None:
@@ -60,8 +63,9 @@ def parser_says(text: str) -> str:
     keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
     lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
     own = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given", "tip:")
-    said = [line for line in lines if line and not line.startswith(own) and "NoneType" not in line]
-    value = re.search(r"Given value: (?!NestedArg)(.*)", text)
+    said = [line for line in lines if line and not line.startswith(own)]
+    said = [line for line in said if not re.fullmatch(r"Expected a .*NoneType.*", line)]
+    value = re.search(r"Given value: (?!NestedArg|Namespace)(.*)", text)
     reason = re.sub(r"<class '([^']+)'>|typing\.(?=\w)", r"\1", ", ".join(dict.fromkeys(said)))
     reason = reason.replace("Expected a ", "expected ")
     given = f"; it is {value[1]}" if value else ""

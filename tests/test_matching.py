@@ -13,7 +13,7 @@ import xarray as xr
 from meshconv import FieldType, HealpixSphere, InputError
 from meshconv.cli import main
 from meshconv.datasets import SphereMaps, SurfaceBatch
-from meshconv.train import RegressionTask, load_task
+from meshconv.train import ForecastTask, RegressionTask, load_task
 from meshconv.train.matching import TargetMatch, check_network, combine
 
 COMMON = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.init_args.cache", "false"]
@@ -170,6 +170,14 @@ def test_options_that_are_left_out_have_their_defaults():
     check_network(trained, {"network": "ShapeClassifier", "options": {"blocks": 2}})
     with pytest.raises(InputError, match="blocks 2, here it is 4"):
         check_network(trained, {"network": "ShapeClassifier"})
+
+
+def test_what_gives_outputs_their_meaning_cannot_be_changed():
+    trained = {"network": "FieldUNet", "residual": True}
+    check_network(trained, {"network": "FieldUNet", "residual": False})
+    check_network(trained, {"network": "FieldUNet", "residual": True}, RegressionTask.kept)
+    with pytest.raises(InputError, match="residual True, here it is False"):
+        check_network(trained, {"network": "FieldUNet", "residual": False}, ForecastTask.kept)
 
 
 class Fields:

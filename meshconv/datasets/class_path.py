@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from meshconv.errors import InputError
 
@@ -53,6 +54,29 @@ def import_class(path: str, base: type[T]) -> type[T]:
         ) from error
     if not isinstance(found, type) or not issubclass(found, base):
         raise InputError(f"{path} is no subclass of {base.__name__}; give one")
+    return found
+
+
+def constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Arguments of a class's constructor by name, with those that it hands its further ones on to.
+
+    Annotations are types, or as they are written where these cannot be found.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        init = vars(base)["__init__"]
+        parameters = [p for p in inspect.signature(init).parameters.values() if p.name != "self"]
+        try:
+            hints = get_type_hints(init)
+        except Exception:  # names that only a type checker imports
+            hints = {}
+        for p in parameters:
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                found.setdefault(p.name, p.replace(annotation=hints.get(p.name, p.annotation)))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import zipfile
@@ -15,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from meshconv.datasets.class_path import check_trust, import_class
+from meshconv.datasets.class_path import check_trust, constructor_parameters, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
 from meshconv.fields import FieldType
@@ -68,9 +67,8 @@ def task_of(content: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -
     try:
         task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         network = hparams.get("network")
-        raise InputError(f"{path}: weights do not fit the network {network} ({reason[:200]})") from error
+        raise InputError(f"{path}: weights do not fit the network {network} ({first_line(error)})") from error
     return task.eval()
 
 
@@ -104,23 +102,11 @@ def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence
         cls = import_class(name, Task)
         data = import_class(spec["data"], LightningDataModule) if "data" in spec else None
         check_hyperparameters(hparams, cls, data)
-        known = _parameters(cls)
+        known = constructor_parameters(cls).keys() - {"out", "data", "optimizer", "schedule"}
         with _Bounded(most):
             return cls(**{key: value for key, value in hparams.items() if key in known})
     except Exception as error:  # of values of any kind, whatever takes them raises
         raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
-
-
-def _parameters(cls: type) -> set[str]:
-    """Names of arguments of a class's constructor, and of those that it hands its further ones on to."""
-    found: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return found - {"self", "out", "data", "optimizer", "schedule"}
 
 
 def checkpoint_path(path: str | os.PathLike) -> Path:

@@ -8,17 +8,17 @@ import sys
 import threading
 import time
 from argparse import ArgumentError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
-from meshconv.datasets.class_path import class_path, import_class
+from meshconv.datasets.class_path import class_path, constructor_parameters, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, behind, first_line, parser_says
 from meshconv.fields import FieldType
@@ -129,9 +129,11 @@ class RunCLI(LightningCLI):
                 raise InputError(f"{said}; use one of this task, or the config.yaml beside it")
         data = import_class(self._chosen.data.class_path, lightning.LightningDataModule)
         check_target(task, data)
+        for part, cls in (("model", task), ("data", data)):
+            _check_null(part, cls, self._chosen[part].get("init_args") or {})
         if self.checkpoint is not None:
             self._check(_check_trained, (task, data))
-            self._check(check_network, self._chosen.model.get("init_args") or {})
+            self._check(partial(check_network, kept=task.kept), self._chosen.model.get("init_args") or {})
         if self._evaluates:
             self.save_config_callback = None
             if self.checkpoint is None:
@@ -192,8 +194,7 @@ class RunCLI(LightningCLI):
                 time.sleep(_TO_SAY)
             if self.checkpoint is None or start.reached or not isinstance(error, _FROM_BAD_STATE):
                 raise
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            said = f"{self.checkpoint}: {self.subcommand} cannot go on from it ({reason})"
+            said = f"{self.checkpoint}: {self.subcommand} cannot go on from it ({first_line(error)})"
             raise InputError(f"{said}; use one of the same configuration that meshconv fit wrote") from error
         finally:
             _let_end(signal.SIGTERM, handlers[signal.SIGTERM])
@@ -238,6 +239,16 @@ def _check_trained(trained: dict[str, Any], classes: tuple[type[Task], type]) ->
     """A checkpoint is of these data: its own path is not imported, nobody has trusted it."""
     if class_path(classes[1]) == trained["spec"].get("data"):
         check_hyperparameters(trained, *classes)
+
+
+def _check_null(part: str, cls: type, given: Mapping[str, Any]) -> None:
+    """The parser takes null for every option; those of which it is no value are refused here."""
+    for name, parameter in constructor_parameters(cls).items():
+        if given.get(name, 0) is None and parameter.default not in (None, parameter.empty):
+            kind = parameter.annotation
+            if kind is not Any and not isinstance(kind, str) and type(None) not in get_args(kind):
+                said = f"{part}.init_args.{name}: null is no value of it"
+                raise InputError(f"{said}; leave it out for {parameter.default!r}")
 
 
 def _attribute(data: lightning.LightningDataModule, name: str) -> Any:

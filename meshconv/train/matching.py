@@ -57,13 +57,15 @@ def combine(trained: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     return {**{key: trained.get(key) for key in ("in_type", "compact", *_NAMES)}, "spec": spec}
 
 
-def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def check_network(trained: Mapping[str, Any], given: Mapping[str, Any], kept: Sequence[str] = ()) -> None:
     """Raise an :class:`InputError` where a configuration asks for another network than a checkpoint has.
 
     Parameters
     ----------
     trained, given : mapping
         With ``network`` and its ``options``; what is left out has the network's default.
+    kept
+        Further arguments of the task that have to be the same, where both have them.
     """
     old, new = trained.get("network"), given.get("network")
     if old != new:
@@ -73,10 +75,17 @@ def check_network(trained: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for key in dict.fromkeys([*options[0], *options[1]]):
         if key not in names and not any(p.kind is p.VAR_KEYWORD for p in names.values()):
             raise InputError(f"options of {new}: there is no {key}; leave it out")
-        was, now = (_plain(o.get(key)) for o in options)
-        if was != now:
-            said = f"its network has {key} {was}, here it is {now}"
-            raise InputError(f"{said}; a trained network keeps its options: give the same, or train anew without it")
+        _check_kept(key, *(o.get(key) for o in options))
+    for key in kept:
+        if key in trained and key in given:
+            _check_kept(key, trained[key], given[key])
+
+
+def _check_kept(key: str, was: Any, now: Any) -> None:
+    was, now = _plain(was), _plain(now)
+    if was != now:
+        said = f"its network has {key} {was}, here it is {now}"
+        raise InputError(f"{said}; a trained network keeps its options: give the same, or train anew without it")
 
 
 @dataclass(frozen=True)

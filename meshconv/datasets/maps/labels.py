@@ -150,10 +150,11 @@ class MapLabels:
         at = {} if self.dimension is None else {self.dimension: step}
         values = self.fields.values(self.variable, self.select, at, allow_missing=True)
         if values.size != values.shape[-1]:
+            dims, along = self.fields.dataset[self.variable].dims, self.dimension
+            wanted = f"those of one map{'' if along is None else f' and {along}'}"
             raise InputError(
-                f"{self.fields.path}: label {self.variable} has dimensions {self.fields.dataset[self.variable].dims}; "
-                f"a map and {self.dimension} are supported: select one value of the others, {{name: {self.variable}, "
-                "select: {...: ...}}, or name 'dimension'"
+                f"{self.fields.path}: label {self.variable} has dimensions {dims}, more than {wanted}: select one value "
+                f"of the others, {{name: {self.variable}, select: {{...: ...}}}}, or name 'dimension'"
             )
         values = values.ravel()
         known = np.isfinite(values)

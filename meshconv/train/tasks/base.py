@@ -80,6 +80,9 @@ class Task(lightning.LightningModule):
     target_kind: ClassVar[str | None] = None
     """What it learns, as :func:`~meshconv.datasets.protocol.check_target` compares it; None: it says nothing."""
 
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Arguments besides the network's that give its outputs their meaning: those of a checkpoint cannot be changed."""
+
     takes_template: ClassVar[bool] = False
     """Whether it predicts meshes beside another one."""
 

@@ -70,6 +70,7 @@ class CorrespondenceTask(Task):
     target_kind = "common points of meshes"
 
     takes_template = True
+    kept = ("embedding",)
 
     def __init__(
         self,

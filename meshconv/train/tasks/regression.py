@@ -69,6 +69,7 @@ class RegressionTask(Task):
         Further arguments of :class:`~meshconv.train.tasks.base.Task`.
     """
 
+    kept = ("residual",)
     target_kind = "fields at the vertices"
 
     mean: Tensor
