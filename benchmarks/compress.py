@@ -5,7 +5,7 @@
     python benchmarks/compress.py --products      # int8 and float32 matrix products of torch at the sizes of layers
 
 A line of JSON for each method and seed is appended to the file; those that are there are not run again. ``l0`` and
-``jeffreys`` are trained with gates for half of the epochs, pruned, trained without for the other half, and rounded to 8
+``jeffreys`` are trained with gates for half of the epochs, trained without for the other half, and rounded to 8
 bits without data; ``magnitude`` keeps the share of fields that ``l0`` of the same seed kept, has all epochs after
 pruning, and is rounded in the same way: same size, same training. ``trained on`` is the full network after as many more
 epochs, for what these do by themselves.
@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from meshconv.compress import Measures, measure, quantise, table
-from meshconv.compress.checkpoint import data_of, pruned, samples_of, saved_state, train
+from meshconv.compress import Measures, Pruning, measure, quantise, table
+from meshconv.compress.checkpoint import data_of, samples_of, saved_state, train
 from meshconv.train import Task, load_task
 from meshconv.train.run import quiet
 
@@ -44,8 +44,7 @@ def compressed(task: Task, method: str, data: Any, options: argparse.Namespace, 
         longer = copy.deepcopy(task)
         train(longer, data, options.epochs, rate)
         return longer
-    small = pruned(task, method, data, sparsity=options.sparsity, keep=kept, epochs=options.epochs, learning_rate=rate)
-    return quantise(small, 8)
+    return quantise(Pruning(method, options.sparsity, kept, options.epochs, rate, seed)(task, data), 8)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import threading
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -196,12 +197,14 @@ def _compress(args: list[str]) -> None:
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = vars(parser.parse_args(args[1:]))
     require("meshconv compress", "train")
-    from meshconv.compress import compress_checkpoint
+    from meshconv.compress import Pruning, compress_checkpoint
     from meshconv.train.run import quiet
 
     quiet()
     del given["debug"]
-    given |= {"method": given.pop("prune"), "config": given.pop("data"), "trust": given["trust"] or ()}
+    method, how = given.pop("prune"), {f.name: given.pop(f.name) for f in fields(Pruning) if f.name != "method"}
+    given |= {"config": given.pop("data"), "trust": given["trust"] or ()}
+    given["pruning"] = None if method is None else Pruning(method, **how)
     print(compress_checkpoint(**given))
     print(given["output"])
 

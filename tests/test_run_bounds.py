@@ -89,7 +89,7 @@ def test_a_validation_of_nothing_is_no_success(run, tmp_path, capsys):
         (["--trainer.precision", "8-true"], "trainer.precision: expected int, expected Literal['"),
         (["--trainer.foo", "1"], "unrecognized arguments: --trainer.foo 1"),
         (["--data.init_args.batch_size", "x"], "data.batch_size: expected int. Got value: x"),
-        (["--data.init_args.batch_size", "null"], "data.init_args.batch_size: null is no value of it; leave it out for"),
+        (["--data.init_args.batch_size", "null"], "data.init_args.batch_size: null is no value of it; leave"),
         (["--model.init_args.label_smoothing", "null"], "model.init_args.label_smoothing: null is no value of it"),
         (["--data.class_path", "meshconv.datasets.Nope"], "data: No meshconv.datasets attribute Nope"),
         (["--trainer.devices", "0"], "trainer: `Trainer(devices"),

@@ -1,4 +1,5 @@
 from .checkpoint import (
+    Pruning as Pruning,
     compress_checkpoint as compress_checkpoint,
     save as save,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,69 @@ def saved_state(task: Task) -> dict[str, Tensor]:
     return dict(task.state_dict()) if bits is None else integer_state(task, bits)
 
 
+@dataclass(frozen=True)
+class Pruning:
+    """How fields are chosen and taken out.
+
+    Attributes
+    ----------
+    method
+        ``"l0"`` or ``"jeffreys"``: half of the epochs with gates and half without them after pruning. ``"magnitude"``:
+        all epochs after pruning.
+    sparsity
+        Weight of the gates' cost (:class:`Sparsity`).
+    keep
+        Share of the fields that ``"magnitude"`` keeps.
+    epochs, learning_rate
+        Of the training; its learning rate is that of the checkpoint by default.
+    seed
+        Of all that is drawn in the training.
+    """
+
+    method: str
+    sparsity: float = 0.5
+    keep: float = 0.3
+    epochs: int = 10
+    learning_rate: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"prune {self.method!r} is not known; use one of {', '.join(METHODS)}")
+
+    @property
+    def trains(self) -> bool:
+        """Whether data are needed."""
+        return self.method != "magnitude" or self.epochs > 0
+
+    def __call__(self, task: Task, data: Any = None) -> Task:
+        """A task with fewer fields, fine-tuned on the ``data``."""
+        torch.manual_seed(self.seed)
+        rate = task.hparams.get("learning_rate", 3e-3) if self.learning_rate is None else self.learning_rate
+        epochs = self.epochs
+        if self.method == "magnitude":
+            small = prune(task, magnitude_masks(task.network, self.keep))
+        else:
+            full = copy.deepcopy(task)
+            add_gates(full.network, self.method)  # type: ignore[arg-type]
+            first = max(epochs - epochs // 2, 1)
+            epochs -= first
+            train(full, data, first, rate, Sparsity(self.sparsity))
+            small = prune(full)
+        if epochs:
+            train(small, data, epochs, rate)
+        return small.eval()
+
+
 def compress_checkpoint(
     checkpoint: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    method: str | None = None,
+    pruning: Pruning | None = None,
     bits: int | None = None,
     config: str | os.PathLike[str] | None = None,
-    sparsity: float = 0.5,
-    keep: float = 0.3,
-    epochs: int = 10,
-    learning_rate: float | None = None,
     samples: int = 0,
     bf16: bool = False,
-    seed: int = 0,
     trust: Sequence[str] = (),
 ) -> str:
     """What ``meshconv compress`` does: prune, round, write a checkpoint; returns the table before and after.
@@ -82,19 +132,12 @@ def compress_checkpoint(
     Parameters
     ----------
     checkpoint, output
-    method
-        ``"l0"`` or ``"jeffreys"``: half of the epochs with gates and half without them after pruning. ``"magnitude"``:
-        all epochs after pruning.
+    pruning
+        None: all fields stay.
     bits
         8, 4 or none.
     config
         A configuration with the data, such as the run's ``config.yaml``: to train, and to test before and after.
-    sparsity
-        Weight of the gates' cost (:class:`Sparsity`).
-    keep
-        Share of the fields that ``"magnitude"`` keeps.
-    epochs, learning_rate
-        Of the training; its learning rate is that of the checkpoint by default.
     samples
         Training samples for rounding; 0: none are seen.
     bf16
@@ -107,13 +150,11 @@ def compress_checkpoint(
     InputError
         Nothing is asked for, data are missing or do not fit, or what the steps raise.
     """
-    if method is None and bits is None and not bf16:
+    if pruning is None and bits is None and not bf16:
         raise InputError("compress: nothing to do; give --prune, --bits or both")
-    if method is not None and method not in METHODS:
-        raise InputError(f"prune {method!r} is not known; use one of {', '.join(METHODS)}")
     if bits is not None:
         levels(bits)
-    if config is None and (samples or method in ("l0", "jeffreys") or (method and epochs)):
+    if config is None and (samples or (pruning is not None and pruning.trains)):
         raise InputError("compress: training and samples need --data CONFIG; magnitude does without with --epochs 0")
     if Path(output).resolve() == Path(checkpoint).resolve():
         raise InputError(f"{output}: would overwrite the checkpoint; give another --output")
@@ -121,10 +162,8 @@ def compress_checkpoint(
     data = None if config is None else data_of(config, task)
     columns = {"before": measure(task, saved_state(task), data)}
     small = task
-    if method is not None:
-        torch.manual_seed(seed)
-        rate = task.hparams.get("learning_rate", 3e-3) if learning_rate is None else learning_rate
-        small = pruned(task, method, data, sparsity=sparsity, keep=keep, epochs=epochs, learning_rate=rate)
+    if pruning is not None:
+        small = pruning(task, data)
         if bits is not None:
             columns["pruned"] = measure(small, saved_state(small), data)
     if bits is not None:
@@ -159,31 +198,6 @@ def samples_of(data: Any, count: int) -> list[Any]:
     if len(found) < count:
         raise InputError(f"samples: {count} are asked for, the data have {len(found)} for training; give fewer or 0")
     return found
-
-
-def pruned(
-    task: Task,
-    method: str,
-    data: Any = None,
-    *,
-    sparsity: float = 0.5,
-    keep: float = 0.3,
-    epochs: int = 10,
-    learning_rate: float = 3e-3,
-) -> Task:
-    """A task with fewer fields, fine-tuned; parameters as of :func:`compress_checkpoint`."""
-    if method == "magnitude":
-        small = prune(task, magnitude_masks(task.network, keep))
-    else:
-        full = copy.deepcopy(task)
-        add_gates(full.network, method)  # type: ignore[arg-type]
-        first = max(epochs - epochs // 2, 1)
-        epochs -= first
-        train(full, data, first, learning_rate, Sparsity(sparsity))
-        small = prune(full)
-    if epochs:
-        train(small, data, epochs, learning_rate)
-    return small.eval()
 
 
 # Gates are few numbers with small gradients.

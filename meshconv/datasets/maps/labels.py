@@ -153,8 +153,8 @@ class MapLabels:
             dims, along = self.fields.dataset[self.variable].dims, self.dimension
             wanted = f"those of one map{'' if along is None else f' and {along}'}"
             raise InputError(
-                f"{self.fields.path}: label {self.variable} has dimensions {dims}, more than {wanted}: select one value "
-                f"of the others, {{name: {self.variable}, select: {{...: ...}}}}, or name 'dimension'"
+                f"{self.fields.path}: label {self.variable} has dimensions {dims}, more than {wanted}: select one of "
+                f"the others, {{name: {self.variable}, select: {{...: ...}}}}, or name 'dimension'"
             )
         values = values.ravel()
         known = np.isfinite(values)
