@@ -33,6 +33,7 @@ commands:
   serve     meshconv serve runs/NAME/last.ckpt: predictions over HTTP, and a page to try them
   generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
   check     meshconv check FILE...: defects of meshes; --repair OUT repairs them
+  view      meshconv view FILE: a mesh with its arrays, or maps on a globe, as a page that turns
   cache     folder and size of the cache of prepared meshes; --clear empties it
   info      versions, devices, and the kernels of each operator
 
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "calibrate": _calibrate,
                 "compress": _compress, "predict": _predict, "export": _export, "serve": _serve, "prepare": _prepare,
-                "generate": _generate, "check": _check, "cache": _cache, "info": _info}  # fmt: skip
+                "generate": _generate, "check": _check, "view": _view, "cache": _cache, "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
@@ -358,6 +359,37 @@ def _check(args: list[str]) -> int:
     checks = check_files(given.files, given.repair, given.isolated)
     print(as_json(checks) if given.json else as_table(checks))
     return max(check.status for check in checks)
+
+
+def _view(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv view",
+        description="A page with meshes or globes that turn, in one file that loads nothing; or a picture.",
+    )
+    parser.add_argument("files", nargs="+", help="meshes or maps, also of meshconv predict; side by side")
+    parser.add_argument("--labels", type=Path, action="append", help="label file of the mesh; one for each")
+    parser.add_argument("--field", default="", help="array or variable that is shown first; the page has all")
+    parser.add_argument("--truth", default="", help="another array, or label file, to show beside the field")
+    parser.add_argument("--select", nargs="+", default=[], metavar="NAME=VALUE", help="of maps: member=3 level=850")
+    parser.add_argument("--output", type=Path, default=Path("view.html"), help=".html, or a picture: .png, .pdf, .svg")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    require("meshconv view", "viz")
+    from meshconv.viz.interactive.files import view_files
+
+    selection = {}
+    if given.select:  # of maps alone
+        require("meshconv view --select", "climate")
+        from meshconv.io.maps.selection import parse_selection
+
+        selection = parse_selection(given.select)
+    view = view_files(given.files, given.labels or (), given.field, given.truth, selection)
+    print(view.save(given.output))
+    if given.open:
+        import webbrowser
+
+        webbrowser.open(given.output.absolute().as_uri())
 
 
 def _cache(args: list[str]) -> None:

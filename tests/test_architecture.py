@@ -187,7 +187,8 @@ def test_circles_of_types_and_functions_are_found():
     assert circles(links(sources)) == [["meshconv.nn.one", "meshconv.nn.three", "meshconv.nn.two"]]
 
 
-PUBLIC_IN_SPITE = {"_replace", "_asdict", "_fields"}  # of named tuples
+# Of named tuples, and what notebooks ask for.
+PUBLIC_IN_SPITE = {"_replace", "_asdict", "_fields", "_repr_html_"}
 
 
 def private_names(source: str) -> list[str]:

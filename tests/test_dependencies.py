@@ -26,7 +26,7 @@ ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/librarie
                 "io/meshes/readers/freesurfer.py": "formats", "io/meshes/readers/points.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
 COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
-            "compress last.ckpt": "train", "demo": "train,climate", "export x --to torch": "train",
+            "compress last.ckpt": "train", "demo": "train,climate", "export x --to torch": "train", "view x.ply": "viz",
             "serve x": "train,serve",
             "generate shallow_water out": "planet,climate"}  # fmt: skip
 

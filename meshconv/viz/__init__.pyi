@@ -1,4 +1,6 @@
 from .geodesics import geodesic_picture as geodesic_picture
+from .interactive.files import view_file as view_file
+from .interactive.view import View as View, show as show
 from .mesh import (
     contact_sheet as contact_sheet,
     draw_mesh as draw_mesh,

@@ -57,6 +57,11 @@ def _turned(azimuth: float, elevation: float) -> np.ndarray:
     return over @ around
 
 
+def default_rotation(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Rotation of the usual picture: :func:`view_rotation`, a little from the side and from above."""
+    return _turned(_AZIMUTH, _ELEVATION) @ view_rotation(vertices, faces)
+
+
 def draw_mesh(
     ax: Axes,
     mesh: Mesh,
@@ -179,7 +184,7 @@ def _face_colors(
 def _shows_more_from_behind(mesh: Mesh, height: np.ndarray) -> bool:
     """Whether the far side of the default view has more relief than the near one."""
     vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
-    eye = (_turned(_AZIMUTH, _ELEVATION) @ view_rotation(vertices, faces))[2]
+    eye = default_rotation(vertices, faces)[2]
     facing = vertex_normals(vertices, faces)[0] @ eye
     # A rim shows as a silhouette from both sides: what faces the eye counts, by its square.
     return bool((height**2 * np.sign(facing) * facing**2).sum() < 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import get_args
+from importlib import import_module
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,6 +306,15 @@ class TriangleMesh:
         """
         self.check_area()
         return coarsen(self.surface, num_levels, ratio, neighbourhood, transport)
+
+    def show(self, values: Any = None, **options: Any) -> Any:
+        """View of the mesh with values on it: pictures that turn, see :func:`meshconv.viz.show`.
+
+        A notebook shows it; ``mesh.show(x).save("x.html")`` or ``("x.png")`` writes it. ``x`` are numbers, labels or
+        vectors of vertices or faces, or several by name.
+        """
+        # Pictures are above geometry, and need the extra viz: only who asks for one imports them.
+        return import_module("meshconv.viz").show(self, values, **options)
 
     def check_area(self) -> None:
         """Raise ``InputError`` without faces or area."""

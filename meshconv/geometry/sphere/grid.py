@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -142,6 +144,15 @@ class SphereGrid(ABC):
     def surface_complex(self) -> SurfaceComplex:
         """Points and Delaunay triangles, for the layers of exact vector calculus."""
         return self._delaunay.surface_complex(self.areas)
+
+    def show(self, values: Any = None, **options: Any) -> Any:
+        """View of the sphere with values on it: a globe that turns, see :func:`meshconv.viz.show`.
+
+        A notebook shows it; ``sphere.show(x).save("x.html")`` or ``("x.png")`` writes it. ``x`` are numbers, labels or
+        vectors at the points, or several by name.
+        """
+        # Pictures are above geometry, and need the extra viz: only who asks for one imports them.
+        return import_module("meshconv.viz").show(self, values, **options)
 
     def part(self, points: Index) -> SphereGrid:
         """A grid of some of the points, ascending."""

@@ -1,0 +1,1 @@
+"""Pictures that turn: views of meshes and spheres as self-contained HTML."""
