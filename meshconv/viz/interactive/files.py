@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -20,6 +21,7 @@ from meshconv.io.meshes.formats import BY_SUFFIX
 from meshconv.io.meshes.labels import read_labels
 from meshconv.io.meshes.load import read_mesh
 from meshconv.viz.interactive.fields import Field, as_field
+from meshconv.viz.interactive.page_text import pack
 from meshconv.viz.interactive.panels import GlobeSurface, MeshSurface
 from meshconv.viz.interactive.view import LARGE, Panel, View
 
@@ -30,9 +32,9 @@ __all__ = ["view_file"]
 
 log = logging.getLogger(__name__)
 
-# Bytes of a page that are no field: library, surface.
-_REST = 3_500_000
-_STEPS = 60  # of a field at most
+_LIBRARY = 800_000  # bytes of a page without data
+# Of a field at most: steps, and bytes of all of them before they are packed.
+_STEPS, _FIELD = 60, 4_000_000
 # Components east and north that files name without saying so.
 _WINDS = (("u10", "v10"), ("uas", "vas"), ("u100", "v100"), ("ua", "va"), ("u", "v"), ("uo", "vo"))
 
@@ -131,7 +133,7 @@ def _side_by_side(path: Path, surface: MeshSurface | GlobeSurface, found: list[F
     if truth and not first:
         raise InputError(f"{path}: truth {truth!r} of which field? give --field or --labels")
     wanted = [f for f in found if f.name in (first, truth)]
-    kept = _that_fit(path, wanted + [f for f in found if f.name not in (first, truth)])
+    kept = _that_fit(path, surface, wanted + [f for f in found if f.name not in (first, truth)])
     if not truth:
         return View((Panel("", surface, kept),), path.name, first or (names[0] if names else ""))
     right = replace(next(f for f in kept if f.name == truth), name=first)
@@ -143,11 +145,11 @@ def _side_by_side(path: Path, surface: MeshSurface | GlobeSurface, found: list[F
                 path.name, first)  # fmt: skip
 
 
-def _that_fit(path: Path, found: Sequence[Field]) -> tuple[Field, ...]:
+def _that_fit(path: Path, surface: MeshSurface | GlobeSurface, found: Sequence[Field]) -> tuple[Field, ...]:
     """The first fields that a page has room for."""
-    room, kept, out = float(LARGE - _REST), list[Field](), list[str]()
+    room, kept, out = LARGE - _LIBRARY - len(json.dumps(surface.content)), list[Field](), list[str]()
     for one in found:
-        size = one.size.size * (4 if one.kind == "color" else 16 / 3)
+        size = len(pack(one.values if one.kind == "color" else one.size)["data"]) if one.values.dtype.kind != "U" else 0
         if kept and size > room:
             out.append(one.name)
             continue
@@ -245,7 +247,7 @@ def _steps(fields: SphereFields, name: str) -> tuple[NDArray, tuple[str, ...]]:
     array = fields.dataset[name]
     sizes = {str(d): n for d, n in array.sizes.items() if d not in fields.dims}
     count = math.prod(sizes.values())
-    most = max(1, min(_STEPS, int((LARGE - _REST) / (16 / 3) / max(fields.grid.num_points, 1) / 2)))
+    most = max(1, min(_STEPS, _FIELD // (4 * max(fields.grid.num_points, 1))))
     chosen = np.unique(np.round(np.linspace(0, count - 1, min(count, most))).astype(int))
     if len(chosen) < count:
         log.info("%s: %d of %d steps of %s; choose with --select", fields.path, len(chosen), count, name)

@@ -91,7 +91,9 @@ class MeshSurface:
         self.vertices, self.faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
         if not len(self.faces):
             raise InputError(f"{getattr(mesh, 'name', '') or 'the mesh'}: no faces to show; points can be no surface")
-        used = self.vertices[np.unique(self.faces)]
+        has_face = np.zeros(len(self.vertices), dtype=bool)
+        has_face[self.faces] = True
+        used = self.vertices[has_face]
         self.middle = (used.min(axis=0) + used.max(axis=0)) / 2
         self.radius = max(float(np.linalg.norm(used - self.middle, axis=1).max()), 1e-300)
 
@@ -110,7 +112,7 @@ class MeshSurface:
     def pose(self) -> NDArray:
         return default_rotation(self.vertices, self.faces)
 
-    @property
+    @functools.cached_property
     def content(self) -> dict[str, Any]:
         mesh = {"positions": pack(self._placed(self.vertices)), "faces": pack(self.faces), "closed": self._closed}
         return {"mesh": mesh, "lines": []}
@@ -171,7 +173,7 @@ class GlobeSurface:
             return view((20.0, 10.0))
         return view((float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))))
 
-    @property
+    @functools.cached_property
     def content(self) -> dict[str, Any]:
         index, rows = self._raster
         points = self.grid.num_points if self.kept is None else len(self.kept)
