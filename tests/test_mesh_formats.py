@@ -194,6 +194,20 @@ def test_vtk_offsets_of_any_type(kind: str, binary: bool, tmp_path: Path) -> Non
     is_tetrahedron(tmp_path / "m.vtk")
 
 
+def test_ply_rows_that_end_with_more_numbers_than_the_header_names(tmp_path: Path) -> None:
+    """As sequences of words these would be other faces; a file whose rows are not its lines is such a sequence."""
+    header = ("ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+              "element face 4\nproperty list uchar int vertex_indices\nend_header\n")  # fmt: skip
+    rows = [" ".join(map(str, point)) for point in POINTS.tolist()] + [
+        "3 " + " ".join(map(str, face)) for face in FACES.tolist()
+    ]
+    plain = tmp_path / "plain.ply"
+    for end, between in (("", "\n"), (" 9 1 1 1", "\n"), ("", " ")):
+        plain.write_text(header + between.join(row + end for row in rows) + "\n")
+        mesh = load_mesh(plain)
+        assert is_tetrahedron(mesh)
+
+
 def test_ply_diffuse_colours(tmp_path: Path) -> None:
     head = ply("ascii").partition(b"element tristrips")[0]
     head += b"element face 4\nproperty list uchar int vertex_indices\n"

@@ -58,6 +58,19 @@ def dae() -> str:
             '<scene><instance_visual_scene url="#s"/></scene></COLLADA>')  # fmt: skip
 
 
+def test_collada_with_a_material_that_is_absent(tmp_path: Path) -> None:
+    """Materials are no part of the surface, though pycollada leaves out what has them."""
+    pytest.importorskip("collada")
+    pytest.importorskip("assimp_py")
+    target = '<instance_material symbol="m" target="#absent"/>'
+    bound = f"<bind_material><technique_common>{target}</technique_common></bind_material>"
+    content = dae().replace('<instance_geometry url="#g"/>', f'<instance_geometry url="#g">{bound}</instance_geometry>')
+    (tmp_path / "m.dae").write_text(content)
+    mesh = load_mesh(tmp_path / "m.dae")
+    assert (mesh.num_vertices, mesh.num_faces) == (4, 4)
+    assert mesh.area == pytest.approx(1.5 + np.sqrt(3) / 2, rel=1e-6)
+
+
 def msh() -> str:
     nodes = "".join(f"{i + 1} {x} {y} {z}\n" for i, (x, y, z) in enumerate(POINTS.tolist()))
     elements = "".join(f"{i + 1} 2 2 {i % 2} 1 {a + 1} {b + 1} {c + 1}\n" for i, (a, b, c) in enumerate(FACES.tolist()))

@@ -1,4 +1,4 @@
-"""Formats that libraries read: AMF and X3D (assimp-py), GIFTI (nibabel), Gmsh, Medit and Nastran (meshio)."""
+"""Formats that libraries read: AMF, X3D (assimp-py), COLLADA (both), GIFTI (nibabel), Gmsh, Medit, Nastran (meshio)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, Volumes, join_pieces
+from meshconv.io.meshes.readers.scenes import read_with_trimesh
 from meshconv.io.meshes.volumes import VOLUME_SIZES, VolumeCells, surface_of_volumes
 from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, open_archive
@@ -78,6 +80,29 @@ def read_with_assimp(path: Path) -> PolygonFile:
     if len(pieces) == 1:
         del joined.polygon_data["part"]
     return joined
+
+
+def read_collada(path: Path) -> PolygonFile:
+    """Parts and colours by pycollada, which leaves out what it cannot read; by assimp where that has more triangles."""
+    problem = None
+    try:
+        found = read_with_trimesh(path)
+    except InputError as error:
+        found, problem = None, error
+    if find_spec("assimp_py") is not None:
+        with contextlib.suppress(InputError):
+            whole = read_with_assimp(path)
+            if found is None or num_triangles(whole) > num_triangles(found):
+                return whole
+    if found is None:
+        assert problem is not None
+        raise problem
+    return found
+
+
+def num_triangles(content: PolygonFile) -> int:
+    """Triangles that polygons, no strips, are cut into."""
+    return int((content.sizes - 2).clip(0).sum())
 
 
 def _unzipped(path: Path) -> bytes:
@@ -258,6 +283,7 @@ def _check_binary_numbers(content: bytes) -> None:
 
 FORMATS = (
     MeshFormat("AMF", (".amf",), read_with_assimp, True, "assimp_py"),
+    MeshFormat("COLLADA", (".dae", ".zae"), read_collada, True, package="collada"),
     MeshFormat("X3D", (".x3d",), read_with_assimp, True, "assimp_py"),
     MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
     MeshFormat("Gmsh", (".msh",), read_with_meshio, package="meshio"),

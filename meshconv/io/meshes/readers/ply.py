@@ -124,7 +124,8 @@ def _header(content: bytes) -> tuple[list[_Element], _Text | _Binary]:
         if words[:1] == ["end_header"]:
             if order is None:
                 break
-            return elements, _Text(content[start:]) if order == "=" else _Binary(content, start)
+            rows = sum(element.rows for element in elements)
+            return elements, _Text(content[start:], rows) if order == "=" else _Binary(content, start)
         if words[:1] == ["format"]:
             order = _BYTE_ORDER[words[1]]
         elif words[:1] == ["element"]:
@@ -141,22 +142,31 @@ def _header(content: bytes) -> tuple[list[_Element], _Text | _Binary]:
 
 
 class _Text:
-    """Body of an ASCII file."""
+    """Body of an ASCII file: a row a line where the lines are as many as the rows, a sequence of words otherwise.
 
-    def __init__(self, body: bytes):
-        self.words = body.split()
-        self.at = 0
+    Some programs end rows with numbers that the header does not name; on lines of their own these are left out.
+    """
+
+    def __init__(self, body: bytes, rows: int):
+        lines = [line for line in body.splitlines() if not line.isspace() and line]
+        self.lines = lines if len(lines) == rows else None
+        self.words = [] if self.lines is not None else body.split()
+        self.at = self.row = 0
 
     def read(self, element: _Element) -> dict[str, Column]:
-        if element.rows * len(element.properties) > len(self.words) - self.at:
+        if self.lines is None and element.rows * len(element.properties) > len(self.words) - self.at:
             raise ValueError(f"{element.rows} of {element.name!r} promised, fewer found")
         if all(p.count_dtype is None for p in element.properties):
             width = len(element.properties)
-            block = np.array(self._take(element.rows * width), dtype=np.float64).reshape(element.rows, width)
+            words = self._table(element.rows, width) if self.lines is not None else self._take(element.rows * width)
+            block = np.array(words, dtype=np.float64).reshape(element.rows, width)
             return {p.name: as_type(block[:, i], p.dtype) for i, p in enumerate(element.properties)}
         values: list[list[bytes]] = [[] for _ in element.properties]
         sizes: list[list[int]] = [[] for _ in element.properties]
         for _ in range(element.rows):
+            if self.lines is not None:
+                self.words, self.at = self.lines[self.row].split(), 0
+                self.row += 1
             for i, p in enumerate(element.properties):
                 size = 1 if p.count_dtype is None else int(self._take(1)[0])
                 values[i] += self._take(size)
@@ -166,6 +176,19 @@ class _Text:
             column = as_type(np.array(value, dtype=np.float64), p.dtype)
             out[p.name] = column if p.count_dtype is None else (np.array(size_list, dtype=np.int64), column)
         return out
+
+    def _table(self, rows: int, width: int) -> list[bytes]:
+        """The first words of each of the next lines."""
+        assert self.lines is not None
+        lines = self.lines[self.row : self.row + rows]
+        self.row += rows
+        words = b" ".join(lines).split()
+        if len(words) == rows * width:
+            return words
+        found = [line.split()[:width] for line in lines]
+        if any(len(row) < width for row in found):
+            raise ValueError(f"a line of fewer than {width} numbers")
+        return [word for row in found for word in row]
 
     def _take(self, count: int) -> list[bytes]:
         if not 0 <= count <= len(self.words) - self.at:

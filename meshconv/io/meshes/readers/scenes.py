@@ -120,5 +120,4 @@ def _data(part: object, kind: str, size: int) -> dict[str, NDArray]:
 FORMATS = (
     MeshFormat("3DXML", (".3dxml",), read_with_trimesh),
     MeshFormat("XAML", (".xaml",), read_with_trimesh),
-    MeshFormat("COLLADA", (".dae", ".zae"), read_with_trimesh, package="collada"),
 )
