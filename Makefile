@@ -2,7 +2,8 @@
 # make test   the tests, without the slow ones                      make bench   timings of the operators
 # make test-slow   every test                                       make build   install into .venv, compile csrc/
 # make docs   the site of the documentation, in build/docs          make sanitize   the operators' tests under ASan, UBSan
-# make wheel  sdist and wheel, for upload, in dist/                 make clean  remove what was built
+# make shim   the CUDA kernels compiled for the host, under ASan    make wheel  sdist and wheel, for upload, in dist/
+# make clean  remove what was built
 #
 # Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
 # repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/installed
 INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow sanitize lint docs wheel bench build clean
+.PHONY: help demo test test-slow sanitize shim lint docs wheel bench build clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile
@@ -36,14 +37,22 @@ test-slow: $(STAMP)
 # A second library of the same sources, which checks every access of the CPU operators while their tests run.
 CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CHECKED_TESTS := $(addsuffix .py,$(addprefix ../../tests/test_,gauge_conv gauge_conv_torch segment fourier_op bad_input geodesics))
+SANITIZERS := $$(for l in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$l.so; done | tr '\n' ' ')
 sanitize: $(STAMP)
 	@rm -rf build/sanitize && mkdir -p build/sanitize && cp -r meshconv build/sanitize && rm -f build/sanitize/meshconv/_C*.so
 	@MESHCONV_CUDA=0 MESHCONV_REQUIRE_EXTENSION=1 CFLAGS="$(CHECKS)" CXXFLAGS="$(CHECKS)" LDFLAGS="$(CHECKS)" \
 	  $(BIN)/python setup.py -q build_ext --build-lib build/sanitize > build/sanitize/log.txt 2>&1 || { cat build/sanitize/log.txt; exit 1; }
 	@cd build/sanitize && for set in avx512 avx2 baseline; do echo "$$set"; \
-	  LD_PRELOAD="$$(for l in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$l.so; done | tr '\n' ' ')" \
+	  LD_PRELOAD="$(SANITIZERS)" \
 	  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 MESHCONV_INSTRUCTIONS=$$set ../../$(BIN)/python -m pytest -q \
 	  -p no:cacheprovider -c ../../setup.cfg --rootdir ../.. -m "not slow" $(CHECKED_TESTS); done
+
+# The CUDA kernels with one fiber a thread, see tests/cuda_shim. What a tensor is allocated as is NaN.
+shim: $(STAMP)
+	@CXX=$(CXX) $(BIN)/python tests/cuda_shim/build.py build/shim
+	@MESHCONV_SHIM=$$PWD/build/shim/kernels_on_fibers.so LD_PRELOAD="$(SANITIZERS)" OMP_NUM_THREADS=1 \
+	  ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider tests/test_cuda_shim.py
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

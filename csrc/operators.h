@@ -101,3 +101,49 @@ MESHCONV_OPERATORS(cuda)
 #undef MESHCONV_OPERATORS
 
 }  // namespace meshconv
+
+// Shapes: B batch entries on one graph, V_src sources, V_dst targets, E edges, R radial functions, D feature lengths.
+//   x [B, V_src, D_in], weight [R, D_in, D_out], radial [E, R], angle [E], transporter [E],
+//   dst_ptr [V_dst + 1], src [E], dst [E], src_ptr [V_src + 1], src_edge [E]; types are multiplicities per order.
+// With transpose the operator runs along the edges backwards (angle - transporter, -transporter) and x has V_dst rows:
+// gauge_conv(transpose, weight^T) is the adjoint of gauge_conv. The three are closed under differentiation:
+//   gauge_conv         y = sum_e sum_b radial_eb rho_out(angle) W_b^T rho_in(transporter - angle) x_src   [B, V_dst, D_out]
+//   gauge_conv_weight  d<grad, y>/d weight   [R, D_in, D_out]
+//   gauge_conv_edge    d<grad, y>/d radial   [E, R]
+// depthwise_conv and its derivatives: the same with C fields of every order and kernels of one channel,
+//   weight [R, 2 N + 1, 2 M + 1, C]
+#define MESHCONV_GRAPH                                                                                   \
+  "Tensor angle, Tensor transporter, Tensor dst_ptr, Tensor src, Tensor dst, Tensor src_ptr, "           \
+  "Tensor src_edge, int[] in_type, int[] out_type, bool transpose) -> Tensor"
+
+// Transport and reduce, over the members e of a row (edges of a graph, or points of a cluster), arguments as above;
+// weight [B or 1, E, H], H heads that each own the same number of channels of every order. The adjoint of
+// transport_sum is itself with transpose, that of transport_select as well.
+//   transport_sum      y = sum_e weight_e rho(transporter) x_src                                [B, V_dst, D]
+//   transport_dot      <y_dst, rho(transporter) x_src> per head                                 [B, E, H]
+//   transport_argmax   the member whose field is longest, int64, -1 in empty rows               [B, V_dst, fields]
+//   transport_select   y = rho(transporter) x_src of the member `chosen` for each field         [B, V_dst, D]
+//   segment_softmax    over the members of each row, logits [B, E, H], ptr [rows + 1]           [B, E, H]
+//   segment_total      each member gets the sum over its row                                    [B, E, H]
+#define MESHCONV_MEMBERS "Tensor dst_ptr, Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge, int[] type, "
+
+// Fourier nonlinearity of x [rows, 2 M + 1, channels] and its derivatives, see cpu/fourier_kernel.h:
+//   fourier_act            s F_0(x),   fourier_act_grad   F_1(x; s grad),   fourier_act_curvature   F_2(x; s grad, grad_grad)
+
+// Names and schemas of the operators of layers, which every device has.
+#define MESHCONV_LAYER_OPERATORS(each) \
+  each(gauge_conv, "(Tensor x, Tensor weight, Tensor radial, " MESHCONV_GRAPH) \
+  each(gauge_conv_weight, "(Tensor x, Tensor grad, Tensor radial, " MESHCONV_GRAPH) \
+  each(gauge_conv_edge, "(Tensor x, Tensor grad, Tensor weight, " MESHCONV_GRAPH) \
+  each(depthwise_conv, "(Tensor x, Tensor weight, Tensor radial, " MESHCONV_GRAPH) \
+  each(depthwise_conv_weight, "(Tensor x, Tensor grad, Tensor radial, " MESHCONV_GRAPH) \
+  each(depthwise_conv_edge, "(Tensor x, Tensor grad, Tensor weight, " MESHCONV_GRAPH) \
+  each(transport_sum, "(Tensor x, Tensor weight, Tensor transporter, " MESHCONV_MEMBERS "bool transpose) -> Tensor") \
+  each(transport_dot, "(Tensor x, Tensor y, Tensor transporter, " MESHCONV_MEMBERS "int heads) -> Tensor") \
+  each(transport_argmax, "(Tensor x, " MESHCONV_MEMBERS "bool signed_scalars) -> Tensor") \
+  each(transport_select, "(Tensor x, Tensor chosen, Tensor transporter, " MESHCONV_MEMBERS "bool transpose) -> Tensor") \
+  each(segment_softmax, "(Tensor logits, Tensor ptr) -> Tensor") \
+  each(segment_total, "(Tensor values, Tensor ptr) -> Tensor") \
+  each(fourier_act, "(Tensor x, int samples, str activation) -> Tensor") \
+  each(fourier_act_grad, "(Tensor x, Tensor grad, int samples, str activation) -> Tensor") \
+  each(fourier_act_curvature, "(Tensor x, Tensor grad, Tensor grad_grad, int samples, str activation) -> Tensor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from function_case import NAMES, functions, value_and_gradients
+from kernel_case import BOUND as KERNEL_BOUND, CASES, assert_equal_the_cpu, calls
 from torch import Tensor
 
 from meshconv import FieldType
@@ -79,6 +80,17 @@ def test_first_and_second_derivatives(random_graph, name):
     leaves = [t.requires_grad_() for t in tensors]
     assert torch.autograd.gradcheck(function, leaves)
     assert torch.autograd.gradgradcheck(function, leaves)
+
+
+@pytest.mark.parametrize("dtype", KERNEL_BOUND)
+@pytest.mark.parametrize("case", CASES)
+def test_every_kernel_equals_the_cpu(case, dtype):
+    """What the shim runs on the host (tests/test_cuda_shim.py), with the same bits twice."""
+    for detail, name, arguments in calls(case, dtype):
+        on_device = tuple(a.cuda() if isinstance(a, Tensor) else a for a in arguments)
+        found, again = (getattr(torch.ops.meshconv, name)(*on_device) for _ in range(2))
+        assert torch.equal(found, again), f"{name} {detail}"
+        assert_equal_the_cpu(found, name, arguments, detail)
 
 
 def operator_calls(graph) -> dict[str, tuple]:

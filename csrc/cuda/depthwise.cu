@@ -40,7 +40,7 @@ __device__ void turn(int64_t components, T angle, const T* from, int64_t stride,
 }
 
 template <typename T>
-__global__ void conv_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* weight, T* y) {
+__global__ void depthwise_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* weight, T* y) {
   const int64_t total = s.batch * graph.rows * s.channels;
   T u[kMaxComponents], message[kMaxComponents], turned[kMaxComponents], sum[kMaxComponents];
   for (int64_t t = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; t < total;
@@ -68,7 +68,7 @@ __global__ void conv_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* wei
 
 // Sums over the rows of a run, one run a block row and one channel a thread; `partial` is [runs][R][I][J][C].
 template <typename T>
-__global__ void weight_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* grad, int64_t run, T* partial) {
+__global__ void depthwise_weight_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* grad, int64_t run, T* partial) {
   const int64_t c = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (c >= s.channels) return;
   T u[kMaxComponents], g[kMaxComponents];
@@ -91,7 +91,7 @@ __global__ void weight_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* g
 }
 
 template <typename T>
-__global__ void add_runs_kernel(int64_t runs, int64_t size, const T* partial, T* out) {
+__global__ void depthwise_runs_kernel(int64_t runs, int64_t size, const T* partial, T* out) {
   for (int64_t t = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; t < size;
        t += static_cast<int64_t>(gridDim.x) * blockDim.x) {
     T sum = 0;
@@ -102,7 +102,8 @@ __global__ void add_runs_kernel(int64_t runs, int64_t size, const T* partial, T*
 
 // One warp a row; its lanes share the channels of each edge.
 template <typename T>
-__global__ void edge_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* grad, const T* weight, T* radial_grad) {
+__global__ void depthwise_edge_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* grad, const T* weight,
+                                      T* radial_grad) {
   T u[kMaxComponents], g[kMaxComponents];
   const int lane = threadIdx.x % 32;
   const int64_t warps = static_cast<int64_t>(gridDim.x) * blockDim.x / 32;
@@ -125,10 +126,6 @@ __global__ void edge_kernel(Sizes s, ConvRows<T> graph, const T* x, const T* gra
     }
 }
 
-unsigned int blocks_for(int64_t threads) {
-  return static_cast<unsigned int>(std::clamp<int64_t>((threads + kThreads - 1) / kThreads, 1, 1 << 20));
-}
-
 template <typename T>
 Tensor conv(const ConvArguments& a, const Tensor& weight) {
   const OnDevice device(a.x, "depthwise_conv");
@@ -137,9 +134,8 @@ Tensor conv(const ConvArguments& a, const Tensor& weight) {
   Tensor y = torch::stable::new_empty(a.x, {s.batch, graph.rows, s.out_dim()});
   const int64_t threads = s.batch * graph.rows * s.channels;
   if (threads == 0) return y;
-  conv_kernel<T><<<blocks_for(threads), kThreads, 0, device.stream>>>(
-      s, graph, a.x.const_data_ptr<T>(), weight.const_data_ptr<T>(), y.mutable_data_ptr<T>());
-  check_launch("depthwise_conv");
+  device.launch(depthwise_kernel<T>, blocks_for(threads, kThreads), kThreads, 0, s, graph, a.x.const_data_ptr<T>(),
+                weight.const_data_ptr<T>(), y.mutable_data_ptr<T>());
   return y;
 }
 
@@ -155,12 +151,10 @@ Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
   const int64_t run = std::max<int64_t>(64, (total + 255) / 256), runs = (total + run - 1) / run;
   Tensor partial = torch::stable::new_zeros(a.x, {runs, size});
   const dim3 grid(static_cast<unsigned int>(runs), static_cast<unsigned int>((s.channels + 31) / 32));
-  weight_kernel<T><<<grid, 32, 0, device.stream>>>(s, graph, a.x.const_data_ptr<T>(), grad.const_data_ptr<T>(), run,
-                                                   partial.mutable_data_ptr<T>());
-  check_launch("depthwise_conv_weight");
-  add_runs_kernel<T><<<blocks_for(size), kThreads, 0, device.stream>>>(runs, size, partial.const_data_ptr<T>(),
-                                                                      out.mutable_data_ptr<T>());
-  check_launch("depthwise_conv_weight");
+  device.launch(depthwise_weight_kernel<T>, grid, 32, 0, s, graph, a.x.const_data_ptr<T>(), grad.const_data_ptr<T>(),
+                run, partial.mutable_data_ptr<T>());
+  device.launch(depthwise_runs_kernel<T>, blocks_for(size, kThreads), kThreads, 0, runs, size,
+                partial.const_data_ptr<T>(), out.mutable_data_ptr<T>());
   return out;
 }
 
@@ -172,9 +166,9 @@ Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& gra
   const int64_t edges = a.edges.count(), radial = s.radial;
   Tensor out = torch::stable::new_zeros(a.x, {edges, radial});
   if (edges == 0) return out;
-  edge_kernel<T><<<blocks_for(32 * graph.rows), kThreads, 0, device.stream>>>(
-      s, graph, a.x.const_data_ptr<T>(), grad.const_data_ptr<T>(), weight.const_data_ptr<T>(), out.mutable_data_ptr<T>());
-  check_launch("depthwise_conv_edge");
+  device.launch(depthwise_edge_kernel<T>, blocks_for(32 * graph.rows, kThreads), kThreads, 0, s, graph,
+                a.x.const_data_ptr<T>(), grad.const_data_ptr<T>(), weight.const_data_ptr<T>(),
+                out.mutable_data_ptr<T>());
   return out;
 }
 

@@ -2,6 +2,7 @@
 // channel: neighbouring threads hold neighbouring channels, and the samples stay in registers.
 #include "../fourier.h"
 #include "../so2.h"
+#include "block_memory.h"
 #include "launch.h"
 
 #include "../operators.h"
@@ -41,8 +42,7 @@ __device__ void fill_waves(int parts, int samples, int first, int some, T* waves
 template <typename T, int derivative, int PARTS>
 __global__ void fourier_kernel(Activation act, int any_parts, int samples, int staged, const T* x, const T* g,
                                const T* h, int64_t rows, int64_t channels, T* out) {
-  extern __shared__ double shared[];
-  T* waves = reinterpret_cast<T*>(shared);
+  T* waves = block_memory<T>();
   const int parts = PARTS ? PARTS : any_parts;
   if (staged == samples) {
     fill_waves(parts, samples, 0, samples, waves);
@@ -93,16 +93,13 @@ __global__ void fourier_kernel(Activation act, int any_parts, int samples, int s
 }
 
 template <typename T, int derivative, int PARTS>
-void launch(const char* op, const FourierArguments& a, const OnDevice& device, const Tensor& out) {
+void run(const OnDevice& device, const FourierArguments& a, const Tensor& out) {
   const int64_t elements = a.rows() * a.channels(), sample_bytes = a.parts() * static_cast<int64_t>(sizeof(T));
   const int64_t staged = a.samples < kSharedTable / sample_bytes ? a.samples : kSharedTable / sample_bytes;
-  const int64_t blocks = (elements + kBlock - 1) / kBlock;
-  const unsigned int grid = static_cast<unsigned int>(blocks < (1 << 16) ? blocks : 1 << 16);
-  fourier_kernel<T, derivative, PARTS><<<grid, kBlock, static_cast<size_t>(staged * sample_bytes), device.stream>>>(
-      a.activation, static_cast<int>(a.parts()), static_cast<int>(a.samples), static_cast<int>(staged),
-      a.x.const_data_ptr<T>(), derivative > 0 ? a.g.const_data_ptr<T>() : nullptr,
-      derivative > 1 ? a.h.const_data_ptr<T>() : nullptr, a.rows(), a.channels(), out.mutable_data_ptr<T>());
-  check_launch(op);
+  device.launch(fourier_kernel<T, derivative, PARTS>, blocks_for(elements, kBlock), kBlock, staged * sample_bytes,
+                a.activation, a.parts(), a.samples, staged, a.x.const_data_ptr<T>(),
+                derivative > 0 ? a.g.const_data_ptr<T>() : nullptr, derivative > 1 ? a.h.const_data_ptr<T>() : nullptr,
+                a.rows(), a.channels(), out.mutable_data_ptr<T>());
 }
 
 template <typename T, int derivative>
@@ -111,12 +108,12 @@ Tensor fourier(const char* op, const FourierArguments& a) {
   Tensor out = torch::stable::new_empty(a.x, {a.rows(), a.parts(), a.channels()});
   if (a.rows() * a.channels() == 0) return out;
   switch (a.parts()) {
-    case 1: launch<T, derivative, 1>(op, a, device, out); break;
-    case 3: launch<T, derivative, 3>(op, a, device, out); break;
-    case 5: launch<T, derivative, 5>(op, a, device, out); break;
-    case 7: launch<T, derivative, 7>(op, a, device, out); break;
-    case 9: launch<T, derivative, 9>(op, a, device, out); break;
-    default: launch<T, derivative, 0>(op, a, device, out);
+    case 1: run<T, derivative, 1>(device, a, out); break;
+    case 3: run<T, derivative, 3>(device, a, out); break;
+    case 5: run<T, derivative, 5>(device, a, out); break;
+    case 7: run<T, derivative, 7>(device, a, out); break;
+    case 9: run<T, derivative, 9>(device, a, out); break;
+    default: run<T, derivative, 0>(device, a, out);
   }
   return out;
 }

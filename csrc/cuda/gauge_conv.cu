@@ -11,16 +11,13 @@
 namespace meshconv {
 namespace {
 
-constexpr int64_t kChunkBytes = int64_t{128} << 20;
-
-unsigned int blocks_for(int64_t elements) {
-  return static_cast<unsigned int>(std::clamp<int64_t>((elements + kThreads - 1) / kThreads, 1, 1 << 16));
-}
+#ifndef MESHCONV_CHUNK_BYTES
+#define MESHCONV_CHUNK_BYTES (int64_t{128} << 20)
+#endif
 
 // One operator call: sizes, scratch, and the steps that the three operators share.
 template <typename T>
 struct Call {
-  const char* op;
   const ConvArguments& a;
   OnDevice device;
   Orders in{};
@@ -29,8 +26,7 @@ struct Call {
   Tensor moments, product;
 
   Call(const char* name, const ConvArguments& arguments, int64_t radial_functions)
-      : op(name),
-        a(arguments),
+      : a(arguments),
         device(a.x, name),
         radial(radial_functions),
         parts(2 * static_cast<int64_t>(a.types.out.size()) - 1),
@@ -44,7 +40,7 @@ struct Call {
     for (size_t m = 0; m < a.types.out.size(); ++m) widest = std::max(widest, inner(m));
     edges = a.view<T>();
     const int64_t row_bytes = (parts * depth + 2 * widest) * static_cast<int64_t>(sizeof(T));
-    chunk = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 1, std::max<int64_t>(total, 1));
+    chunk = std::clamp<int64_t>(MESHCONV_CHUNK_BYTES / std::max<int64_t>(row_bytes, 1), 1, std::max<int64_t>(total, 1));
     moments = torch::stable::new_empty(a.x, {parts * chunk * depth});
     product = torch::stable::new_empty(a.x, {2 * chunk * widest});
   }
@@ -76,19 +72,16 @@ struct Call {
     for (int64_t b = 0; b < radial; b += room) {
       const int64_t functions = std::min(room, radial - b), bytes = shared_bytes_per_edge<T>(in, parts, functions, slice);
       const int64_t tile = std::clamp<int64_t>(kSharedBytes / bytes, 1, kTileEdges);
-      moments_kernel<T><<<grid, kThreads, static_cast<size_t>(tile * bytes), device.stream>>>(
-          in, static_cast<int>(parts), static_cast<int>(radial), static_cast<int>(b), static_cast<int>(functions), edges,
-          a.x.template const_data_ptr<T>(), first, count, static_cast<int>(tile), static_cast<int>(slice),
-          moments.template mutable_data_ptr<T>());
-      check_launch(op);
+      device.launch(moments_kernel<T>, grid, kThreads, tile * bytes, in, parts, radial, b, functions, edges,
+                    a.x.template const_data_ptr<T>(), first, count, tile, slice,
+                    moments.template mutable_data_ptr<T>());
     }
   }
 
   void stack_gradient(int64_t m, const Tensor& grad, int64_t first, int64_t count) {
     const T* g = grad.const_data_ptr<T>() + first * out_dim + out_start(m);
-    stack_kernel<T><<<blocks_for(2 * count * inner(m)), kThreads, 0, device.stream>>>(
-        m == 0, channels(m), count, g, out_dim, product.template mutable_data_ptr<T>());
-    check_launch(op);
+    device.launch(stack_kernel<T>, blocks_for(2 * count * inner(m), kThreads), kThreads, 0, m == 0, channels(m), count,
+                  g, out_dim, product.template mutable_data_ptr<T>());
   }
 
  private:
@@ -110,10 +103,9 @@ Tensor conv(const ConvArguments& a, const Tensor& weight) {
     for (int64_t m = 0; m < call.orders(); ++m) {
       if (call.channels(m) == 0) continue;
       multiply(call.moment_rows(m, count), call.columns(weight, m), call.product_rows(m, count));
-      combine_kernel<T><<<blocks_for(count * call.inner(m)), kThreads, 0, call.device.stream>>>(
-          m == 0, call.channels(m), count, call.product.template const_data_ptr<T>(), call.out_dim,
-          y.mutable_data_ptr<T>() + first * call.out_dim + call.out_start(m));
-      check_launch(call.op);
+      call.device.launch(combine_kernel<T>, blocks_for(count * call.inner(m), kThreads), kThreads, 0, m == 0,
+                         call.channels(m), count, call.product.template const_data_ptr<T>(), call.out_dim,
+                         y.mutable_data_ptr<T>() + first * call.out_dim + call.out_start(m));
     }
   }
   return y;
@@ -134,10 +126,9 @@ Tensor conv_weight(const ConvArguments& a, const Tensor& grad) {
       const Tensor rows = call.moment_rows(m, count);
       multiply(torch::stable::transpose(rows, 0, 1), call.product_rows(m, count),
                matrix(part, 0, call.depth, call.inner(m)));
-      add_kernel<T><<<blocks_for(call.depth * call.inner(m)), kThreads, 0, call.device.stream>>>(
-          call.depth, call.inner(m), part.const_data_ptr<T>(), call.out_dim,
-          weight_grad.mutable_data_ptr<T>() + call.out_start(m));
-      check_launch(call.op);
+      call.device.launch(add_kernel<T>, blocks_for(call.depth * call.inner(m), kThreads), kThreads, 0, call.depth,
+                         call.inner(m), part.const_data_ptr<T>(), call.out_dim,
+                         weight_grad.mutable_data_ptr<T>() + call.out_start(m));
     }
   }
   return weight_grad;
@@ -161,11 +152,9 @@ Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& gra
         call.stack_gradient(m, grad, n * call.rows + first, count);
         multiply(call.product_rows(m, count), torch::stable::transpose(call.columns(weight, m), 0, 1), rows);
       }
-      edge_kernel<T><<<static_cast<unsigned int>(count), kThreads, 0, call.device.stream>>>(
-          call.in, static_cast<int>(call.parts), static_cast<int>(call.radial), call.edges,
-          a.x.const_data_ptr<T>() + n * call.from * dim, call.moments.template const_data_ptr<T>(), first, count,
-          radial_grad.mutable_data_ptr<T>());
-      check_launch(call.op);
+      call.device.launch(edge_kernel<T>, static_cast<unsigned int>(count), kThreads, 0, call.in, call.parts, call.radial,
+                         call.edges, a.x.const_data_ptr<T>() + n * call.from * dim,
+                         call.moments.template const_data_ptr<T>(), first, count, radial_grad.mutable_data_ptr<T>());
     }
   return radial_grad;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../rows.h"
+#include "block_memory.h"
 
 namespace meshconv {
 
@@ -51,9 +52,8 @@ int64_t shared_bytes_per_edge(const Orders& in, int64_t parts, int64_t functions
 template <typename T>
 __global__ void moments_kernel(Orders in, int parts, int radial, int b0, int functions, ConvRows<T> edges, const T* x,
                                int64_t first, int64_t count, int tile, int slice, T* out) {
-  extern __shared__ int64_t shared[];
   const int width = parts * functions;
-  int64_t* neighbour = shared;
+  int64_t* neighbour = block_memory<int64_t>();
   Rotation<T>* powers = reinterpret_cast<Rotation<T>*>(neighbour + tile);
   T* weights = reinterpret_cast<T*>(powers + tile * in.count);
   T* turned = weights + tile * width;

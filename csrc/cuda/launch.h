@@ -1,4 +1,4 @@
-// Device, stream and dense products of an operator call on CUDA, through the stable ABI.
+// Device, launches and dense products of an operator call on CUDA, through the stable ABI.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <array>
 
 namespace meshconv {
@@ -28,24 +29,43 @@ inline cudaStream_t current_stream(int32_t device) {
   return static_cast<cudaStream_t>(stream);
 }
 
-inline void check_cuda(cudaError_t error, const char* op) {
-  STD_TORCH_CHECK(error == cudaSuccess, op, ": ", cudaGetErrorString(error));
-}
+// Kernels whose threads walk over more elements than they are take at most so many blocks.
+#ifndef MESHCONV_MAX_BLOCKS
+#define MESHCONV_MAX_BLOCKS (1 << 20)
+#endif
 
-// To be called after every launch.
-inline void check_launch(const char* op) { check_cuda(cudaGetLastError(), op); }
+// Blocks of `per_block` elements or threads.
+inline unsigned int blocks_for(int64_t elements, int64_t per_block) {
+  return static_cast<unsigned int>(
+      std::clamp<int64_t>((elements + per_block - 1) / per_block, 1, MESHCONV_MAX_BLOCKS));
+}
 
 // While it lives, a tensor's device is current for torch and for this library's own copy of the CUDA runtime.
 class OnDevice {
  public:
-  OnDevice(const Tensor& like, const char* op) : guard_(like.get_device_index()) {
-    check_cuda(cudaSetDevice(like.get_device_index()), op);
-    stream = current_stream(like.get_device_index());
+  OnDevice(const Tensor& like, const char* op) : op_(op), guard_(like.get_device_index()) {
+    check(cudaSetDevice(like.get_device_index()));
+    stream_ = current_stream(like.get_device_index());
   }
-  cudaStream_t stream;
+
+  // Starts a kernel on torch's stream with `shared` bytes of block_memory; a launch that fails is the operator's error.
+  template <typename... Parameters, typename... Arguments>
+  void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared,
+              const Arguments&... arguments) const {
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = static_cast<size_t>(shared);
+    config.stream = stream_;
+    check(cudaLaunchKernelEx(&config, kernel, arguments...));
+  }
 
  private:
+  const char* op_;
   torch::stable::accelerator::DeviceGuard guard_;
+  cudaStream_t stream_;
+
+  void check(cudaError_t error) const { STD_TORCH_CHECK(error == cudaSuccess, op_, ": ", cudaGetErrorString(error)); }
 };
 
 // out = a b. The variant that writes to `out` is the one that autocast leaves alone.

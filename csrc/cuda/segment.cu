@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kWidth = 32;  // channels side by side
 constexpr int kLanes = 8;   // rows side by side, or threads on one long row
+constexpr int kThreads = 256;
 
 // One field of one row: order m, its channel, and where its first component stands.
 struct Field {
@@ -98,8 +99,6 @@ __global__ void collect_kernel(FieldLayout layout, TransportRows<T> members, Fac
   }
 }
 
-unsigned int grid_for(int64_t blocks) { return static_cast<unsigned int>(blocks < (1 << 20) ? blocks : 1 << 20); }
-
 template <typename T, typename Factor>
 Tensor collect(const char* op, const SegmentArguments& a, const Factor& factor) {
   const OnDevice device(a.x, op);
@@ -108,11 +107,8 @@ Tensor collect(const char* op, const SegmentArguments& a, const Factor& factor) 
   const int64_t units = total * ((a.layout.fields + kWidth - 1) / kWidth);
   if (units == 0) return out;
   const int lanes = a.edges.count() / rows >= 64 ? kLanes : 1;
-  const int64_t blocks = lanes > 1 ? units : (units + kLanes - 1) / kLanes;
-  collect_kernel<T><<<grid_for(blocks), dim3(kWidth, kLanes), 0, device.stream>>>(
-      a.layout, a.members<T>(), factor, a.x.const_data_ptr<T>(), total, lanes,
-      out.mutable_data_ptr<T>());
-  check_launch(op);
+  device.launch(collect_kernel<T, Factor>, blocks_for(units, lanes > 1 ? 1 : kLanes), dim3(kWidth, kLanes), 0, a.layout,
+                a.members<T>(), factor, a.x.const_data_ptr<T>(), total, lanes, out.mutable_data_ptr<T>());
   return out;
 }
 
@@ -162,10 +158,8 @@ Tensor member_dot(const SegmentArguments& a, const Tensor& target, int64_t heads
   Tensor out = torch::stable::new_empty(a.x, {a.batch(), a.edges.count(), heads});
   const int64_t warps = a.batch() * a.edges.count();
   if (warps == 0) return out;
-  dot_kernel<T><<<grid_for((warps + kLanes - 1) / kLanes), dim3(kWidth, kLanes), 0, device.stream>>>(
-      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), a.batch(), heads,
-      out.mutable_data_ptr<T>());
-  check_launch("transport_dot");
+  device.launch(dot_kernel<T>, blocks_for(warps, kLanes), dim3(kWidth, kLanes), 0, a.layout, a.members<T>(),
+                a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), a.batch(), heads, out.mutable_data_ptr<T>());
   return out;
 }
 
@@ -198,10 +192,8 @@ Tensor argmax(const SegmentArguments& a, bool signed_scalars) {
   const int64_t rows = a.edges.rows(), total = a.batch() * rows, threads = total * a.layout.fields;
   Tensor out = torch::stable::new_empty(a.x, {a.batch(), rows, a.layout.fields}, torch::headeronly::ScalarType::Long);
   if (threads == 0) return out;
-  argmax_kernel<T><<<grid_for((threads + 255) / 256), 256, 0, device.stream>>>(
-      a.layout, a.members<T>(), a.x.const_data_ptr<T>(), total, signed_scalars,
-      out.mutable_data_ptr<int64_t>());
-  check_launch("transport_argmax");
+  device.launch(argmax_kernel<T>, blocks_for(threads, kThreads), kThreads, 0, a.layout, a.members<T>(),
+                a.x.const_data_ptr<T>(), total, signed_scalars, out.mutable_data_ptr<int64_t>());
   return out;
 }
 
@@ -237,9 +229,8 @@ Tensor columns(const char* op, const Tensor& values, const Tensor& ptr) {
   Tensor out = torch::stable::new_zeros(values, {batch, edges, heads});
   const int64_t threads = batch * rows * heads;
   if (threads == 0) return out;
-  column_kernel<T, normalise><<<grid_for((threads + 255) / 256), 256, 0, device.stream>>>(
-      values.const_data_ptr<T>(), ptr.const_data_ptr<int64_t>(), batch, rows, edges, heads, out.mutable_data_ptr<T>());
-  check_launch(op);
+  device.launch(column_kernel<T, normalise>, blocks_for(threads, kThreads), kThreads, 0, values.const_data_ptr<T>(),
+                ptr.const_data_ptr<int64_t>(), batch, rows, edges, heads, out.mutable_data_ptr<T>());
   return out;
 }
 
