@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,12 +138,14 @@ RUNS = {
         *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
         *("--data.init_args.scalars", "[t]"),
     ],
+    "correspond": ["--data.init_args.root", "{root}/poses"],
 }
 OPTIONS = {
     "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",
     "segment": "{channels: [4, 4, 4, 4], max_order: 1, context: 0, dropout: 0.0}",
     "regress": "{channels: [4, 4, 4], max_order: 1}",
     "sphere_maps": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
+    "correspond": "{channels: [4, 4, 4, 4], max_order: 1, context: 0}",
 }
 
 
@@ -149,7 +154,7 @@ def test_correspondence_trains_and_tests_on_two_processes(shapes, tmp_path):
     run = ["--runs", str(tmp_path), "--trainer.accelerator", "cpu"]
     given = ["--config", "correspond", "--name", "two", "--data.init_args.root", f"{shapes}/poses", *run,
              "--data.init_args.batch_size", "2", "--trainer.max_steps", "6", "--trainer.devices", "2",
-             "--model.init_args.options", "{channels: [4, 4, 4, 4], max_order: 1, context: 0}"]  # fmt: skip
+             "--model.init_args.options", OPTIONS["correspond"]]  # fmt: skip
     command = [sys.executable, "-m", "meshconv.cli"]
     done = subprocess.run([*command, "fit", *given], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -189,17 +194,60 @@ def test_where_a_process_ends_the_others_stop_and_name_it(shapes, tmp_path, ende
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_train_as_one_with_the_joint_batch(shapes, tmp_path, name):
     """Twenty steps: the loss of every epoch, and that of the test."""
-    curves = {}
-    for run, devices, size in (("one", 1, 4), ("two", 2, 2)):
-        given = ["--config", name, "--name", run, "--runs", str(tmp_path), *RUNS[name]]
-        given += ["--model.init_args.options", OPTIONS[name], "--data.init_args.batch_size", str(size)]
-        given += ["--trainer.accelerator", "cpu", "--trainer.devices", str(devices), "--trainer.max_steps", "20"]
-        given = [text.format(root=shapes) if "{root}" in text else text for text in given]
-        if name == "segment":
-            given += ["--data.init_args.batch_vertices", "null"]
-        command = [sys.executable, "-m", "meshconv.cli"]
-        done = subprocess.run([*command, "fit", *given], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        rows = csv.DictReader((tmp_path / run / "metrics.csv").read_text().splitlines())
-        curves[run] = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
-    np.testing.assert_allclose(curves["two"], curves["one"], atol=1e-4)
+    one, two = (curve(name, shapes, tmp_path / str(devices), devices, 20) for devices in (1, 2))
+    np.testing.assert_allclose(two, one, atol=1e-4)
+
+
+def curve(name, shapes, runs, devices, steps, *more):
+    """Losses of the epochs of a training with four samples a batch in all."""
+    given = ["--config", name, "--runs", str(runs), *RUNS[name], "--model.init_args.options", OPTIONS[name]]
+    given += ["--data.init_args.batch_size", str(4 // devices), "--trainer.accelerator", "cpu"]
+    given += ["--trainer.devices", str(devices), "--trainer.max_steps", str(steps), *more]
+    given = [text.format(root=shapes) if "{root}" in text else text for text in given]
+    if name == "segment":
+        given += ["--data.init_args.batch_vertices", "null"]
+    done = subprocess.run([sys.executable, "-m", "meshconv.cli", "fit", *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = csv.DictReader((runs / name / "metrics.csv").read_text().splitlines())
+    return [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+
+
+def test_a_training_goes_on_with_another_number_of_processes(shapes, tmp_path):
+    """Four steps of two processes, then four of one: the losses of four and four of one."""
+    found = []
+    for devices in (1, 2):
+        first = curve("classify", shapes, tmp_path / str(devices), devices, 4)
+        found.append(curve("classify", shapes, tmp_path / str(devices), 1, 8, "--resume"))
+        assert len(found[-1]) == 2 * len(first)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("differs", ["configuration", "data"])
+def test_processes_that_disagree_are_refused(shapes, tmp_path, differs):
+    """Started by hand, as a cluster does, one with another learning rate, or another mesh."""
+    shutil.copytree(shapes / "classes", tmp_path / "other")
+    trimesh.creation.icosphere(1).export(tmp_path / "other" / "egg" / "egg0.ply")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = []
+    for rank in range(2):
+        odd = differs if rank == 1 else ""
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        (folder / "data").symlink_to(tmp_path / "other" if odd == "data" else shapes / "classes")
+        given = ["--config", "classify", "--runs", str(tmp_path / "runs"), "--data.init_args.root", "data",
+                 "--data.init_args.variants", "0", "--trainer.accelerator", "cpu", "--trainer.devices", "2",
+                 "--trainer.max_steps", "2", "--data.init_args.batch_size", "2", "--data.init_args.val_fraction", "0",
+                 "--model.init_args.learning_rate", "0.002" if odd == "configuration" else "0.001",
+                 "--model.init_args.options", OPTIONS["classify"]]  # fmt: skip
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
+        command = [sys.executable, "-m", "meshconv.cli", "fit", *given]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen(command, cwd=folder, env={**os.environ, **place}, **pipes))
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [2, 2]
+    what = "configuration" if differs == "configuration" else "train|val|test"
+    for rank in range(2):
+        line = f"error: ({what}): that of process {1 - rank} is another one than that of process {rank}; start all of "
+        assert re.search(line, said[rank]), said[rank]
+        assert "Traceback" not in said[rank]

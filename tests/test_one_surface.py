@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import time
 from dataclasses import fields
 
 import numpy as np
@@ -15,6 +18,7 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere, Hierarchy, InputError
 from meshconv.distributed import (
     DistributedGraph,
     collect,
+    companions,
     distribute,
     partition,
     partition_healpix,
@@ -225,6 +229,33 @@ def test_three_processes_with_few_points(tmp_path):
     parts = [torch.load(tmp_path / f"part{rank}.pt", weights_only=True) for rank in range(3)]
     assert [part.finest.num_vertices for part in parts] == [16, 16, 16]
     assert torch.equal(torch.cat([part.finest.index for part in parts]), torch.arange(48))
+
+
+def one_is_killed(rank, store, out):
+    os.dup2(os.open(f"{out}/{rank}.txt", os.O_CREAT | os.O_WRONLY), 2)
+    start(rank, 2, store)
+    part = partition(HealpixSphere(4).gauge_graph(), 2)[rank]
+    conv, x = layers.GaugeConv("1x0", "1x0").double(), torch.ones(96, 1, dtype=torch.float64)
+    with companions():
+        for step in range(100_000):
+            if rank == 1 and step == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            conv(x, part)
+
+
+@pytest.mark.slow
+def test_where_a_process_ends_the_other_stops_and_names_it(tmp_path):
+    context = mp.get_context("spawn")
+    running = [context.Process(target=one_is_killed, args=(rank, tmp_path / "store", tmp_path)) for rank in range(2)]
+    for process in running:
+        process.start()
+    running[1].join(120)
+    ended = time.perf_counter()
+    running[0].join(60)
+    assert time.perf_counter() - ended < 60
+    assert [process.exitcode for process in running] == [1, -signal.SIGKILL]
+    said = (tmp_path / "0.txt").read_text()
+    assert said == "meshconv: error: process 1 of 2 has ended, process 0 stops; start all of them again\n"
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 5, 12])
