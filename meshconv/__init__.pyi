@@ -32,7 +32,10 @@ from .geometry import (
     TriangleMesh as TriangleMesh,
 )
 from .io import load_mesh as load_mesh
-from .train import Predictor as Predictor
+from .train import (
+    Predictor as Predictor,
+    load_pretrained as load_pretrained,
+)
 from .train.training import fit as fit
 
 __version__: str

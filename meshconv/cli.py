@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import signal
@@ -29,6 +30,7 @@ commands:
   calibrate meshconv calibrate runs/NAME/last.ckpt... --config runs/NAME/config.yaml: one or an ensemble of several
   compress  meshconv compress runs/NAME/last.ckpt --prune l0 --bits 8 --data runs/NAME/config.yaml
   predict   meshconv predict runs/NAME/last.ckpt FILE...; of a calibrated one with --uncertainty
+  models    networks that come with meshconv: their names stand for a checkpoint in every command
   export    meshconv export runs/NAME/last.ckpt --to torch aoti onnx: files for other programs
   serve     meshconv serve runs/NAME/last.ckpt: predictions over HTTP, and a page to try them
   generate  meshconv generate shallow_water OUT: weather of a planet to train forecasts on
@@ -52,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE)
         return 0
     commands = {"demo": _demo, "fit": _lightning, "test": _lightning, "validate": _lightning, "calibrate": _calibrate,
-                "compress": _compress, "predict": _predict, "export": _export, "serve": _serve, "prepare": _prepare,
-                "generate": _generate, "check": _check, "view": _view, "cache": _cache, "info": _info}  # fmt: skip
+                "compress": _compress, "predict": _predict, "models": _models, "export": _export, "serve": _serve,
+                "prepare": _prepare, "generate": _generate, "check": _check, "view": _view, "cache": _cache,
+                "info": _info}  # fmt: skip
     if args[0] not in commands:
         print(f"meshconv: error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
@@ -135,7 +138,7 @@ def _predict(args: list[str]) -> None:
     parser = ArgumentParser(
         prog="meshconv predict", description="Prediction for meshes or maps by a trained network.", exit_on_error=False
     )
-    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit or meshconv export")
+    parser.add_argument("checkpoint", type=Path, help="of meshconv fit, export, or a name of meshconv models")
     parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first unusable input")
@@ -176,13 +179,35 @@ def _predict(args: list[str]) -> None:
         print(path)
 
 
+def _models(args: list[str]) -> None:
+    parser = _Parser(
+        prog="meshconv models",
+        description="Networks that come with meshconv. Their names stand for a checkpoint in predict, test, export, "
+        "serve, compress, calibrate and --model.init_args.pretrained.",
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known of them instead of a table")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
+    given = parser.parse_args(args[1:])
+    from meshconv.shipped import shipped_models
+
+    models = shipped_models()
+    if given.json:
+        print(json.dumps(models, indent=1))
+        return
+    for name, about in models.items():
+        scores = ", ".join(f"{score} {value:.3g}" for score, value in about["scores"].items())
+        print(f"{name:8}  {about['bytes'] / 1e6:.2f} MB  test: {scores}")
+        print(f"{'':8}  data: {about['data']}")
+        print(f"{'':8}  licence: {about['licence']}")
+
+
 def _compress(args: list[str]) -> None:
     parser = _Parser(
         prog="meshconv compress",
         description="A smaller network with the same symmetry: fields are pruned, weights are rounded. Writes a "
         "checkpoint for meshconv predict, and prints what it costs and how good it is, before and after.",
     )
-    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit, or a name of meshconv models")
     parser.add_argument("--prune", choices=("l0", "jeffreys", "magnitude"), help="how fields are chosen; default: none")
     parser.add_argument("--bits", type=int, help="of weights: 8 or 4; default: floats")
     parser.add_argument("--data", type=Path, metavar="CONFIG", help="configuration with the data, to train and to test")
@@ -215,7 +240,7 @@ def _export(args: list[str]) -> None:
         prog="meshconv export",
         description="A trained network for other programs, with preprocess.json, which describes inputs and output.",
     )
-    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit")
+    parser.add_argument("checkpoint", type=Path, help="written by meshconv fit, or a name of meshconv models")
     parser.add_argument("--to", nargs="+", required=True, choices=("torch", "aoti", "onnx"))
     parser.add_argument("--output", type=Path, default=Path("exported"), help="folder of the files")
     parser.add_argument("--like", type=Path, help="of maps: a file whose points the network works on")
@@ -239,7 +264,7 @@ def _serve(args: list[str]) -> None:
     parser = _Parser(
         prog="meshconv serve", description="Predictions over HTTP, and a page to try them, see docs/deployment.md."
     )
-    parser.add_argument("network", type=Path, help="checkpoint, or file of meshconv export")
+    parser.add_argument("network", type=Path, help="checkpoint, name of meshconv models, or file of meshconv export")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this machine alone")
     parser.add_argument("--name", action="append", default=[], help="further host name that clients call it by")

@@ -1,9 +1,11 @@
-"""Files that come with the package, found by their names from any folder: configurations and small data."""
+"""Files that come with the package, found by their names from any folder: configurations, small data, and weights."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from meshconv.errors import InputError
 
@@ -44,3 +46,34 @@ def find_data(path: str | os.PathLike[str]) -> Path:
     given = Path(path).expanduser()
     shipped = _DATA / given.name
     return shipped if given == Path(given.name) and not given.exists() and shipped.is_file() else given
+
+
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """A path as it is or, where no file is at it, the checkpoint of that name that ships.
+
+    Examples
+    --------
+    >>> find_model("koeppen").name
+    'koeppen.ckpt'
+    """
+    given = Path(path)
+    shipped = _DATA / "models" / f"{given.name}.ckpt"
+    return shipped if given == Path(given.name) and not given.is_file() and shipped.is_file() else given
+
+
+def shipped_models() -> dict[str, dict[str, Any]]:
+    """What is known of the checkpoints that ship, by their names, in plain values.
+
+    ``data``, ``licence``, ``scores``, ``bytes``, and how they were made: ``command``, ``config``, ``options``,
+    ``versions``, and ``test``, all that the test wrote.
+
+    Examples
+    --------
+    >>> shipped_models()["koeppen"]["config"]
+    'climate_koeppen'
+    """
+    found = {}
+    for path in sorted((_DATA / "models").glob("*.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        found[path.stem] = {**about, "bytes": path.with_suffix(".ckpt").stat().st_size}
+    return found

@@ -35,11 +35,29 @@ def test_every_page_is_reached_from_the_start():
     assert {page for page in pages if not re.search(rf"^{page}$", index, re.M)} == set()
 
 
-@pytest.mark.parametrize("page", [*sorted(_DOCS.glob("*.md")), *sorted(_ROOT.glob("*.md"))], ids=lambda p: p.name)
+_PAGES = [*sorted(_DOCS.rglob("*.md")), *sorted(_ROOT.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda p: p.name)
 def test_links_and_pictures_are_there(page):
     text = page.read_text()
     links = re.findall(r"\]\(([^)#\s]+)", text)
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
-    named = re.findall(r"`((?:docs|tests|benchmarks|examples|meshconv/configs)/[\w/.]+\.\w+)`", text)
+    named = re.findall(r"`((?:docs|tests|benchmarks|examples|meshconv/configs)/[\w/.]+\.\w+|data/\w+\.py)`", text)
     assert [path for path in named if "NAME" not in path and not (_ROOT / path).exists()] == []
+
+
+def anchors(page):
+    """Of the headings, as GitHub and myst make them, and those that are set by hand."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    headings = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in re.findall(r"^#+ (.*)$", text, re.M))
+    slugs = {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r"^\(([\w-]+)\)=$", text, re.M))
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda p: p.name)
+def test_anchors_are_there(page):
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+        if "://" not in link:
+            assert anchor in anchors(page.parent / link if link else page), f"{link}#{anchor}"

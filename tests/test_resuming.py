@@ -19,6 +19,8 @@ from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask
+from meshconv.train.checkpoint_file import read_checkpoint
+from meshconv.train.checkpoint_state import check_state
 from meshconv.train.precision import surface_precision
 from meshconv.train.run import run_options
 
@@ -93,6 +95,7 @@ def test_a_resumed_training_gives_the_numbers_of_an_uninterrupted_one(tmp_path, 
     """Order of the data, dropout, schedule, optimiser and weights; ``kept`` steps are in the last checkpoint."""
     losses, weights = uninterrupted
     first, _ = train(tmp_path, step, how)
+    check_state(read_checkpoint(tmp_path / "last.ckpt"), training=True)  # as the command line does before it goes on
     rest, resumed = train(tmp_path, checkpoint=tmp_path / "last.ckpt")
     assert first == losses[:step]
     assert rest == losses[kept:]

@@ -26,8 +26,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def precision(module: nn.Module) -> torch.dtype:
-    """Of the module's parameters; float32 if it has none."""
-    return next((p.dtype for p in module.parameters()), torch.float32)
+    """Of the module's parameters, or of their real parts; float32 if it has none."""
+    return next((p.dtype.to_real() for p in module.parameters()), torch.float32)
 
 
 def tolerance_for(module: nn.Module, dtype: torch.dtype | None) -> float:

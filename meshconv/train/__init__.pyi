@@ -7,6 +7,7 @@ from .predict.predictor import (
     Predictions as Predictions,
     Predictor as Predictor,
 )
+from .pretrained import load_pretrained as load_pretrained
 from .tasks.base import Task as Task
 from .tasks.classes import ClassTask as ClassTask
 from .tasks.classification import ClassificationTask as ClassificationTask

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from meshconv.datasets.class_path import check_trust, constructor_parameters, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
 from meshconv.fields import FieldType
-from meshconv.train.tasks.base import Task, check_format
+from meshconv.train.checkpoint_file import check_format, checkpoint_path, read_checkpoint
+from meshconv.train.tasks.base import Task
 
 # Hyperparameters that may be the paths of classes.
 _CLASSES = ("network", "loss")
+# Arguments of tasks that no checkpoint says anything of.
+_OF_A_TRAINING = {"out", "data", "optimizer", "schedule", "pretrained", "freeze"}
 
 # Numbers that a network may allocate while it is built, besides four times those of its weights: tables and the like.
 _SLACK = 1 << 20
@@ -32,7 +33,7 @@ _LEAST = 512
 
 
 def load_task(path: str | os.PathLike, trust: Sequence[str] = ()) -> Task:
-    """Load a checkpoint that ``meshconv fit`` wrote, ready to predict.
+    """Load a checkpoint that ``meshconv fit`` wrote, or one that ships, ready to predict.
 
     Only tensors and plain values are read (``weights_only``), and only meshconv's own classes are imported, so a file
     from elsewhere cannot run code; and a network that is larger than its weights in the file is not built.
@@ -40,6 +41,7 @@ def load_task(path: str | os.PathLike, trust: Sequence[str] = ()) -> Task:
     Parameters
     ----------
     path
+        Or the name of one that ships (``meshconv models``).
     trust
         Packages whose classes the checkpoint may name too, as ``("my_package",)``: their code is run.
 
@@ -102,77 +104,11 @@ def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence
         cls = import_class(name, Task)
         data = import_class(spec["data"], LightningDataModule) if "data" in spec else None
         check_hyperparameters(hparams, cls, data)
-        known = constructor_parameters(cls).keys() - {"out", "data", "optimizer", "schedule"}
+        known = constructor_parameters(cls).keys() - _OF_A_TRAINING
         with _Bounded(most):
             return cls(**{key: value for key, value in hparams.items() if key in known})
     except Exception as error:  # of values of any kind, whatever takes them raises
         raise InputError(f"{path}: no task can be made of its hyperparameters ({first_line(error)})") from error
-
-
-def checkpoint_path(path: str | os.PathLike) -> Path:
-    """The path of a checkpoint on this machine.
-
-    Raises
-    ------
-    InputError
-        It is an address, or there is no such file.
-    """
-    if "://" in str(path) or "::" in str(path):
-        raise InputError(f"{path}: a checkpoint is a file, not an address; download it and name the file")
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint; meshconv fit writes runs/<name>/last.ckpt")
-    return path
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Tensors and plain values of a checkpoint: at least ``state_dict`` and ``hyper_parameters``, of finite weights.
-
-    Raises
-    ------
-    InputError
-        The file holds anything else.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:  # torch packs nothing: so much less can be a bomb alone
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > 2 * path.stat().st_size:
-                raise InputError(f"{path}: would unpack to {unpacked / 1e6:.0f} MB; use a file that meshconv fit wrote")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except Exception as error:  # torch raises many kinds on a file that is not its own
-        raise InputError(f"{path}: not a readable checkpoint; use one that meshconv fit wrote") from error
-    check_content(content, path)
-    return content
-
-
-def check_content(content: Any, path: Path) -> None:
-    """Raise an :class:`InputError` unless it has ``hyper_parameters`` and a ``state_dict`` of finite weights."""
-    weights = content.get("state_dict") if isinstance(content, dict) else None
-    hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not isinstance(hparams, dict):
-        raise InputError(f"{path}: a checkpoint of something else than a meshconv task; use one from meshconv fit")
-    if not all(isinstance(k, str) and _is_plain(v) for k, v in weights.items()) or not all(map(_is_text, hparams)):
-        raise InputError(f"{path}: its weights are no tensors; use a checkpoint that meshconv fit wrote")
-    for name, value in weights.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise InputError(
-                f"{path}: weight {name} is not finite, the training diverged; use an earlier checkpoint or a smaller "
-                "learning rate"
-            )
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_plain(value: Any) -> bool:
-    """A dense tensor whose numbers are in the file, not one that only claims to be large."""
-    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
-        return False
-    return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: type | None) -> None:
@@ -191,7 +127,7 @@ def check_hyperparameters(hparams: Mapping[str, Any], task: type[Task], data: ty
         data.inputs_from(spec)  # type: ignore[attr-defined]
     for key in ("class_names", "field_names"):
         names = hparams.get(key, [])
-        if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) < len(names):
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
             raise InputError(f"{key} {names!r} is not a list of names, each once")
     values = spec.get("class_values")
     names = hparams.get("class_names")

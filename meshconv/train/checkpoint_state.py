@@ -15,6 +15,8 @@ from meshconv.errors import InputError
 
 # The order in which a loop counts up: each is the one before it, or one less.
 _COUNTS = ("ready", "started", "processed", "completed")
+# Of a validation within a training the totals are set back at the start of each epoch.
+_COUNTED_ANEW = "val_loop.batch_progress"
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 
 
@@ -118,7 +120,8 @@ def _check_counts(value: Any, where: str) -> None:
         counts = [value[key] for key in _COUNTS if key in value]
         if all(map(_is_count, counts)) and any(not 0 <= a - b <= 1 for a, b in zip(counts, counts[1:], strict=False)):
             raise InputError(f"{where}: counts {counts} of {', '.join(k for k in _COUNTS if k in value)} do not follow")
-        if {"current", "total"} <= set(value) and not _at_most(value["current"], value["total"]):
+        both = {"current", "total"} <= set(value) and not where.endswith(_COUNTED_ANEW)
+        if both and not _at_most(value["current"], value["total"]):
             raise InputError(f"{where}: current counts are above the total ones, or are none")
         for key, entry in value.items():
             if key == "combined_loader" and isinstance(entry, list):

@@ -24,7 +24,8 @@ from meshconv.errors import InputError, behind, first_line, parser_says
 from meshconv.fields import FieldType
 from meshconv.ranks import rank_and_world
 from meshconv.shipped import find_config
-from meshconv.train.checkpoint import check_hyperparameters, checkpoint_path, read_checkpoint
+from meshconv.train.checkpoint import check_hyperparameters
+from meshconv.train.checkpoint_file import checkpoint_path, read_checkpoint
 from meshconv.train.checkpoint_state import check_state
 from meshconv.train.matching import check_network, combine
 from meshconv.train.precision import surface_precision

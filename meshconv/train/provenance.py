@@ -32,9 +32,11 @@ class RunConfig(SaveConfigCallback):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         of_data = getattr(getattr(trainer, "datamodule", None), "hashes", dict)
+        of_task = getattr(pl_module, "hashes", dict)
         self.hashes = {
             "configuration": digest(self.parser.dump(self.config, skip_none=False)),
             **of_data(),
+            **of_task(),
         }
         check_same(self.hashes)
         super().setup(trainer, pl_module, stage)

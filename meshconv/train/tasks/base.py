@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor
 
@@ -22,7 +23,9 @@ from meshconv.io.cache.atomic import atomic_write
 from meshconv.nn import ResidualBlock
 from meshconv.nn.compact.plan import compact as compact_network
 from meshconv.ranks import mean_over_ranks
+from meshconv.train.checkpoint_file import FORMAT, check_format
 from meshconv.train.checkpoint_state import check_loops, check_moments
+from meshconv.train.fine_tuning import FineTuning
 from meshconv.train.matching import TargetMatch
 from meshconv.train.networks import make_network, network_options
 from meshconv.train.predict.meshes import Meshes, MeshResult
@@ -33,10 +36,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from meshconv.train.predict.maps import Maps
-
-
-FORMAT = 1
-"""Version of what checkpoints hold besides Lightning's own; it grows when older versions would misread it."""
 
 
 class Task(lightning.LightningModule):
@@ -75,6 +74,12 @@ class Task(lightning.LightningModule):
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     compact : dict, optional
         Fields and bits that a compressed network was left with (:func:`~meshconv.nn.compact.plan.compact`).
+    pretrained : str, optional
+        Fine-tuning: checkpoint, or name of one that ships (``meshconv models``), whose weights a training begins with
+        (:class:`~meshconv.train.fine_tuning.FineTuning`). Checkpoints of the task are not tied to it.
+    freeze
+        With ``pretrained``. True: the weights that are taken are not trained, but the head's; a number: not in so many
+        first epochs.
     """
 
     target_kind: ClassVar[str | None] = None
@@ -101,6 +106,8 @@ class Task(lightning.LightningModule):
         activation_checkpointing: bool = False,
         data: Any = None,
         compact: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+        freeze: bool | int = False,
     ):
         super().__init__()
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -108,7 +115,10 @@ class Task(lightning.LightningModule):
                 raise InputError(f"{name} {value} is not a number of at least 0")
         self.match = TargetMatch()
         self._resumed: dict[str, Any] | None = None
-        self.save_hyperparameters(ignore=["out", "optimizer", "schedule", "data"])
+        if freeze and pretrained is None:
+            raise InputError(f"freeze {freeze}: it is for weights that are taken; give pretrained too")
+        self.fine_tuning = None if pretrained is None else FineTuning(pretrained, freeze)
+        self.save_hyperparameters(ignore=["out", "optimizer", "schedule", "data", "pretrained", "freeze"])
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.make_optimizer, self.make_schedule, self.data = optimizer, schedule, data
         self.hparams["options"] = network_options(network, options)
@@ -151,6 +161,13 @@ class Task(lightning.LightningModule):
                 f"the network has {self.num_levels} levels, the data {levels}; give options.channels an entry "
                 "for each of them"
             )
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [] if self.fine_tuning is None else [self.fine_tuning]
+
+    def hashes(self) -> dict[str, str]:
+        """Hashes of files that its numbers depend on, for the run's provenance."""
+        return {} if self.fine_tuning is None else self.fine_tuning.hashes
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["meshconv"] = {"format": FORMAT, "version": __version__, "task": class_path(type(self))}
@@ -239,16 +256,6 @@ class Task(lightning.LightningModule):
             watched = {"monitor": own.monitor} if isinstance(own, ReduceLROnPlateau) else {}
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, **watched}}
         return one_cycle(optimizer, planned_steps(self.trainer), self._resumed, self.make_optimizer is None)
-
-
-def check_format(said: Any, source: Any) -> None:
-    """Raise an :class:`InputError` for the checkpoint of a later version, by its entry ``"meshconv"``."""
-    found = said.get("format") if isinstance(said, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise InputError(
-            f"{source}: has format {found}, written by meshconv {said.get('version')}; this is {__version__}, which "
-            f"reads formats up to {FORMAT}: install the later version"
-        )
 
 
 def _no_nan(value: Any) -> Any:
