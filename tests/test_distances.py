@@ -28,6 +28,15 @@ def uneven_sheet(count: int = 300) -> TriangleMesh:
     return TriangleMesh(np.c_[x, 0.2 * np.sin(6 * x[:, 0])], Delaunay(x).simplices).repair()
 
 
+def sparse_sphere(count: int = 900) -> TriangleMesh:
+    """Fifty times as dense at the north pole as at the south pole."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4 * count, 3))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x = x[rng.uniform(size=4 * count) < 0.02 + 0.98 * (0.5 + 0.5 * x[:, 2]) ** 4][:count]
+    return TriangleMesh(x, ConvexHull(x).simplices).repair()
+
+
 def stretched_sphere() -> TriangleMesh:
     mesh = icosphere(3)
     return TriangleMesh(mesh.vertices[:] * [4, 1, 0.3], mesh.faces)
@@ -52,7 +61,14 @@ def test_great_circles() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [random_sphere, uneven_sheet, lambda: torus(60, 8), pytest.param(stretched_sphere, marks=pytest.mark.slow)]
+    "make",
+    [
+        random_sphere,
+        uneven_sheet,
+        lambda: torus(60, 8),
+        pytest.param(stretched_sphere, marks=pytest.mark.slow),
+        pytest.param(sparse_sphere, marks=pytest.mark.slow),
+    ],
 )
 def test_uneven_meshes(make: Callable[[], TriangleMesh]) -> None:
     """Never shorter than exact geodesics, and at most 2 % longer."""
