@@ -22,8 +22,8 @@ def surface_distances(mesh: TriangleMesh, sources: ArrayLike | None = None, near
     Shortest paths over a graph whose edges are exact geodesics of the polyhedron to the nearest vertices by
     geodesic distance: never too short, exact within those neighbourhoods, and slightly too long beyond. Unlike k-rings,
     neighbourhoods by distance have all directions also where triangles are long and thin. Edges longer than
-    three :math:`\sqrt{A / V}`, three times those of an even mesh, are halved first, so that there is a choice of paths where
-    vertices are sparse; the surface is the same.
+    :math:`3 \sqrt{A / V}`, three times those of an even mesh, are halved first, so that there is a choice of paths
+    where vertices are sparse; the surface is the same.
 
     Parameters
     ----------
