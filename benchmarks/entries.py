@@ -1,4 +1,4 @@
-"""One entry of gauge_conv.py in a process of its own: builds it, measures it, prints one line of JSON."""
+"""Entries of gauge_conv.py in a process of their own: builds each, measures it, prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from meshconv import FieldType, GaugeGraph, HealpixSphere, TriangleMesh, ops
 from meshconv.ops.references import segment as reference
 
 
+@cache
 def surface_graph(surface: str) -> GaugeGraph:
     """The graph of a case; two rings have made-up logs, which cost the same."""
     kind, size, *more = surface.split(maxsplit=2)
@@ -144,20 +146,16 @@ def peak(run: Callable[[], object], device: torch.device) -> tuple[float, float]
     return memory_mb("VmHWM") - held, memory_mb("VmHWM")
 
 
-def main() -> None:
-    order = json.loads(sys.argv[1])
-    case, peer = order["case"], order["peer"]
-    torch.set_num_threads(order["threads"])
-    torch.backends.cuda.matmul.allow_tf32 = order["tf32"]
+def entry(case: dict[str, Any], peer: str, gem_cnn: str | None, device: torch.device) -> dict[str, float]:
+    """Seconds and memory of one entry."""
     torch.manual_seed(0)
-    device = torch.device(order["device"])
     graph = surface_graph(case["surface"]).to(device)
     if peer == "limit":
         forward, inputs = limit_layer(case, graph)
     elif peer in ("meshconv", "reference"):
         forward, inputs = operator_layer(case, graph, peer == "reference")
     else:
-        forward, inputs = peers.layer(peer, case, graph, order["gem_cnn"])
+        forward, inputs = peers.layer(peer, case, graph, str(gem_cnn))
     repeats = case["repeats"] if peer in ("meshconv", "limit") else 1
     if inputs:
         gradient = torch.randn_like(forward())
@@ -172,7 +170,19 @@ def main() -> None:
         seconds = {"forward": best(forward, repeats, device)}
         seconds["both"] = 3 * seconds["forward"]
     points = {"us_point": 1e6 * seconds["both"] / graph.num_vertices}
-    print(json.dumps({**seconds, **points, "extra_mb": extra, "peak_mb": whole}))
+    return {**seconds, **points, "extra_mb": extra, "peak_mb": whole}
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    torch.set_num_threads(order["threads"])
+    torch.backends.cuda.matmul.allow_tf32 = order["tf32"]
+    for case, peer in order["entries"]:
+        try:
+            found: dict[str, Any] = entry(case, peer, order["gem_cnn"], torch.device(order["device"]))
+        except Exception as error:  # whatever a peer raises is the answer for this entry
+            found = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

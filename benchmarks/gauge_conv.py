@@ -8,7 +8,7 @@
 
 The limit of a convolution is the time of its bare dense products: torch's own matrix products of the same sizes in
 blocks that stay in cache; the limit of transport and reduction is a copy of as many bytes as have to move. Both on the
-same machine in the same run; forward + backward counts three times as much. Every entry runs in a process of its own:
+same machine in the same run; forward + backward counts three times as much. On the CPU every entry has its own process:
 seconds are the best of several repeats, `extra` is the peak of one forward + backward over what the process held
 before (features, weights, gradients and graph), `peak` that of the whole process; on a GPU, of what torch allocated.
 """
@@ -20,6 +20,8 @@ import csv
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,17 +74,35 @@ GPU_CASES = (
 )
 
 
-def measure(case: Case, peer: str, given: argparse.Namespace) -> dict[str, float] | None:
-    """Run one entry in a process of its own; None, with its last words, if it fails."""
-    order = {"case": asdict(case), "peer": peer}
-    order |= {name: getattr(given, name) for name in ("gem_cnn", "threads", "device", "tf32")}
-    command = [sys.executable, str(Path(entries.__file__)), json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        words = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        print(f"{case.name:44} {peer:10} not measured: {words}", flush=True)
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
+def measure(wanted: list[tuple[Case, str]], given: argparse.Namespace) -> Iterator[tuple[Case, str, dict[str, float]]]:
+    """Entries with their measures; those that fail are reported and left out.
+
+    Memory of the CPU is that of a process, so each entry has its own; a GPU's is counted by torch, and one process
+    builds each surface once.
+    """
+    groups = [wanted] if given.device == "cuda" else [[one] for one in wanted]
+    for group in groups:
+        order = {name: getattr(given, name) for name in ("gem_cnn", "threads", "device", "tf32")}
+        order["entries"] = [(asdict(case), peer) for case, peer in group]
+        command = [sys.executable, str(Path(entries.__file__)), json.dumps(order)]
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            assert process.stdout is not None
+            answered = 0
+            for (case, peer), line in zip(group, process.stdout, strict=False):
+                answered += 1
+                found = json.loads(line)
+                if "error" in found:
+                    print(f"{case.name:44} {peer:10} not measured: {found['error']}", flush=True)
+                else:
+                    yield case, peer, found
+            process.wait()
+            errors.seek(0)
+            words = (errors.read().strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+        for case, peer in group[answered:]:
+            print(f"{case.name:44} {peer:10} not measured: {words}", flush=True)
 
 
 def chosen(given: argparse.Namespace) -> list[tuple[Case, str]]:
@@ -121,10 +141,7 @@ def main() -> None:
     ours: dict[str, float] = {}
     heads = f"{'forward':>8} {'+ back':>8} {'us/point':>9} {'extra MB':>9} {'peak MB':>8}  x meshconv"
     print(f"{'case':44} {'':10} {heads}")
-    for case, peer in chosen(given):
-        found = measure(case, peer, given)
-        if found is None:
-            continue
+    for case, peer, found in measure(chosen(given), given):
         if peer == "meshconv":
             ours[case.name] = found["both"]
         rows.append({"case": case.name, "peer": peer, **found})
