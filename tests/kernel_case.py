@@ -84,7 +84,7 @@ CASES: dict[str, Callable[[], Iterator[tuple[str, Call]]]] = {
         "gauge_conv", FieldType("2x1 + 3x4"), FieldType("1x0 + 2x3"), (5, 6, 20)
     ),
     "conv, several slices of a source": lambda: convolutions(
-        "gauge_conv", uniform(90, 1), FieldType("1x0 + 2x1"), (4, 3, 9)
+        "gauge_conv", uniform(180, 1), FieldType("1x0 + 2x1"), (4, 3, 9)
     ),
     "conv, highest orders": lambda: convolutions(
         "gauge_conv", uniform(1, 32), uniform(1, 32), (3, 4, 8), radial=1, batch=1

@@ -65,14 +65,17 @@ struct Call {
 
   // The functions of as many at a time as leave room for one edge in shared memory: nearly always all of them.
   void gather(int64_t first, int64_t count) {
-    const int64_t slice = std::min<int64_t>(kSlice, in.dim());
+    const int64_t slices = (in.dim() + kSlice - 1) / kSlice, slice = (in.dim() + slices - 1) / slices;
     const int64_t bare = shared_bytes_per_edge<T>(in, parts, 0, slice);
     const int64_t room = (kSharedBytes - bare) / (parts * static_cast<int64_t>(sizeof(T)));
-    const dim3 grid(static_cast<unsigned int>(count), static_cast<unsigned int>((in.dim() + slice - 1) / slice));
+    const dim3 grid(static_cast<unsigned int>(count), static_cast<unsigned int>(slices));
+    const int64_t turns = (slice + 255) / 256;  // at most 256 threads, as few as take no turn more
+    const unsigned int threads = static_cast<unsigned int>(((slice + turns - 1) / turns + 31) / 32 * 32);
     for (int64_t b = 0; b < radial; b += room) {
-      const int64_t functions = std::min(room, radial - b), bytes = shared_bytes_per_edge<T>(in, parts, functions, slice);
+      const int64_t functions = std::min(room, radial - b);
+      const int64_t bytes = shared_bytes_per_edge<T>(in, parts, functions, slice);
       const int64_t tile = std::clamp<int64_t>(kSharedBytes / bytes, 1, kTileEdges);
-      device.launch(moments_kernel<T>, grid, kThreads, tile * bytes, in, parts, radial, b, functions, edges,
+      device.launch(moments_kernel<T>, grid, threads, tile * bytes, in, parts, radial, b, functions, edges,
                     a.x.template const_data_ptr<T>(), first, count, tile, slice,
                     moments.template mutable_data_ptr<T>());
     }

@@ -14,7 +14,7 @@ constexpr int kMaxOrders = 33;   // orders 0 to 32
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kTileEdges = 16;   // edges staged in shared memory at a time, at most
-constexpr int kSlice = 256;      // components of a source that one block handles, at most
+constexpr int kSlice = 512;      // components of a source that one block handles, at most
 constexpr int64_t kSharedBytes = 48 * 1024;
 
 // Where each order of the input begins; start[count] is its dimension.
@@ -24,16 +24,27 @@ struct Orders {
   MESHCONV_HD int64_t dim() const { return start[count]; }
 };
 
-// Component d of a source in the edge's frame; powers[n] = e^{i n a} with a the angle into that frame.
-template <typename T>
-MESHCONV_HD T turned_component(const Orders& in, const T* x, const Rotation<T>* powers, int64_t d) {
-  int n = 0;
-  while (d >= in.start[n + 1]) ++n;
-  if (n == 0) return x[d];
-  const int64_t half = (in.start[n + 1] - in.start[n]) / 2;
-  const Rotation<T> r = powers[n];
-  return d - in.start[n] < half ? r.c * x[d] - r.s * x[d + half] : r.s * x[d - half] + r.c * x[d];
-}
+// Component d of a source: its order, and the component that it mixes with, which counts with this sign of the sine.
+struct Component {
+  int order, sign;
+  int64_t at, other;
+
+  MESHCONV_HD Component(const Orders& in, int64_t d) : order(0), sign(0), at(d), other(d) {
+    while (d >= in.start[order + 1]) ++order;
+    if (order == 0) return;
+    const int64_t half = (in.start[order + 1] - in.start[order]) / 2;
+    sign = d - in.start[order] < half ? -1 : 1;
+    other = d - sign * half;
+  }
+
+  // In the edge's frame; powers[n] = e^{i n a} with a the angle into that frame.
+  template <typename T>
+  MESHCONV_HD T turned(const T* x, const Rotation<T>* powers) const {
+    if (order == 0) return x[at];
+    const Rotation<T> r = powers[order];
+    return r.c * x[at] + static_cast<T>(sign) * r.s * x[other];
+  }
+};
 
 template <typename T>
 MESHCONV_HD void fill_powers(int count, Rotation<T> step, Rotation<T>* powers) {
@@ -48,7 +59,7 @@ int64_t shared_bytes_per_edge(const Orders& in, int64_t parts, int64_t functions
 }
 
 // Moments of the rows [first, first + count) of batch and vertices taken together, for the radial functions
-// [b0, b0 + functions); one block a row and slice.
+// [b0, b0 + functions); one block a row and slice, whose threads own components of the source.
 template <typename T>
 __global__ void moments_kernel(Orders in, int parts, int radial, int b0, int functions, ConvRows<T> edges, const T* x,
                                int64_t first, int64_t count, int tile, int slice, T* out) {
@@ -86,18 +97,19 @@ __global__ void moments_kernel(Orders in, int parts, int radial, int b0, int fun
       fill_powers(in.count, rotation(into), powers + k * in.count);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < some * components; i += blockDim.x) {
-      const int k = i / components, d = i % components;
-      turned[k * slice + d] = turned_component(in, features + neighbour[k] * dim, powers + k * in.count, d0 + d);
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < width * components; i += blockDim.x) {
-      const int jb = i / components, d = i % components;
-      const int64_t j = jb / functions, b = b0 + jb % functions;
-      T* moment = out + ((j * count + v) * radial + b) * dim + d0 + d;
-      T sum = slot == begin ? T(0) : *moment;
-      for (int k = 0; k < some; ++k) sum += weights[k * width + jb] * turned[k * slice + d];
-      *moment = sum;
+    for (int d = threadIdx.x; d < components; d += blockDim.x) {
+      const Component own(in, d0 + d);
+      T* u = turned + d;  // of each edge, for this thread alone
+      for (int k = 0; k < some; ++k)
+        u[k * slice] = own.turned(features + neighbour[k] * dim, powers + k * in.count);
+      for (int j = 0; j < parts; ++j)
+        for (int b = 0; b < functions; ++b) {
+          const T* w = weights + j * functions + b;
+          T* moment = out + ((j * count + v) * radial + b0 + b) * dim + d0 + d;
+          T sum = slot == begin ? T(0) : *moment;
+          for (int k = 0; k < some; ++k) sum += w[k * width] * u[k * slice];
+          *moment = sum;
+        }
     }
     __syncthreads();  // before the next edges overwrite these
     slot += some;
@@ -134,10 +146,11 @@ __global__ void edge_kernel(Orders in, int parts, int radial, ConvRows<T> edges,
     for (int b = 0; b < radial; ++b) {
       T sum = 0;
       for (int64_t d = lane; d < dim; d += 32) {
+        const Component own(in, d);
         const T* moment = moments + (v * radial + b) * dim + d;
         T weighted = 0;
         for (int j = 0; j < parts; ++j) weighted += factors[j] * moment[j * stride];
-        sum += weighted * turned_component(in, source, powers, d);
+        sum += weighted * own.turned(source, powers);
       }
       for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, offset);
       if (lane == 0) out[e * radial + b] += sum;

@@ -25,13 +25,17 @@ MESHCONV_HD Field field(const FieldLayout& layout, int64_t f) {
   return {m, channel, layout.start[m] + channel, layout.count[m]};
 }
 
-// Weights by head, or the choice of one member per field; false: the member does not count.
+// Weights by head, or the choice of one member per field. `own` is what one field of one batch entry reads of it, found
+// once a row, for divisions are slow; then each member gets its weight, or false if it does not count.
 template <typename T>
 struct ByHead {
   const T* weight;
   int64_t batch_stride, heads;
-  __device__ bool operator()(const FieldLayout& layout, int64_t n, int64_t e, int64_t, const Field& f, T& w) const {
-    w = weight[n * batch_stride + e * heads + f.channel / (layout.count[f.order] / heads)];
+  __device__ const T* own(const FieldLayout& layout, int64_t n, const Field& f) const {
+    return weight + n * batch_stride + f.channel / (layout.count[f.order] / heads);
+  }
+  __device__ bool operator()(const T* of_head, const TransportRows<T>&, int64_t e, T& w) const {
+    w = of_head[e * heads];
     return true;
   }
 };
@@ -39,11 +43,13 @@ struct ByHead {
 template <typename T>
 struct Chosen {
   const int64_t* chosen;
-  int64_t targets;
-  __device__ bool operator()(const FieldLayout& layout, int64_t n, int64_t e, int64_t target, const Field& f,
-                             T& w) const {
+  int64_t targets, fields;
+  __device__ const int64_t* own(const FieldLayout& layout, int64_t n, const Field& f) const {
+    return chosen + n * targets * fields + layout.field_start[f.order] + f.channel;
+  }
+  __device__ bool operator()(const int64_t* of_field, const TransportRows<T>& members, int64_t e, T& w) const {
     w = T(1);
-    return chosen[(n * targets + target) * layout.fields + layout.field_start[f.order] + f.channel] == e;
+    return of_field[members.target(e) * fields] == e;
   }
 };
 
@@ -66,16 +72,19 @@ __global__ void collect_kernel(FieldLayout layout, TransportRows<T> members, Fac
       own = field(layout, f);
       const int64_t n = i / members.rows, row = i % members.rows;
       const int64_t end = members.end(row);
+      const T order = static_cast<T>(own.order);
+      const T* features = x + n * members.from * layout.dim + own.at;
+      const auto choice = factor.own(layout, n, own);
       for (int64_t slot = members.begin(row) + lane; slot < end; slot += lanes) {
         const int64_t e = members.edge(slot);
         T w;
-        if (!factor(layout, n, e, members.target(e), own, w)) continue;
-        const T* member = x + (n * members.from + members.neighbour(e)) * layout.dim + own.at;
+        if (!factor(choice, members, e, w)) continue;
+        const T* member = features + members.neighbour(e) * layout.dim;
         if (own.order == 0) {
           re += w * member[0];
           continue;
         }
-        const Rotation<T> r = rotation(static_cast<T>(own.order) * members.angle(e));
+        const Rotation<T> r = rotation(order * members.angle(e));
         re += w * (r.c * member[0] - r.s * member[own.half]);
         im += w * (r.s * member[0] + r.c * member[own.half]);
       }
@@ -120,35 +129,40 @@ Tensor sum(const SegmentArguments& a, const Tensor& weight) {
 
 template <typename T>
 Tensor select(const SegmentArguments& a, const Tensor& chosen) {
-  return collect<T>("transport_select", a, Chosen<T>{chosen.const_data_ptr<int64_t>(), a.edges.targets()});
+  const Chosen<T> factor{chosen.const_data_ptr<int64_t>(), a.edges.targets(), a.layout.fields};
+  return collect<T>("transport_select", a, factor);
 }
 
-// One warp a member and batch entry, its lanes over the channels of a head.
+// `lanes` threads of a warp, a power of two, share the channels of one member, batch entry and head.
 template <typename T>
-__global__ void dot_kernel(FieldLayout layout, TransportRows<T> members, const T* x, const T* y, int64_t batch,
-                           int64_t heads, T* out) {
-  const int lane = threadIdx.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; i < batch * members.edges;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.y) {
-    const int64_t n = i / members.edges, e = i % members.edges;
-    const T* u = x + (n * members.from + members.neighbour(e)) * layout.dim;
-    const T* v = y + (n * members.rows + members.target(e)) * layout.dim;
-    for (int64_t h = 0; h < heads; ++h) {
-      T total = 0;
+__global__ void dot_kernel(FieldLayout layout, TransportRows<T> members, const T* x, const T* y, int64_t total,
+                           int64_t heads, int lanes, T* out) {
+  const int lane = threadIdx.x % lanes;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x / lanes;
+  // All threads of a warp take the same number of turns, for they meet at the shuffles.
+  for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x / lanes; base < total; base += step) {
+    const int64_t i = base + threadIdx.x / lanes;
+    T sum = 0;
+    if (i < total) {
+      const int64_t h = i % heads, member = i / heads, n = member / members.edges, e = member % members.edges;
+      const T* u = x + (n * members.from + members.neighbour(e)) * layout.dim;
+      const T* v = y + (n * members.rows + members.target(e)) * layout.dim;
+      const T angle = members.transporter[e];
       for (int64_t m = 0; m < layout.orders; ++m) {
         const int64_t count = layout.count[m], some = count / heads, at = layout.start[m] + h * some;
-        const Rotation<T> r = rotation(static_cast<T>(m) * members.transporter[e]);
-        for (int64_t c = at + lane; c < at + some; c += kWidth) {
+        if (lane >= some) continue;
+        const Rotation<T> r = rotation(static_cast<T>(m) * angle);
+        for (int64_t c = at + lane; c < at + some; c += lanes) {
           if (m == 0)
-            total += u[c] * v[c];
+            sum += u[c] * v[c];
           else
-            total += r.c * (u[c] * v[c] + u[c + count] * v[c + count]) +
-                     r.s * (u[c] * v[c + count] - u[c + count] * v[c]);
+            sum += r.c * (u[c] * v[c] + u[c + count] * v[c + count]) +
+                   r.s * (u[c] * v[c + count] - u[c + count] * v[c]);
         }
       }
-      for (int offset = kWidth / 2; offset > 0; offset /= 2) total += __shfl_down_sync(0xffffffffu, total, offset);
-      if (lane == 0) out[i * heads + h] = total;
     }
+    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, offset);
+    if (i < total && lane == 0) out[i] = sum;
   }
 }
 
@@ -156,10 +170,14 @@ template <typename T>
 Tensor member_dot(const SegmentArguments& a, const Tensor& target, int64_t heads) {
   const OnDevice device(a.x, "transport_dot");
   Tensor out = torch::stable::new_empty(a.x, {a.batch(), a.edges.count(), heads});
-  const int64_t warps = a.batch() * a.edges.count();
-  if (warps == 0) return out;
-  device.launch(dot_kernel<T>, blocks_for(warps, kLanes), dim3(kWidth, kLanes), 0, a.layout, a.members<T>(),
-                a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), a.batch(), heads, out.mutable_data_ptr<T>());
+  const int64_t total = a.batch() * a.edges.count() * heads;
+  if (total == 0) return out;
+  int64_t widest = 0;
+  for (int64_t m = 0; m < a.layout.orders; ++m) widest = std::max(widest, a.layout.count[m] / heads);
+  int lanes = 1;
+  while (lanes < kWidth && lanes < widest) lanes *= 2;
+  device.launch(dot_kernel<T>, blocks_for(total * lanes, kThreads), kThreads, 0, a.layout, a.members<T>(),
+                a.x.const_data_ptr<T>(), target.const_data_ptr<T>(), total, heads, lanes, out.mutable_data_ptr<T>());
   return out;
 }
 
