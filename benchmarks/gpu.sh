@@ -65,10 +65,10 @@ step() {
 # The stages start with this: what was packed, what the machine is, and whether there is a device.
 begin() {
   deadline=$((SECONDS + 235))
-  echo "=== $1, $(date -u +%FT%TZ)" | tee -a "$summary"
   # Unpacked once for all stages.
   unpacked=${TMPDIR:-/tmp}/meshconv_gpu_$(cksum < "$pack" | tr ' ' _)
   if [ ! -d "$unpacked" ]; then mkdir -p "$unpacked" && tar -C "$unpacked" -xzf "$pack" || exit 1; fi
+  echo "=== $1, $(date -u +%FT%TZ), commit $(cat "$unpacked/commit")" | tee -a "$summary"
   export PYTHONPATH=$unpacked/site PYTHONUNBUFFERED=1 MESHCONV_CACHE=$unpacked/cache
   gem=()
   if [ -d "$unpacked/gem_cnn" ]; then gem=(--gem_cnn "$unpacked/gem_cnn"); fi
@@ -122,7 +122,7 @@ sanitize() {
 
 measure() {
   begin measure
-  local one='{"case": {"name": "", "surface": "icosphere 7", "channels": 64, "max_order": 2, "operator": "%s", "num_radial": 2, "repeats": 1}, "peer": "meshconv"}'
+  local one='{"name": "", "surface": "icosphere 7", "channels": 64, "max_order": 2, "operator": "%s", "num_radial": 2, "repeats": 1}'
   step rates 25 "$python" "$here/benchmarks/gpu_rates.py"
   step benchmark 90 "$python" "$here/benchmarks/gauge_conv.py" --device cuda "${gem[@]}" --csv "$out/benchmark.csv"
   step benchmark_tf32 30 "$python" "$here/benchmarks/gauge_conv.py" --device cuda --tf32 "${gem[@]}" \
@@ -132,7 +132,7 @@ measure() {
       step "ncu_${pair#*:}" 30 ncu --clock-control none --kernel-name "regex:${pair#*:}" --launch-count 1 \
         --section SpeedOfLight --section MemoryWorkloadAnalysis --section Occupancy --section LaunchStats \
         "$python" "$here/benchmarks/entries.py" \
-        "{\"entries\": [$(printf "$one" "${pair%:*}")], \"threads\": 4, \"device\": \"cuda\", \"tf32\": false, \"gem_cnn\": null}"
+        "{\"entries\": [[$(printf "$one" "${pair%:*}"), \"meshconv\"]], \"threads\": 4, \"device\": \"cuda\", \"tf32\": false, \"gem_cnn\": null}"
     done
   fi
   step epochs 80 "$python" "$here/benchmarks/gpu_epochs.py" run "$unpacked/data" --device cuda
