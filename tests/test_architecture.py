@@ -54,6 +54,7 @@ BELOW["uncertainty"] = {"train", *BELOW["train"]} - {"hybrid"}
 BELOW["generative"] = BELOW["uncertainty"]
 BELOW["compress"] = {"uncertainty", "train", *BELOW["train"]}
 BELOW["cli"] = {"demo", "serve", "compress", "uncertainty", *BELOW["demo"]}
+BELOW["__main__"] = {"cli"}
 # Layers see the gauge graph, never the kind of surface it came from.
 GRAPH_TYPES = {f"meshconv.geometry.graph.{name}" for name in ("gauge_graph", "hierarchy", "complex")}
 
