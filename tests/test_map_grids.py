@@ -42,6 +42,19 @@ def test_coordinates_of_the_variables_asked_for(tmp_path):
     assert found.surface.grid.num_points == 200
 
 
+def test_coordinates_in_a_file_of_the_grid(tmp_path):
+    whole = ugrid()
+    places = [name for name in whole.variables if str(name).endswith(("_x", "_y"))]
+    grid, data = save(whole[places], tmp_path / "grid.nc"), save(whole.drop_vars(places), tmp_path / "data.nc")
+    with pytest.raises(InputError, match=r"in another file, give both: \[DATA\.nc, GRID\.nc\]"):
+        open_fields(data, variables=["of_node"])
+    for place in ("node", "edge", "face"):
+        check(open_fields([data, grid], variables=[f"of_{place}"]), f"of_{place}")
+    files = [str(data), str(grid)]
+    found = SphereMaps(files, "event", scalars=["of_face"], nside="native", num_levels=1, cache=False)
+    assert found.surface.grid.num_points == 200
+
+
 def test_faces_of_which_only_the_corners_have_coordinates(tmp_path):
     """An octahedron's faces and one of four corners, counted from one."""
     lat, lon = np.array([0, 0, 0, 0, 90, -90.0]), np.array([0, 90, 180, 270, 0, 0.0])

@@ -97,7 +97,8 @@ def _nothing_found(dataset: xr.Dataset, asked: Sequence[str]) -> str:
     of = f" along the dimensions {dataset[asked[0]].dims} of {asked[0]}" if asked else ""
     return (
         f"no latitude found{of} and no HEALPix attributes; the file has {have}. Name a coordinate lat or give it the "
-        "standard_name 'latitude', and longitude alike; true ones, not those of a rotated or projected grid"
+        "standard_name 'latitude', and longitude alike; true ones, not those of a rotated or projected grid. If they "
+        "are in another file, give both: [DATA.nc, GRID.nc]"
     )
 
 
