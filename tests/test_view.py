@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 import zlib
 from html import unescape
 from pathlib import Path
@@ -47,7 +48,7 @@ def contents(html: str) -> list[dict[str, Any]]:
 def loads_nothing(html: str) -> bool:
     """Whether no element has an address to load from."""
     outside = re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
-    return not re.search(r"<link|<base|@import|url\(|\b(?:src|href)\s*=\s*[\"']?(?!data:)", outside) and not re.search(
+    return not re.search(r"<link|<base|@import|url\(|\b(?:src|href)\s*=\s*(?![\"']?data:)", outside) and not re.search(
         r"<script[^>]+src|<script>\s*import\b", html
     )
 
@@ -223,21 +224,43 @@ def test_a_globe_keeps_its_north_up_and_tells_values(tmp_path: Path) -> None:
     assert re.match(r"z: -?0\.99\d* K", value), value
 
 
+def torus(around: int, along: int) -> TriangleMesh:
+    """A closed mesh of ``around * along`` vertices."""
+    i, j = (x.ravel() for x in np.meshgrid(np.arange(around), np.arange(along), indexing="ij"))
+    u, v = 2 * np.pi * i / around, 2 * np.pi * j / along
+    radius = 1 + 0.4 * np.cos(v)
+    corners = [((i + a) % around) * along + (j + b) % along for a, b in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    faces = [np.stack([corners[k] for k in face], axis=1) for face in ((0, 1, 2), (0, 2, 3))]
+    return TriangleMesh(
+        np.stack([radius * np.cos(u), radius * np.sin(u), 0.4 * np.sin(v)], axis=1), np.concatenate(faces)
+    )
+
+
 @needs_browser
 @pytest.mark.slow
 def test_large_meshes_turn(tmp_path: Path) -> None:
-    """A frame of 40,962 vertices, where the processor does what else the graphics card does."""
-    mesh = ball(6)
-    page = mesh.show(mesh.vertices[:, 2]).save(tmp_path / "x.html")
+    """A frame of 100,000 vertices: what the script takes, and all of it where no graphics card draws."""
+    mesh = torus(400, 250)
+    start = time.process_time()
+    page = mesh.show({"height": mesh.vertices[:, 2], "part": np.arange(100_000) // 20_000}).save(tmp_path / "x.html")
+    written = time.process_time() - start
     script = """
       const view = views[0], gl = view.renderer.getContext(), pixel = new Uint8Array(4);
       const wait = () => gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
-      const frame = () => { view.turn(0.1, 0.03); view.draw(); wait(); };
-      frame();
+      let script = 0;
+      const frame = () => {
+        const before = performance.now();
+        view.turn(0.1, 0.03); view.draw();
+        script += performance.now() - before;
+        wait();
+      };
+      frame(); script = 0;
       const start = performance.now();
-      for (let k = 0; k < 20; k++) frame();
-      return {vertices: view.panels[0].counts.vertices, milliseconds: (performance.now() - start) / 20};"""
+      for (let k = 0; k < 10; k++) frame();
+      const whole = performance.now() - start;
+      return {vertices: view.panels[0].counts.vertices, script_ms: script / 10, frame_ms: whole / 10};"""
     found = evaluate(page, script)
-    print(found)
-    assert found["vertices"] == mesh.num_vertices == 40962
-    assert found["milliseconds"] < 1000  # by software, on a shared machine
+    print(found | {"written_s": written, "page_mb": page.stat().st_size / 1e6})
+    assert found["vertices"] == 100_000 and page.stat().st_size < 8e6
+    assert found["script_ms"] < 8  # half of a frame at 60 Hz
+    assert found["frame_ms"] < 3000  # by software, on a machine that others use

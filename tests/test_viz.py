@@ -23,11 +23,10 @@ from meshconv.demo import (
     ModelResults,
     Report,
     ShapeResults,
-    html as page_html,
     report as report_module,
     write_report,
 )
-from meshconv.viz import contact_sheet, draw_healpix, draw_mesh, relief, zone_colors
+from meshconv.viz import contact_sheet, draw_healpix, draw_mesh, html as page_html, relief, zone_colors
 from meshconv.viz.mesh import RIGHT, WRONG, view_rotation
 from meshconv.viz.sphere import KOEPPEN_COLORS, NO_DATA
 

@@ -7,9 +7,9 @@ import tempfile
 from html import escape
 from pathlib import Path
 
-from meshconv.demo import html
 from meshconv.demo.results import Report
 from meshconv.demo.sections import climate_section, duration, shape_section
+from meshconv.viz import html
 
 __all__ = ["render_report", "write_report"]
 

@@ -9,8 +9,8 @@ from math import nan
 import numpy as np
 from matplotlib.figure import Figure
 
-from meshconv.demo import html
 from meshconv.demo.results import ClimateResults, ModelResults, ShapeResults
+from meshconv.viz import html
 from meshconv.viz.confusion import draw_confusion
 from meshconv.viz.mesh import RIGHT, WRONG, contact_sheet
 from meshconv.viz.sphere import NO_DATA, draw_healpix, zone_colors

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +16,7 @@ from typing import Any, get_args
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from meshconv.datasets.class_path import class_path, constructor_parameters, import_class
@@ -153,8 +154,9 @@ class RunCLI(LightningCLI):
         options = run_options(self._folder)
         given = self._get(self.config_init, "trainer")
         options["callbacks"] += given["callbacks"] or []
-        if self._evaluates:
-            options["logger"] = False
+        # Loggers of the configuration are beside the run's own, whose files an evaluation leaves unchanged.
+        loggers = [*([] if self._evaluates else [options["logger"]]), *_loggers(given["logger"])]
+        options["logger"] = loggers or False
         plugin = surface_precision(given["precision"])
         if plugin is not None:
             plugins = given["plugins"] or []
@@ -214,6 +216,13 @@ class RunCLI(LightningCLI):
     def _evaluates(self) -> bool:
         """Whether the command only evaluates, and leaves ``config.yaml`` and ``metrics.csv`` unchanged."""
         return self.subcommand in ("validate", "test")
+
+
+def _loggers(given: Any) -> list[Logger]:
+    """Loggers that a configuration names; ``true`` and ``false`` name none."""
+    if given is None or isinstance(given, bool):
+        return []
+    return list(given) if isinstance(given, Iterable) else [given]
 
 
 def _with_configs(args: Any) -> Any:

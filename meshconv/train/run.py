@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from meshconv.progress import Pace
 from meshconv.train.companions import Companions
 from meshconv.train.logger import RunLogger
+from meshconv.train.report.callback import TestReport
 from meshconv.train.resuming import DrawnStates, RunCheckpoint, StepLimit
 from meshconv.train.tasks.base import Task
 
@@ -132,7 +133,8 @@ def run_options(folder: Path) -> dict[str, Any]:
     checkpoints = [RunCheckpoint(folder), DrawnStates(), StepLimit(), Companions()]
     return {
         "logger": RunLogger(folder),
-        "callbacks": [*checkpoints, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder)],
+        "callbacks": [*checkpoints, LearningRateMonitor("epoch"), RunLog(folder), EpochLines(), KeepTest(folder),
+                      TestReport(folder)],
         "default_root_dir": str(folder),
     }
 

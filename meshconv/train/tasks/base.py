@@ -29,6 +29,7 @@ from meshconv.train.fine_tuning import FineTuning
 from meshconv.train.matching import TargetMatch
 from meshconv.train.networks import make_network, network_options
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.report.case import Case
 from meshconv.train.resuming import planned_steps
 from meshconv.train.schedule import keep_options, one_cycle
 
@@ -237,6 +238,10 @@ class Task(lightning.LightningModule):
         logged = {k.removeprefix("test/"): float(v) for k, v in self.trainer.callback_metrics.items()}
         with atomic_write(folder / "test_metrics.json") as part:
             part.write_text(json.dumps(_no_nan(logged | self.test_details()), indent=1) + "\n")
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """Truth and prediction of each surface of a test's batch, for the report; by default none."""
+        return iter(())
 
     def test_details(self) -> dict[str, Any]:
         """What ``test_metrics.json`` has besides the logged numbers."""

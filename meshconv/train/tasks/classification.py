@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from meshconv.datasets.batch import SurfaceBatch
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.report.case import Case
 from meshconv.train.tasks.classes import ClassTask
 
 
@@ -43,6 +46,17 @@ class ClassificationTask(ClassTask):
     """One class per surface."""
 
     target_kind = "a class for each mesh"
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """By the logarithm of the true class's probability."""
+        probabilities = output.detach().double().softmax(-1).cpu()
+        for name, p, target in zip(batch.names, probabilities, batch.target.tolist(), strict=True):
+            if target < 0:
+                continue
+            best = int(p.argmax())
+            note = "right" if best == target else f"is {self.class_names[target]}"
+            error = -float(p[target].clamp(min=1e-300).log())
+            yield Case(name, error, f"{self.class_names[best]} ({p[best]:.0%})", note)
 
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshClass]:
         names = self.class_names

@@ -16,6 +16,7 @@ from meshconv.datasets.protocol import RolloutData, demand
 from meshconv.errors import InputError
 from meshconv.train.metrics.forecast_results import ForecastResults
 from meshconv.train.metrics.point_weights import point_weights
+from meshconv.train.report.case import Case
 from meshconv.train.tasks.regression import RegressionTask
 
 
@@ -122,6 +123,10 @@ class ForecastTask(RegressionTask):
                 start = self.layout.state(self.layout.split(batch.x)[:, -1])
                 kept.update(k, state, target, start, weights)
         self.log_loss(split, total, len(batch.target))
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """None: errors of forecasts grow with the lead, of which the results have tables and curves."""
+        return iter(())
 
     def on_test_start(self) -> None:
         given = demand(self.data, RolloutData, "a forecast")

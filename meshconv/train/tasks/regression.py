@@ -28,6 +28,7 @@ from meshconv.train.metrics.mesh_errors import MeshErrors
 from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.predict.files import write_array
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.report.case import Case, each_surface
 from meshconv.train.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -178,6 +179,40 @@ class RegressionTask(Task):
             mesh = batch.surface.finest.batch_index
             self.test_meshes.update(predicted, target, mesh if batch.elements is None else mesh[batch.elements[:, 0]])
         self.log_loss(split, loss, len(target))
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """By the root mean square error in the fields' sizes."""
+        predicted, target = output.detach().cpu(), batch.target.cpu()
+        at = "points" if "targets" in self.spec else "faces" if self.on_faces else "vertices"
+        units = [entry.get("units") or "" for entry in self.spec["targets"]["statistics"]] if at == "points" else []
+        graph = batch.surface.finest
+        for name, place in each_surface(batch):
+            truth, said = target[place], predicted[place]
+            if batch.mask is not None:
+                truth = torch.where(batch.mask.cpu()[place][..., None], truth, torch.nan)
+            square = ((said - truth) / self.size.cpu()) ** 2
+            if square.isnan().all():
+                continue
+            error = float(square.nanmean().sqrt())
+            frames = None if at == "faces" or batch.elements is not None else graph.frames.cpu()
+            whose = slice(None) if isinstance(place, int) else place
+            true, shown = (self._shown(x, None if frames is None else frames[whose]) for x in (truth, said))
+            yield Case(name, error, f"RMSE {error:.3g}", "in sizes of the fields", true, shown, at,
+                       units=dict(zip(self.field_names, units, strict=False)))  # fmt: skip
+
+    def _shown(self, fields: Tensor, frames: Tensor | None) -> dict[str, NDArray]:
+        """Numbers ``[n]`` and vectors in space ``[n, 3]`` by name; without frames, and of higher orders, lengths."""
+        found: list[NDArray] = []
+        for order, block in self.out_type.split(fields).items():
+            if order == 0:
+                found += list(block.T.numpy())
+            else:
+                parts = block.unflatten(-1, (2, -1))
+                if order == 1 and frames is not None:
+                    found += list(torch.einsum("nkc,nki->cni", parts, frames[:, :2].to(parts)).numpy())
+                else:
+                    found += list(parts.norm(dim=1).T.numpy())
+        return dict(zip(self.field_names, found, strict=True))
 
     def on_validation_epoch_end(self) -> None:
         self._log_errors(self.val_errors, "val")

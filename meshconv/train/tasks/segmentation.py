@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
+from torch import Tensor
 
+from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.transfer.elements import (
     ElementKind,
     ElementLabels,
@@ -23,6 +25,7 @@ from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.save import save_beside, save_mesh
 from meshconv.train.predict.files import write_text
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.report.case import Case, each_surface
 from meshconv.train.tasks.classes import ClassTask
 from meshconv.viz import zone_colors
 
@@ -60,6 +63,25 @@ class SegmentationTask(ClassTask):
     ):
         super().__init__(network, in_type, class_names, spec, options, **classes)
         self.weigh = bool(self.spec.get("area_weights")) if area_weights is None else area_weights
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """By the share of wrong elements."""
+        at = "points" if "inputs" in self.spec else self.spec.get("element", "vertices")
+        probabilities = output.detach().softmax(-1).cpu().numpy()
+        target = batch.target.cpu().numpy()
+        mask = None if batch.mask is None else batch.mask.cpu().numpy()
+        for name, place in each_surface(batch):
+            p, truth = probabilities[place], target[place]
+            counts = truth >= 0 if mask is None else (truth >= 0) & mask[place]
+            if not counts.any():
+                continue
+            said = p.argmax(-1)
+            wrong = float((said != truth)[counts].mean())
+            # What does not count is not shown as right or wrong.
+            true = {"class": np.where(counts, truth, -1)}
+            shown = {"class": np.where(counts, said, -1), "probability": np.where(counts, p.max(-1), np.nan)}
+            about = f"{wrong:.1%} wrong", f"of {counts.sum():,} {at}"
+            yield Case(name, wrong, *about, true, shown, at, tuple(self.class_names))
 
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshLabels]:
         kind: ElementKind = self.spec["element"]

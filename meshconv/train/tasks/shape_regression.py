@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.fields import FieldType
 from meshconv.train.metrics.number_errors import NumberErrors
 from meshconv.train.predict.meshes import Meshes, MeshResult
+from meshconv.train.report.case import Case
 from meshconv.train.tasks.regression import RegressionTask
 
 
@@ -71,6 +74,17 @@ class ShapeRegressionTask(RegressionTask):
 
     def on_test_epoch_end(self) -> None:
         self._log_numbers(self.test_numbers, "test")
+
+    def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
+        """By the root mean square error in the numbers' standard deviations."""
+        sizes = self.size.cpu()
+        for name, said, truth in zip(batch.names, output.detach().cpu(), batch.target.cpu(), strict=True):
+            square = ((said - truth) / sizes) ** 2
+            if square.isnan().all():
+                continue
+            texts = [", ".join(f"{n} {v:.4g}" for n, v in zip(self.field_names, x.tolist(), strict=True))
+                     for x in (said, truth)]  # fmt: skip
+            yield Case(name, float(square.nanmean().sqrt()), texts[0], f"is {texts[1]}")
 
     def describe_output(self) -> dict[str, Any]:
         names = list(self.field_names)

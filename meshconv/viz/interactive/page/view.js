@@ -386,8 +386,9 @@
 
     sizeOf() { const [, , w, h] = this.boxes()[0]; return Math.max(50, Math.min(w, h)); }
 
-    // Left, top, width, height of each panel.
+    // Left, top, width, height of each panel, below its title.
     boxes() {
+      const titles = this.data.panels.some((p) => p.note) ? 40 : this.data.panels.some((p) => p.title) ? 22 : 0;
       const w = this.stage.clientWidth, h = this.stage.clientHeight, n = this.panels.length;
       let columns = 1, best = 0;
       for (let c = 1; c <= n; c++) {
@@ -395,7 +396,9 @@
         if (side > best) { best = side; columns = c; }
       }
       const rows = Math.ceil(n / columns);
-      return this.panels.map((_, i) => [i % columns * w / columns, Math.floor(i / columns) * h / rows, w / columns, h / rows]);
+      return this.panels.map((_, i) => [
+        i % columns * w / columns, Math.floor(i / columns) * h / rows + titles, w / columns, h / rows - titles, titles,
+      ]);
     }
 
     later() {
@@ -424,14 +427,14 @@
       this.renderer.setScissorTest(false);
       this.renderer.clear();
       this.renderer.setScissorTest(true);
-      this.boxes().forEach(([left, top, pw, ph], i) => {
+      this.boxes().forEach(([left, top, pw, ph, titles], i) => {
         const panel = this.panels[i];
         panel.group.quaternion.copy(this.pose);
         this.aim(pw, ph);
         this.renderer.setViewport(left, h - top - ph, pw, ph);
         this.renderer.setScissor(left, h - top - ph, pw, ph);
         this.renderer.render(panel.scene, this.camera);
-        Object.assign(panel.label.style, {left: `${left}px`, top: `${top + 4}px`, width: `${pw}px`});
+        Object.assign(panel.label.style, {left: `${left}px`, top: `${top - titles + 2}px`, width: `${pw}px`});
       });
     }
 

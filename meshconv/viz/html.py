@@ -1,4 +1,4 @@
-"""HTML of the report: escaped text, tables, inline pictures, style."""
+"""HTML of reports: escaped text, tables, inline pictures, style."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isnan
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ __all__ = [
     "STYLE",
     "command",
     "figure",
+    "file_picture",
     "larger",
     "legend",
     "page",
@@ -29,7 +31,8 @@ STYLE = """
 body { margin: 0; background: #fff; color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 main { max-width: 1120px; margin: 0 auto; padding: 2.2rem 1.25rem 4rem; }
-h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.2; margin: 0 0 .3rem; }
+h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.2; margin: 0 0 .3rem;
+  overflow-wrap: anywhere; }
 h2 { font-size: 1.45rem; margin: 3rem 0 .6rem; padding-top: 1.2rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
@@ -43,12 +46,14 @@ p { max-width: 46rem; margin: .5rem 0; }
   font-variant-numeric: tabular-nums; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
   gap: 1.2rem 1.6rem; margin: 1rem 0; }
-.grid.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
+.narrow { max-width: 620px; margin: 1rem 0; }
+.grid.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
 figure { margin: 0; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { margin-top: .2rem; }
 figcaption b { color: var(--ink); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; }
+.turning { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; margin: 1rem 0; }
 .scroll.wide img { display: block; width: 100%; min-width: 820px; padding: .6rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
@@ -72,13 +77,13 @@ code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 """
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document; ``body`` is markup, ``title`` text."""
+def page(title: str, body: str, end: str = "") -> str:
+    """A whole HTML document; ``body`` is markup, ``title`` text, ``end`` markup after all others, such as scripts."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<body>\n<main>\n{body}\n</main>\n{end}</body>\n</html>\n"
     )
 
 
@@ -88,6 +93,12 @@ def picture(drawing: Figure, alt: str, dpi: int = 130) -> str:
     drawing.savefig(data, format="png", dpi=dpi)
     text = base64.b64encode(data.getvalue()).decode("ascii")
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{text}">'
+
+
+def file_picture(path: Path, alt: str) -> str:
+    """An ``img`` with a picture file inside: PNG or GIF."""
+    text = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img alt="{escape(alt)}" src="data:image/{path.suffix[1:].lower()};base64,{text}">'
 
 
 def figure(image: str, title: str, text: str = "") -> str:
