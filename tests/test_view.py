@@ -107,7 +107,7 @@ def test_vectors_are_arrows_along_the_field() -> None:
     arrows = [content["panels"][0]["fields"][0]["arrows"] for content in found]
     np.testing.assert_allclose(arrows[0]["along"], arrows[1]["along"], atol=1e-6)
     along, start = (arrows[0][k].reshape(-1, 3) for k in ("along", "start"))
-    assert 800 < len(along) <= 1500
+    assert 450 < len(along) <= 900
     radius = np.linalg.norm(mesh.vertices, axis=1).max()
     place = np.linalg.norm(start[:, None] * radius - mesh.vertices, axis=-1).argmin(axis=1)
     unit = along / np.linalg.norm(along, axis=1, keepdims=True)

@@ -7,6 +7,7 @@ Needs chromium.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 import meshconv
 from meshconv.geometry import icosahedral_sphere
 from meshconv.viz import View, show, view_file
 
-WIDTH, HEIGHT = 640, 470
+WIDTH, HEIGHT = 600, 450
 
 
 def views() -> list[View]:
@@ -31,7 +33,8 @@ def views() -> list[View]:
     mesh = meshconv.TriangleMesh(sphere.xyz * [1.5, 1.0, 0.9] * bumps[:, None], faces)
     part = np.digitize(mesh.vertices[:, 0], [-0.7, 0.2, 0.9])
     names = ["head", "thorax", "abdomen", "tail"]
-    pair = mesh.show({"part": np.roll(part, 90)}, truth={"part": part}, names=names, title="truth beside prediction")
+    said = np.digitize(mesh.vertices[:, 0] + 0.2 * np.sin(7 * y), [-0.7, 0.2, 0.9])
+    pair = mesh.show({"part": said}, truth={"part": part}, names=names, title="truth beside prediction")
     grid = meshconv.HealpixSphere(32)
     wind = np.cross([0.0, 0.0, 1.0], grid.xyz) * (12 * np.sin(3 * grid.theta) ** 2)[:, None]
     wind += 4 * np.sin(4 * grid.phi)[:, None] * grid.frames[:, 0]
@@ -53,7 +56,9 @@ def main() -> None:
             ax = figure.add_axes((k % 2 / 2, 0.5 - k // 2 / 2, 0.5, 0.5))
             ax.imshow(imread(shot), interpolation="none")
             ax.set_axis_off()
-    figure.savefig(sys.argv[1], pil_kwargs={"optimize": True})
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png")
+    Image.open(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(sys.argv[1], optimize=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from meshconv.viz.sphere import view
 __all__ = ["Arrows", "GlobeSurface", "MeshSurface", "Surface"]
 
 #: Arrows of a field, and frames, that are drawn at most: more hide each other.
-_ARROWS, _FRAMES = 1500, 400
+_ARROWS, _FRAMES = 900, 250
 _E1, _E2 = (204, 20, 26), (13, 77, 191)  # of frames, as in pictures of geodesic coordinates
 _INK, _PAPER = (20, 24, 32), (255, 255, 255)
 _PIXELS = 4  # across a cell of a grid

@@ -223,7 +223,7 @@
   const written = (value) => (Number.isNaN(value) ? "no value" : String(Number(value.toPrecision(5))));
 
   function arrowShape() {
-    const profile = [[0, 0], [0.035, 0], [0.035, 0.62], [0.11, 0.62], [0, 1]].map(([r, h]) => new THREE.Vector2(r, h));
+    const profile = [[0, 0], [0.05, 0], [0.05, 0.6], [0.15, 0.6], [0, 1]].map(([r, h]) => new THREE.Vector2(r, h));
     return new THREE.LatheGeometry(profile, 7);
   }
 
@@ -256,7 +256,10 @@
 
   // Whether a graphics card draws: without one smooth edges take five times as long.
   function fast() {
-    return document.createElement("canvas").getContext("webgl2", {failIfMajorPerformanceCaveat: true}) !== null;
+    const gl = document.createElement("canvas").getContext("webgl2", {failIfMajorPerformanceCaveat: true});
+    const about = gl && gl.getExtension("WEBGL_debug_renderer_info");
+    return gl !== null && !(about && /swiftshader|llvmpipe|softpipe|software|basic render/i.test(
+      gl.getParameter(about.UNMASKED_RENDERER_WEBGL)));
   }
 
   function make(tag, parent, name, text) {
@@ -313,7 +316,7 @@
       });
       this.reset();
       this.listen();
-      new ResizeObserver(() => this.later()).observe(this.stage);
+      new ResizeObserver(() => this.draw()).observe(this.stage);
       this.paint();
     }
 
