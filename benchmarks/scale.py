@@ -4,6 +4,7 @@
     python benchmarks/scale.py activations --nside 64      # memory and time of a step with and without
     python benchmarks/scale.py processes                   # samples per second of 1 and 2 processes of one thread
     python benchmarks/scale.py faces --count 200000        # hierarchy(4) of a mesh, with its parts
+    python benchmarks/scale.py threads --nside 32          # bits of outputs and gradients by the number of threads
 """
 
 from __future__ import annotations
@@ -84,6 +85,26 @@ def one_step(nside: int, again: bool) -> None:
           f"{before:.0f}, {min(times):.2f} s a step")  # fmt: skip
 
 
+def threads(nside: int) -> None:
+    """Gradients that differ in some bit from those of one thread."""
+    torch.manual_seed(0)
+    grid = HealpixSphere(nside)
+    sphere = grid.hierarchy(2, 2.7 * grid.spacing).to(torch.float32)
+    network = SphereUNet("2x0 + 1x1", 3, (16, 24), aggregation="quadrature", dropout=0.0)
+    x, found = torch.randn(grid.npix, 4), []
+    for count in (1, 1, 2, 3, 4):
+        torch.set_num_threads(count)
+        network.zero_grad()
+        y = network(x, sphere)
+        y.square().mean().backward()
+        slopes = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+        found.append((y.detach(), slopes))
+        (first, gradients), (now, others) = found[0], found[-1]
+        other = [name for name in gradients if not torch.equal(gradients[name], others[name])]
+        said = "as those of one thread" if torch.equal(first, now) else "in other bits"
+        print(f"{count} threads: outputs {said}, {len(other)} of {len(gradients)} gradients in other bits: {other[:4]}")
+
+
 def processes() -> None:
     """Whole trainings of 60 steps; their start, taken from one of 10 steps, is subtracted."""
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +142,7 @@ def faces(count: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("collection", "activations", "processes", "faces", "pass", "step"))
+    parser.add_argument("what", choices=("collection", "activations", "processes", "faces", "threads", "pass", "step"))
     parser.add_argument("--meshes", type=int, default=300)
     parser.add_argument("--nside", type=int, default=64)
     parser.add_argument("--count", type=int, default=200_000)
@@ -142,3 +163,5 @@ if __name__ == "__main__":
             processes()
         case "faces":
             faces(given.count)
+        case "threads":
+            threads(given.nside)

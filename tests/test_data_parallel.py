@@ -21,14 +21,31 @@ import torch.multiprocessing as mp
 import trimesh
 import xarray as xr
 
-from meshconv import FieldType, HealpixSphere, InputError
+from meshconv import FieldType, GaugeGraph, HealpixSphere, InputError, TriangleMesh
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.vertex_budget import VertexBudget
-from meshconv.nn import FieldBatchNorm
-from meshconv.ranks import check_same
+from meshconv.nn import FieldBatchNorm, ResidualBlock
+from meshconv.ranks import check_same, mean_over_ranks
 from meshconv.train.metrics.losses import ClassLoss
+from meshconv.train.metrics.point_contrast import PointContrast
 
 pytestmark = pytest.mark.slow
+
+
+def contrast(rank=None):
+    """Gradients of a step of correspondence: of a process' two surfaces, or of both processes' batches in one."""
+    surfaces = []
+    for k in range(4):
+        shape = trimesh.creation.icosphere(1)
+        surfaces.append(TriangleMesh(shape.vertices * [1, 1, 1 + 0.2 * k], shape.faces).gauge_graph())
+    torch.manual_seed(0)
+    network = ResidualBlock("3x0", "4x0 + 2x1").double()
+    batch = GaugeGraph.batch(surfaces if rank is None else surfaces[2 * rank : 2 * rank + 2])
+    y = torch.nn.functional.normalize(network(batch.positions, batch), dim=-1)
+    halves = zip(y.split(84), batch.positions.split(84), strict=True)
+    common = torch.arange(84).reshape(2, 42)
+    torch.stack([PointContrast()(a, common, p) for a, p in halves]).mean().backward()
+    return [p.grad for p in network.parameters()]
 
 
 def shares(rank, store, out):
@@ -60,7 +77,8 @@ def shares(rank, store, out):
     (y[:, 0] ** 3).sum().backward()
     logits = torch.linspace(-1, 1, 10).reshape(5, 2)[rank * 2 : rank * 2 + 2 + rank].requires_grad_()
     loss = ClassLoss(2)(logits, torch.tensor([0, 1, 1])[: len(logits)])
-    found = {"y": y.detach(), "grad": x.grad, "var": norm.running_var, "loss": loss.detach()}
+    slopes = [mean_over_ranks(g) for g in contrast(rank)]  # as of all parameters in a training
+    found = {"contrast": slopes, "y": y.detach(), "grad": x.grad, "var": norm.running_var, "loss": loss.detach()}
     torch.save({"batches": batches, "lengths": lengths, **found}, f"{out}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -101,6 +119,15 @@ def test_normalisation_and_loss_are_those_of_the_joint_batch(both):
     torch.testing.assert_close((both[0]["loss"] + both[1]["loss"]) / 2, joint)
 
 
+def test_pairs_are_compared_within_a_process_and_normalised_over_all(both):
+    """A step of correspondence is that of both batches in one network, each with its own pairs."""
+    expected = contrast()
+    assert len(expected) > 5
+    for found in both:
+        for a, b in zip(found["contrast"], expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """Eight meshes in two categories, with classes by vertex and a field, and a map of sixteen steps."""
@@ -138,7 +165,6 @@ RUNS = {
         *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
         *("--data.init_args.scalars", "[t]"),
     ],
-    "correspond": ["--data.init_args.root", "{root}/poses"],
 }
 OPTIONS = {
     "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",
