@@ -87,7 +87,7 @@ def partition_healpix(
     --------
     >>> part = partition_healpix(HealpixSphere(16), 3, 2)[1]
     >>> part.finest
-    DistributedGraph(part 1 of 2, 1 surfaces, 1536 vertices, 139 of others, 12276 edges, torch.float64, cpu)
+    DistributedGraph(part 1 of 2, 1 surfaces, 1536 vertices, 126 of others, 12276 edges, torch.float64, cpu)
     """
     if sphere.pixel_order != "nest":
         raise InputError("parts are ranges of pixels in nested order; use HealpixSphere(nside, 'nest')")
