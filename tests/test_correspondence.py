@@ -161,6 +161,8 @@ def test_configuration_fits_and_tests(run):
     config = ["--config", str(folder / "config.yaml"), "--ckpt_path", str(folder / "last.ckpt")]
     assert main(["test", *config]) == 0
     assert (folder / "geodesic_errors.csv").read_text().startswith("source,target,error,refined_error\n")
+    report = (folder / "report.html").read_text()
+    assert "error_x100" in report and "<h2>Worst of " in report and 'alt="geodesic_curve"' in report
     assert isinstance(load_task(folder / "last.ckpt"), CorrespondenceTask)
 
 

@@ -140,6 +140,8 @@ def test_training_tests_and_predicts(planet: list[Path], tmp_path: Path) -> None
     assert all(float(row["rmse"]) > 0 for row in table)
     for name in ("forecast_h.png", "forecast_u+v.png", "spectra.csv", "spectra.png", "forecast.gif"):
         assert (tmp_path / "f" / name).stat().st_size > 100
+    report = (tmp_path / "f" / "report.html").read_text()
+    assert "RMSE by lead" in report and "<th>persistence</th>" in report and 'alt="spectra"' in report
     # The same network step by step, from the last map of the file.
     checkpoint, output = str(tmp_path / "f" / "last.ckpt"), tmp_path / "ahead"
     command = ["predict", checkpoint, str(planet[2]), "--device=cpu", "--cache=false", f"--output={output}"]

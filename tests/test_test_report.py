@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 from segments import write_bodies
-from test_view import contents, loads_nothing
+from test_view import ball, contents, loads_nothing
 
 from meshconv import TriangleMesh
 from meshconv.cli import main
 from meshconv.datasets import MeshFields, MeshFolder, MeshSegments, write_shapes
 from meshconv.io import save_mesh
 from meshconv.train import ClassificationTask, RegressionTask, SegmentationTask
+from meshconv.train.report.case import Case
+from meshconv.train.report.page import render_test
 from meshconv.train.run import run_options
+from meshconv.viz.interactive.panels import MeshSurface
 
 TINY = {"channels": [4, 4], "max_order": 1, "width": 4}
 
@@ -94,8 +97,6 @@ def test_segments(tmp_path: Path, kind: str) -> None:
 @pytest.mark.slow
 def test_fields(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    from test_view import ball
-
     for k in range(4):
         mesh = ball(2)
         mesh = TriangleMesh(mesh.vertices * rng.uniform(0.8, 1.2, 3), mesh.faces)
@@ -133,3 +134,15 @@ def test_maps_by_the_command(tmp_path: Path) -> None:
     (view,) = contents(page)
     assert [p["globe"]["points"] for p in view["panels"]] == [12 * 16**2] * 2
     assert "BW" in view["fields"][0]["names"]
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>"
+    row = {"name": evil, "share": 1.0, "iou": None, "f1": 0.5, "precision": 1.0, "recall": 0.25}
+    (tmp_path / "test_metrics.json").write_text(json.dumps({"accuracy": 0.75, "loss": None, "classes": [row]}))
+    case = Case(f"a/{evil}", 1.0, evil, evil, {evil: np.zeros(42, dtype=int)}, {evil: np.zeros(42, dtype=int)},
+                names=(evil,))  # fmt: skip
+    page = render_test(tmp_path, tmp_path, [case], 1, lambda name: MeshSurface(ball(1)), evil)
+    assert "<img src=x" not in page and loads_nothing(page)
+    assert contents(page)[0]["fields"][0]["names"] == [evil]
+    assert cell(page, "loss")[0] == "–" and cell(page, "accuracy")[:2] == ["0.75", "1"]

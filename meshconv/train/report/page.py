@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _TURNING = 4_500_000
 # Worst cases of fields and segments that are drawn: each has two surfaces.
 _PAIRS = 3
+_PAIRS_LISTED = 8
 _EMBEDDED = 1_500_000  # of a picture that the test wrote
 _CONFUSED = 60  # most classes with a matrix
 
@@ -97,6 +98,7 @@ def render_test(
     parts.append(_confusion(folder))
     worst, turning = _worst(cases, count, surface_of)
     parts.append(worst)
+    parts.append(_worst_pairs(folder))
     parts.append(_curves(trained))
     parts.append(_pictures(folder))
     return html.page(name, "\n".join(part for part in parts if part), library() if turning else "")
@@ -213,6 +215,19 @@ def _worst(
         else:
             parts.append(f"<figure>{html.picture(view.picture(), view.title, dpi=80)}</figure>")
     return "\n".join(parts), turning
+
+
+def _worst_pairs(folder: Path) -> str:
+    """The pairs of a correspondence with the largest errors."""
+    path = folder / "geodesic_errors.csv"
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", newline="") as stream:
+        head, *rows = list(csv.reader(stream))
+    worst = sorted(rows, key=lambda row: -float(row[-1]))[:_PAIRS_LISTED]
+    columns = [*head[:2], *(f"{name} x 100" for name in head[2:])]
+    table = html.table(columns, ([escape(cell) for cell in row] for row in worst))
+    return f"<h2>Worst of {len(rows):,} pairs</h2>{table}"
 
 
 def _views(cases: Sequence[Case], surface_of: Callable[[str], MeshSurface | GlobeSurface]) -> list[View]:
