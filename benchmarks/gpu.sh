@@ -26,13 +26,12 @@ prepare() {
   set -e
   local work gem=${1:-}
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  trap "rm -rf '$work'" EXIT
   cd "$here"
   echo "library: meshconv/_C for sm_80 and sm_90, and for what comes after by PTX"
   MESHCONV_CUDA=1 MESHCONV_REQUIRE_EXTENSION=1 "$python" setup.py -q build_ext --build-lib "$work/site" > "$work/build.log" 2>&1 ||
     { tail -n 20 "$work/build.log"; exit 1; }
   strip --strip-unneeded "$work"/site/meshconv/_C*.so
-  rm -rf "$work/site/meshconv/objects"
   (cd meshconv && find . \( -name '*.py' -o -name '*.pyi' -o -name '*.yaml' -o -name py.typed \) -print0 | tar -c --null -T -) |
     tar -x -C "$work/site/meshconv"
   cp -r data "$work/site/meshconv/data"
@@ -48,7 +47,7 @@ prepare() {
   "$python" benchmarks/gpu_epochs.py prepare "$work/data"
   if [ -n "$gem" ]; then mkdir -p "$work/gem_cnn" && cp -r "$gem/gem_cnn" "$work/gem_cnn/"; fi
   git rev-parse HEAD > "$work/commit"
-  tar -C "$work" --exclude='__pycache__' --exclude='build.log' -czf "$pack" .
+  XZ_OPT=-2 tar -C "$work" --exclude=__pycache__ --exclude=build.log --exclude='*.a' --exclude='site/*/*/tests' -cJf "$pack" .
   ls -sh "$pack"
 }
 
@@ -67,7 +66,7 @@ begin() {
   deadline=$((SECONDS + 235))
   # Unpacked once for all stages.
   unpacked=${TMPDIR:-/tmp}/meshconv_gpu_$(cksum < "$pack" | tr ' ' _)
-  if [ ! -d "$unpacked" ]; then mkdir -p "$unpacked" && tar -C "$unpacked" -xzf "$pack" || exit 1; fi
+  if [ ! -d "$unpacked" ]; then mkdir -p "$unpacked" && tar -C "$unpacked" -xJf "$pack" || exit 1; fi
   echo "=== $1, $(date -u +%FT%TZ), commit $(cat "$unpacked/commit")" | tee -a "$summary"
   export PYTHONPATH=$unpacked/site PYTHONUNBUFFERED=1 MESHCONV_CACHE=$unpacked/cache
   gem=()
