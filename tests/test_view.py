@@ -48,7 +48,7 @@ def contents(html: str) -> list[dict[str, Any]]:
 def loads_nothing(html: str) -> bool:
     """Whether no element has an address to load from."""
     outside = re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
-    return not re.search(r"<link|<base|@import|url\(|\b(?:src|href)\s*=\s*(?![\"']?data:)", outside) and not re.search(
+    return not re.search(r"<link|<base|@import|url\(|<\w[^>]*\s(?:src|href)\s*=\s*(?![\"']?data:)", outside) and not re.search(
         r"<script[^>]+src|<script>\s*import\b", html
     )
 
