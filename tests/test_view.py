@@ -48,9 +48,8 @@ def contents(html: str) -> list[dict[str, Any]]:
 def loads_nothing(html: str) -> bool:
     """Whether no element has an address to load from."""
     outside = re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
-    return not re.search(r"<link|<base|@import|url\(|<\w[^>]*\s(?:src|href)\s*=\s*(?![\"']?data:)", outside) and not re.search(
-        r"<script[^>]+src|<script>\s*import\b", html
-    )
+    elements = re.search(r"<link|<base|@import|url\(|<\w[^>]*\s(?:src|href)\s*=\s*(?![\"']?data:)", outside)
+    return elements is None and re.search(r"<script[^>]+src|<script>\s*import\b", html) is None
 
 
 def test_a_page_holds_the_mesh_and_its_values() -> None:
