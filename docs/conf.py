@@ -1,6 +1,7 @@
 """Sphinx configuration: `make docs` writes the site to build/docs."""
 
 import os
+import re
 
 import meshconv
 
@@ -16,6 +17,8 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".py": "markdown"}
+exclude_patterns = ["conf.py", "images/*"]
 html_theme = "furo"
 html_title = "meshconv"
 
@@ -46,3 +49,24 @@ intersphinx_mapping = {
 
 # Shapes stand where types do, `[points, dim]`, and words in them are no references to attributes of that name.
 suppress_warnings = ["config.cache", "ref.python"]
+
+
+def percent_to_markdown(text):
+    """A script in the percent format as a page: cells of text as they are, cells of code between fences."""
+    page = []
+    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        kind, _, body = cell.partition("\n")
+        if "[markdown]" in kind:
+            page.append(re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip())
+        else:
+            page.append(f"```python\n{body.strip()}\n```")
+    return "\n\n".join(page) + "\n"
+
+
+def read_tutorial(app, name, source):
+    if name.startswith("tutorials/") and source[0].startswith("# %%"):
+        source[0] = percent_to_markdown(source[0])
+
+
+def setup(app):
+    app.connect("source-read", read_tutorial)
