@@ -22,7 +22,7 @@ def network_class(name: str) -> type[nn.Module]:
         There is none.
     """
     known = {key: getattr(models, key) for key in models.__all__}
-    if "." not in name and name not in known:
+    if not isinstance(name, str) or ("." not in name and name not in known):
         raise InputError(f"network {name!r} is not known; use one of {', '.join(known)}, or a class path")
     return known[name] if name in known else import_class(name, nn.Module)
 
