@@ -187,10 +187,11 @@ class Payload:
 
 
 @pytest.mark.slow
-def test_on_the_command_line(tmp_path, capsys, monkeypatch):
+def test_on_the_command_line(tmp_path, capsys, caplog, monkeypatch):
     """Three families from a network of four that ships; ``provenance.json`` has the hash; no payload is run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MESHCONV_CACHE", str(tmp_path / "cache"))
+    caplog.set_level(logging.INFO)
     for path in write_shapes("all", train=2, test=1, seed=5):
         if path.parents[1].name.startswith("ridges"):
             target = Path("meshes", *path.parts[1:])
