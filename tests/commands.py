@@ -56,6 +56,8 @@ def commands_of(page: Path) -> list[Command]:
         words = [word.strip("[]") if re.fullmatch(r"\[--\w+|\d[\d.]*\]", word) else word for word in words]
         while "=" in words[0]:
             del words[0]
+        if words[0] == "python" and not re.search(r"\.py$|^-", words[1]):
+            continue  # a line that a program printed
         found.append(Command(page.name, tuple(words), whole))
     return list(dict.fromkeys(found))
 

@@ -88,7 +88,7 @@ def help_of(command: str) -> str:
 
 def slow_where(commands: list[Command], names: tuple[str, ...]) -> list[object]:
     """Commands as parameters, marked where one of these takes longer."""
-    return [pytest.param(c, marks=[pytest.mark.slow] if c.words[1] in names else []) for c in commands]
+    return [pytest.param(c, marks=[pytest.mark.slow] if {*c.words[1:3]} & {*names} else []) for c in commands]
 
 
 @pytest.mark.parametrize("command", slow_where(of("meshconv", whole=False), OF_LIGHTNING), ids=str)
@@ -126,7 +126,7 @@ def test_trainings_and_tests_take_their_options(command, tmp_path, monkeypatch, 
 OTHERS = [c for c in of("meshconv", whole=True) if c.words[1] not in OF_LIGHTNING]
 
 
-@pytest.mark.parametrize("command", slow_where(OTHERS, ("serve",)), ids=str)
+@pytest.mark.parametrize("command", slow_where(OTHERS, ("serve", "koeppen")), ids=str)
 def test_other_commands_take_their_options(command, tmp_path, monkeypatch, capsys):
     """In an empty folder: what they miss is a file."""
     monkeypatch.chdir(tmp_path)
