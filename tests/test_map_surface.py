@@ -90,6 +90,22 @@ def test_the_ocean_alone(files, domain):
             assert torch.equal(wanted[index], found)
 
 
+def test_a_margin_is_seen_and_does_not_count(files):
+    """Points within two steps, whose labels are neither learnt nor tested; nothing else changes."""
+    box = {"lat": [-30, 30]}
+    plain, wide = (module(files["regular"], domain=d) for d in (box, {**box, "margin": 2}))
+    graph = HealpixSphere(16).gauge_graph()
+    near = np.zeros(graph.num_vertices, dtype=bool)
+    near[graph.src[torch.from_numpy(plain.surface.domain)[graph.dst]]] = True
+    near[graph.src[torch.from_numpy(near)[graph.dst]]] = True
+    assert plain.surface.core.all() and (wide.surface.domain == (near | plain.surface.domain)).all()
+    core = torch.from_numpy(wide.surface.core)
+    assert (wide.surface.domain.nonzero()[0][core] == plain.surface.domain.nonzero()[0]).all()
+    for one, two in zip(plain.sample(0, "train"), wide.sample(0, "train"), strict=True):
+        torch.testing.assert_close(one, two[core])
+    assert not wide.sample(0, "train")[2][~core].any()
+
+
 def test_boxes(files):
     fields = open_fields(files["regular"])
     sphere = HealpixSphere(16)
@@ -107,6 +123,8 @@ def test_boxes(files):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"domain": {"lat": [0, 30], "margin": -1}}, r"with a margin: 3 or without"),
+        ({"domain": {"margin": 3}}, r"write \{lat: \[south, north\], lon"),
         ({"domain": {"lat": 30}}, r"write \{lat: \[south, north\], lon"),
         ({"domain": {}}, "write {lat"),
         ({"domain": {"below": 3}}, "write {lat"),

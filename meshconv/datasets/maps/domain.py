@@ -20,18 +20,22 @@ def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Domain in plain values, validated.
 
     ``{lat: [-30, 30], lon: [120, 280]}``: a box, degrees, either or both, longitudes eastward from the first;
-    ``{variable: sst}``: where it is not missing; ``{variable: lsm, below: 0.5}``, or ``above``.
+    ``{variable: sst}``: where it is not missing; ``{variable: lsm, below: 0.5}``, or ``above``. With ``margin: 3`` the
+    network sees the points around it too, up to as many steps to neighbours away; results are those of the domain.
     """
     if domain is None:
         return None
     ends = all(_is_pair(domain[k]) for k in ("lat", "lon") if k in domain)
     bounds = all(isinstance(domain[k], int | float) for k in ("above", "below") if k in domain)
     of_variable = set(domain) & {"above", "below"}
-    known = set(domain) - of_variable and set(domain) <= {"lat", "lon", "variable", "above", "below"}
+    known = set(domain) - of_variable - {"margin"}
+    known = known and set(domain) <= {"lat", "lon", "variable", "above", "below", "margin"}
     named = isinstance(domain.get("variable", ""), str) and ("variable" in domain or not of_variable)
-    if not (known and ends and bounds and named):
+    margin = domain.get("margin", 0)
+    if not (known and ends and bounds and named and type(margin) is int and margin >= 0):
         raise InputError(
             f"domain {dict(domain)}: write {{lat: [south, north], lon: [west, east]}}, or {{variable: lsm, below: 0.5}}"
+            ", with a margin: 3 or without"
         )
     return {key: [float(e) for e in value] if key in ("lat", "lon") else value for key, value in domain.items()}
 
@@ -66,6 +70,19 @@ def find_domain(
         raise InputError(
             f"{fields.path}: domain {dict(domain)} holds no point of the network; change it, or raise nside"
         )
+    return inside
+
+
+def widened(inside: NDArray[np.bool_], grid: SphereGrid, steps: int) -> NDArray[np.bool_]:
+    """A mask of points of ``grid``, and the points at most as many steps to neighbours away."""
+    if not steps:
+        return inside
+    graph = grid.gauge_graph()
+    src, dst = graph.src.numpy(), graph.dst.numpy()
+    for _ in range(steps):
+        wider = inside.copy()
+        wider[src[inside[dst]]] = True
+        inside = wider
     return inside
 
 

@@ -321,7 +321,8 @@ class SphereMaps(LightningDataModule):
         return self.surface.inside(target)
 
     def _counts(self, target: NDArray, split: Split) -> NDArray:
-        return _known(target) if self._blocks is None else _known(target) & self._blocks[split]
+        known = _known(target) & self.surface.core
+        return known if self._blocks is None else known & self._blocks[split]
 
     def sample(self, step: int, split: Split) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Inputs ``[V, dim]``, target ``[V]`` or ``[V, out]`` and mask ``[V]`` of one step."""

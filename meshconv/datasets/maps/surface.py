@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from meshconv.datasets.maps.domain import find_domain
+from meshconv.datasets.maps.domain import find_domain, widened
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -46,7 +46,9 @@ class MapSurface:
     grid : SphereGrid
         The network's points; of HEALPix those near the file's.
     domain : bool [V] or None
-        Those of them that it works on: where the file reaches, inside the inputs' domain; None: all.
+        Those of them that it works on: where the file reaches, in the inputs' domain and its margin; None: all.
+    core : bool [n]
+        Which of these are in the domain itself: what is learnt and tested.
 
     Raises
     ------
@@ -58,15 +60,17 @@ class MapSurface:
         self.inputs, self.fields, self._cache = inputs, fields, cache
         self.grid = _network_grid(inputs, fields)
         self._inward = self._regridder(fields)
-        inside = self._reached()
+        inside = found = self._reached()
         if inputs.domain is not None:
-            inside &= find_domain(inputs.domain, fields, self.grid, self._inward)
+            found = find_domain(inputs.domain, fields, self.grid, self._inward)
+            inside = inside & widened(found, self.grid, inputs.domain.get("margin", 0))
         if not inside.any():
             raise InputError(
                 f"{fields.path}: no point of the network (nside {inputs.nside}) lies in what the file covers and in "
                 "the domain; change the domain, or raise nside"
             )
         self.domain = None if inside.all() else inside
+        self.core = self.inside(found & inside)
 
     @property
     def points(self) -> NDArray[np.float64]:
