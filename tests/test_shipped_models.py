@@ -27,7 +27,8 @@ def koeppen() -> np.ndarray:
     """Probabilities of the 14 zones at some pixels of the land."""
     found = meshconv.Predictor("koeppen", device="cpu")(find_data("koeppen_hp64.nc"))
     (name,) = [name for name in found if name.endswith("probability")]
-    return found[name].values.reshape(-1, 49152)[:, 600::6000]
+    values = found[name].values.reshape(-1, 49152)
+    return values[:, np.isfinite(values).all(0)][:, 600::1500]
 
 
 def shapes() -> np.ndarray:
