@@ -153,7 +153,7 @@ class MapLabels:
             dims, along = self.fields.dataset[self.variable].dims, self.dimension
             wanted = f"those of one map{'' if along is None else f' and {along}'}"
             raise InputError(
-                f"{self.fields.path}: label {self.variable} has dimensions {dims}, more than {wanted}: select one of "
+                f"{self.fields.path}: label {self.variable} has dimensions {dims}, not {wanted}: select one value of "
                 f"the others, {{name: {self.variable}, select: {{...: ...}}}}, or name 'dimension'"
             )
         values = values.ravel()
