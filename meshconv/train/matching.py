@@ -70,6 +70,8 @@ def check_network(trained: Mapping[str, Any], given: Mapping[str, Any], kept: Se
     old, new = trained.get("network"), given.get("network")
     if old != new:
         raise InputError(f"has the network {old}, here it is {new}; give --model.init_args.network {old}")
+    if new is None:
+        return
     names = inspect.signature(network_class(new)).parameters
     options = [network_options(new, config.get("options")) for config in (trained, given)]
     for key in dict.fromkeys([*options[0], *options[1]]):

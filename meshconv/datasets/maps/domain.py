@@ -28,8 +28,8 @@ def parse_domain(domain: Mapping[str, Any] | None) -> dict[str, Any] | None:
     ends = all(_is_pair(domain[k]) for k in ("lat", "lon") if k in domain)
     bounds = all(isinstance(domain[k], int | float) for k in ("above", "below") if k in domain)
     of_variable = set(domain) & {"above", "below"}
-    known = set(domain) - of_variable - {"margin"}
-    known = known and set(domain) <= {"lat", "lon", "variable", "above", "below", "margin"}
+    given = set(domain)
+    known = given - of_variable - {"margin"} and given <= {"lat", "lon", "variable", "above", "below", "margin"}
     named = isinstance(domain.get("variable", ""), str) and ("variable" in domain or not of_variable)
     margin = domain.get("margin", 0)
     if not (known and ends and bounds and named and type(margin) is int and margin >= 0):
