@@ -26,8 +26,9 @@ import yaml
 from map_training import NETWORKS, Results, count_weights, train, zone_scores
 from torch import Tensor, nn
 
-from meshconv import FieldType, GaugeGraph, HealpixSphere
+from meshconv import FieldType, HealpixSphere
 from meshconv.datasets import SphereMaps
+from meshconv.datasets.maps.domain import widened
 from meshconv.shipped import find_config
 
 SHIPPED = yaml.safe_load(find_config("climate_koeppen").read_text())["data"]["init_args"]
@@ -55,7 +56,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 class Zones:
-    """The data that ships, as the configuration ``climate_koeppen`` has them but for what is given.
+    """The data that ships, as the configuration ``climate_koeppen`` has them but for what is given; the whole sphere.
 
     Attributes
     ----------
@@ -77,7 +78,7 @@ class Zones:
         radius: float | None = None,
     ):
         splits = {"variable": "fold", "test": fold, "val_fraction": val_fraction, "seed": seed}
-        given = {"scalars": scalars, "splits": splits, "num_levels": num_levels, "radius": radius}
+        given = {"scalars": scalars, "splits": splits, "num_levels": num_levels, "radius": radius, "domain": None}
         data = SphereMaps(**(SHIPPED | given))
         self.x, self.target, _ = data.sample(0, "train")
         self.masks = {split: data.sample(0, split)[2] for split in ("train", "val", "test")}
@@ -110,13 +111,6 @@ def scores(probability: Tensor, target: Tensor, zones: list[str]) -> dict[str, f
     return found | {f"main_{name}": value for name, value in merged.items()}
 
 
-def around(land: Tensor, graph: GaugeGraph, margin: int) -> Tensor:
-    """Land and the points that are ``margin`` steps or fewer away."""
-    for _ in range(margin):
-        land = land.clone().index_fill_(0, graph.src[land[graph.dst]], True)
-    return land
-
-
 def run(method: str, options: dict[str, Any], data: Zones, split: str, given: Any, seed: int) -> dict:
     """One training: scores on the pixels of ``split``."""
     torch.manual_seed(seed)
@@ -129,8 +123,8 @@ def run(method: str, options: dict[str, Any], data: Zones, split: str, given: An
     surface, kind = data.hierarchy, str(FieldType.from_multiplicities([data.x.shape[1]]))
     near = torch.ones_like(mask)
     if method != "PlanarUNet":
-        nearest = HealpixSphere.from_pixel_count(len(mask)).gauge_graph()
-        near = around(data.target >= 0, nearest, given.margin)
+        sphere = HealpixSphere.from_pixel_count(len(mask))
+        near = torch.from_numpy(widened((data.target >= 0).numpy(), sphere, given.margin))
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
     network = NETWORKS[re.split("[+,]", method)[0]](kind, len(names), **options)
