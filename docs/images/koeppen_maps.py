@@ -31,8 +31,9 @@ def main() -> None:
     data, task = SphereMaps(**config["data"]["init_args"]), load_task(given.checkpoint)
     (batch,) = data.test_dataloader()
     with torch.no_grad():
-        predicted = task(batch)[0].argmax(-1).numpy()
-    truth, held_out = batch.target[0].numpy(), batch.mask[0].numpy()
+        predicted = data.surface.everywhere(task(batch)[0].argmax(-1).numpy(), -1)
+    truth = data.surface.everywhere(batch.target[0].numpy(), -1)
+    held_out = data.surface.everywhere(batch.mask[0].numpy(), False)
     land = truth >= 0
     names, colors = list(data.class_names), zone_colors(data.class_names)
     wrong = np.where(land, np.where(predicted == truth, 0, 1), -1)

@@ -151,7 +151,7 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
         held_out = batch.mask[0]
         truth = batch.target[0][held_out]
         scores.append(model_results(task, network, probabilities[held_out], truth, seconds, gauge, True))
-        predictions.append(probabilities.argmax(-1).numpy())
+        predictions.append(data.surface.everywhere(probabilities.argmax(-1).numpy(), -1))
     shown = []
     for entry in data.inputs.scalars:
         (title, colors), values = _FIELDS[entry["name"]], read_map(data.fields, entry["name"], entry, {})
@@ -159,10 +159,10 @@ def _climate(output: Path, path: Path, steps: int | None) -> ClimateResults:
     return ClimateResults(
         fields=shown,
         zones=data.class_names,
-        truth=batch.target[0].numpy(),
+        truth=data.surface.everywhere(batch.target[0].numpy(), -1),
         prediction=predictions[0],
         baseline_prediction=predictions[1],
-        held_out=held_out.numpy(),
+        held_out=data.surface.everywhere(held_out.numpy(), False),
         model=scores[0],
         baseline=scores[1],
         command="make demo; over all five folds: python benchmarks/koeppen.py --out koeppen.jsonl",

@@ -104,6 +104,14 @@ class MapSurface:
         """Of values on all points of :attr:`grid`, first axis, those the network works on."""
         return values if self.domain is None else values[self.domain]
 
+    def everywhere(self, values: NDArray, outside: float) -> NDArray:
+        """Of values on the points the network works on, last axis, those on all points of :attr:`grid`."""
+        if self.domain is None:
+            return values
+        whole = np.full((*values.shape[:-1], len(self.domain)), outside, values.dtype)
+        whole[..., self.domain] = values
+        return whole
+
     def to_file(self, values: NDArray, known: NDArray[np.bool_]) -> NDArray:
         """Values on the network's points, ``[C, n]``, on the grid of the file, where it is ``known`` and in the domain.
 
@@ -130,10 +138,7 @@ class MapSurface:
 
     def _on_points(self, values: NDArray, known: NDArray[np.bool_]) -> NDArray:
         """Values on the network's points, ``[C, n]``, on those of the file's grid."""
-        if self.domain is not None:
-            whole = np.full((len(values), len(self.domain)), np.nan, values.dtype)
-            whole[:, self.domain] = values
-            values = whole
+        values = self.everywhere(values, np.nan)
         known = known & self._file_domain
         if self._outward is not None:
             values = self._spread(values, self._outward(values, least=1e-6), known)
