@@ -70,21 +70,6 @@ def test_any_turn_takes_a_field_along():
     assert (fields(direction).float() - expected).abs().max() > 0.3
 
 
-def test_region_is_the_land_and_a_margin():
-    from koeppen import around
-
-    sphere = HealpixSphere(16)
-    graph = sphere.gauge_graph()
-    land = torch.from_numpy(sphere.xyz[:, 2] > 0.9)
-    near = around(land, graph, 2)
-    assert torch.equal(around(land, graph, 0), land) and bool(near[land].all())
-    spacing = float(graph.scale[0])
-    height = np.arccos(0.9)
-    distance = np.arccos(sphere.xyz[:, 2]) - height
-    assert bool(near[torch.from_numpy(distance < 1.2 * spacing)].all())
-    assert not bool(near[torch.from_numpy(distance > 4 * spacing)].any())
-
-
 def test_cyclones_are_scored_over_the_ocean():
     from cyclones import Months, scores
 
