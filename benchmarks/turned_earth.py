@@ -146,7 +146,7 @@ def picture(maps: Path, file: Path, names: list[str], turn: str = "random 0", in
     """Zones upright, and those of the turned Earth turned back, of two networks."""
     from matplotlib.figure import Figure
 
-    from meshconv.viz import draw_healpix, zone_colors
+    from meshconv.viz import Categorical, draw_healpix, zone_colors
 
     figure = Figure(figsize=(13, 4.9), layout="constrained")
     axes = figure.subplots(2, 3)
@@ -161,7 +161,7 @@ def picture(maps: Path, file: Path, names: list[str], turn: str = "random 0", in
         pictures = upright, after, np.where(found["land"], changed, -1)
         for ax, title, values in zip(row, titles, pictures, strict=True):
             colors = ["#d9dee3", "#c1121f"] if values is pictures[2] else zone_colors(names)
-            draw_healpix(ax, values, kind="categorical", colors=colors)
+            draw_healpix(ax, values, colors=Categorical(colors))
             ax.set_title(title, fontsize=10)
     figure.savefig(file, dpi=110)
 

@@ -161,7 +161,7 @@ def _predict(args: list[str]) -> None:
         given = parser.parse_args(args[1:])
     except ArgumentError as error:
         raise InputError(f"predict: {parser_says(str(error))}; meshconv predict --help lists the options") from error
-    from meshconv.train import Predictor
+    from meshconv.train import MapOptions, MapPictures, Predictor
 
     if given.uncertainty:
         from meshconv.uncertainty import UncertainPredictor as Predictor
@@ -172,9 +172,9 @@ def _predict(args: list[str]) -> None:
         given.select = parse_selection(given.select)
     predictor = Predictor(given.checkpoint, given.device, given.trust or (), given.cache, given.workers)
     for path in predictor.save(
-        given.files, given.output, strict=given.strict, template=given.template, pixel_order=given.pixel_order,
-        select=given.select, dimension=given.dimension, join=given.join,
-        pictures=given.maps, steps=given.step, probability=given.probability, horizon=given.steps,
+        given.files, given.output, strict=given.strict, template=given.template,
+        maps=MapOptions(given.pixel_order, given.select, given.dimension, given.join),
+        pictures=MapPictures(given.step, given.probability) if given.maps else None, horizon=given.steps,
     ):  # fmt: skip
         print(path)
 

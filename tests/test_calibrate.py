@@ -20,7 +20,7 @@ from meshconv import InputError, Predictor
 from meshconv.cli import main
 from meshconv.datasets import MeshFields, MeshFolder, MeshSegments, SphereMaps, write_shapes
 from meshconv.io import read_mesh, save_mesh
-from meshconv.train import ClassificationTask, RegressionTask, SegmentationTask, load_task
+from meshconv.train import ClassificationTask, MapPictures, RegressionTask, SegmentationTask, load_task
 from meshconv.uncertainty import (
     UncertainPredictor,
     calibrate,
@@ -182,7 +182,7 @@ def test_maps_with_sets_and_pictures(tmp_path):
     inside = (1 - p <= calibration.thresholds[0]) | (p == p.max(1, keepdims=True))
     np.testing.assert_array_equal(found["in_set"].values.astype(bool), inside)
     np.testing.assert_array_equal(found["set_size"].values[known], inside.sum(1)[known])
-    written = predict.save(tmp_path / "a.nc", tmp_path / "out", pictures=True, steps=[0])
+    written = predict.save(tmp_path / "a.nc", tmp_path / "out", pictures=MapPictures([0]))
     assert {path.name for path in written} == {"out.nc", "out_0.png", "out_0_entropy.png", "out_0_set_size.png"}
     with xr.open_dataset(tmp_path / "out.nc") as again:
         np.testing.assert_allclose(again["entropy"], found["entropy"], atol=1e-6)

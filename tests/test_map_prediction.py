@@ -16,7 +16,7 @@ from map_case import DIMS, LAT, LON, TIMES, maps, one_line, save, weather
 from meshconv import HealpixSphere, InputError
 from meshconv.io import open_fields
 from meshconv.io.maps.units import conversion, same_unit
-from meshconv.train import Predictor, SegmentationTask
+from meshconv.train import MapOptions, Predictor, SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,9 @@ def test_healpix_output_is_declared(task, tmp_path, order):
     rng = np.random.default_rng(0)
     data = xr.Dataset({n: ("cell", rng.normal(size=192) + (280 if n == "t" else 0)) for n in "tuv"})
     pixel_order = "nest" if nest else "ring"
-    Predictor(task, cache=False).save(save(data, tmp_path / "a.nc"), tmp_path / "out", pixel_order=pixel_order)
+    Predictor(task, cache=False).save(
+        save(data, tmp_path / "a.nc"), tmp_path / "out", maps=MapOptions(pixel_order=pixel_order)
+    )
     with xr.open_dataset(tmp_path / "out.nc", decode_coords="all") as found:
         mapping, index = found["healpix"].attrs, found["cell_ids"]
         assert mapping == {"grid_mapping_name": "healpix", "indexing_scheme": order, "refinement_level": 2}
@@ -161,11 +163,11 @@ def test_a_member_is_selected_where_training_had_none(task, tmp_path):
     with pytest.raises(InputError, match="variable t has also dimension member; select one value") as error:
         Predictor(task, cache=False).save(many, tmp_path / "out")
     one_line(error)
-    Predictor(task, cache=False).save(many, tmp_path / "out", select={"member": 2})
+    Predictor(task, cache=False).save(many, tmp_path / "out", maps=MapOptions(select={"member": 2}))
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         xr.testing.assert_equal(found["label"].drop_vars("member"), wanted["label"])
         assert found["member"] == 2
-    Predictor(task, cache=False).save(many, tmp_path / "all", dimension=["time", "member"])
+    Predictor(task, cache=False).save(many, tmp_path / "all", maps=MapOptions(dimension=["time", "member"]))
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "all.nc") as found:
         assert found["probability"].dims == ("time", "member", "class", "lat", "lon")
         xr.testing.assert_equal(found["probability"].sel(member=2, drop=True), wanted["probability"])
@@ -175,10 +177,10 @@ def test_a_member_is_selected_where_training_had_none(task, tmp_path):
                            ({"lat": 10}, "no dimension lat to select from; there is"),
                            ({"number": 0}, "no dimension number")):  # fmt: skip
         with pytest.raises(InputError, match=message) as error:
-            Predictor(task, cache=False).save(many, tmp_path / "no", select=wrong)
+            Predictor(task, cache=False).save(many, tmp_path / "no", maps=MapOptions(select=wrong))
         one_line(error)
     with pytest.raises(InputError, match="no dimension step to predict along; there is"):
-        Predictor(task, cache=False).save(many, tmp_path / "no", dimension=["step"])
+        Predictor(task, cache=False).save(many, tmp_path / "no", maps=MapOptions(dimension=["step"]))
 
 
 def test_a_forecast_is_predicted_along_its_steps(task, tmp_path):
@@ -188,12 +190,12 @@ def test_a_forecast_is_predicted_along_its_steps(task, tmp_path):
         step=np.arange(0, 36, 6).astype("timedelta64[h]").astype("timedelta64[ns]")
     )
     path = save(hours.expand_dims(time=TIMES[:1], height=[2.0]), tmp_path / "b.nc")
-    Predictor(task, cache=False).save(path, tmp_path / "out", dimension=["step"])
+    Predictor(task, cache=False).save(path, tmp_path / "out", maps=MapOptions(dimension=["step"]))
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["label"], wanted["label"])
         assert found["label"].dims == ("step", "lat", "lon") and found["height"] == 2 and found["time"] == TIMES[0]
     for select in ({"step": "12h"}, {"step": 12}):
-        Predictor(task, cache=False).save(path, tmp_path / "out", select=select)
+        Predictor(task, cache=False).save(path, tmp_path / "out", maps=MapOptions(select=select))
         with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
             np.testing.assert_array_equal(found["label"][0], wanted["label"][2])
 
@@ -204,13 +206,15 @@ def test_what_training_selected_is_selected_otherwise(tmp_path):
     task = SegmentationTask("PixelwiseNetwork", str(data.in_type), data.class_names, data.spec, {"width": 4}).eval()
     Predictor(task, cache=False).save(tmp_path / "a.nc", tmp_path / "one")
     other = ensemble().assign_coords(member=[3, 4, 5, 6])
-    Predictor(task, cache=False).save(save(other, tmp_path / "b.nc"), tmp_path / "out", select={"member": 5})
+    Predictor(task, cache=False).save(
+        save(other, tmp_path / "b.nc"), tmp_path / "out", maps=MapOptions(select={"member": 5})
+    )
     with xr.open_dataset(tmp_path / "one.nc") as wanted, xr.open_dataset(tmp_path / "out.nc") as found:
         np.testing.assert_array_equal(found["probability"], wanted["probability"])
     two = maps(tmp_path / "a.nc", scalars=[{"name": "t", "select": {"member": m}} for m in (0, 7)], vectors=[])
     task = SegmentationTask("PixelwiseNetwork", str(two.in_type), two.class_names, two.spec, {"width": 4}).eval()
     with pytest.raises(InputError, match="the network was trained on member 0, 7 together") as error:
-        Predictor(task, cache=False).save(tmp_path / "b.nc", tmp_path / "out", select={"member": 5})
+        Predictor(task, cache=False).save(tmp_path / "b.nc", tmp_path / "out", maps=MapOptions(select={"member": 5}))
     one_line(error)
 
 

@@ -16,8 +16,8 @@ from matplotlib.image import imread
 
 from meshconv import HealpixSphere, InputError
 from meshconv.geometry import LatLonGrid, icosahedral_sphere
-from meshconv.viz import coastlines as module, draw_field, write_maps, zone_colors
-from meshconv.viz.sphere import NO_DATA
+from meshconv.viz import Categorical, MapView, coastlines as module, draw_field, write_maps, zone_colors
+from meshconv.viz.colors import NO_DATA
 
 NAMES = ["quiet", "vortex"]
 
@@ -91,8 +91,7 @@ def test_outside_of_a_region_is_missing():
     grid = LatLonGrid(np.arange(20, 60, 2.0), np.arange(0, 60, 2.0))
     ax = Figure().add_subplot()
     image = draw_field(
-        ax, grid, np.zeros(grid.num_points), kind="categorical", colors=["#ff0000"], names=["x"], legend_missing=True,
-        columns=80,
+        ax, grid, np.zeros(grid.num_points), colors=Categorical(["#ff0000"], ["x"], missing=True), columns=80,
     )  # fmt: skip
     seen = {tuple(c) for c in np.asarray(image.get_array())[..., :3][np.asarray(image.get_array())[..., 3] > 0]}
     assert seen == {to_rgb("#ff0000"), to_rgb(NO_DATA)}
@@ -141,7 +140,7 @@ def test_coastlines(monkeypatch):
     x = ax.get_lines()[0].get_xdata()
     assert np.isnan(x[1]) and x[0] > 1.8 and x[2] < -1.5
     before = len(ax.get_lines())
-    draw_field(ax, HealpixSphere(2), np.zeros(48), projection="orthographic", coast=lines, columns=40)
+    draw_field(ax, HealpixSphere(2), np.zeros(48), view=MapView("orthographic"), coast=lines, columns=40)
     assert np.isnan(ax.get_lines()[before].get_xdata()).all()  # all on the far side
 
 
@@ -178,8 +177,8 @@ def test_a_region_is_drawn_from_its_middle(tmp_path):
 def test_parallels_and_meridians_of_a_region_have_names():
     grid = LatLonGrid(np.arange(20, 60, 2.0), np.arange(-30, 31, 2.0))
     ax = Figure().add_subplot()
-    view = {"projection": "orthographic", "center": (40.0, 0.0), "reach": 25.0, "columns": 100}
-    image = draw_field(ax, grid, np.arange(grid.num_points), **view)
+    view = MapView("orthographic", (40.0, 0.0), 25.0)
+    image = draw_field(ax, grid, np.arange(grid.num_points), view=view, columns=100)
     assert {t.get_text() for t in ax.texts} >= {"30°N", "40°N", "0°"}
     for text in ax.texts:  # on the frame, where the line of that name meets it
         x, y = np.array(text.get_position()) / np.sin(np.radians(25))

@@ -24,7 +24,7 @@ from meshconv.cli import main
 from meshconv.datasets import MeshCorrespondence, MeshFields, MeshFolder, MeshSegments, SphereMaps, write_shapes
 from meshconv.datasets.protocol import ClassData, FieldData, PairData, PredictableData, TaskData
 from meshconv.io import read_mesh, save_mesh
-from meshconv.train import ClassificationTask, SegmentationTask
+from meshconv.train import ClassificationTask, MapOptions, SegmentationTask
 from meshconv.train.predict.meshes import Meshes
 
 
@@ -176,8 +176,8 @@ def test_maps_are_those_of_the_command_to_the_bit_and_a_damaged_one_stops_nothin
         predict(files, strict=True)
     with xr.open_dataset(files[0]) as opened:
         np.testing.assert_array_equal(predict(opened)["label"], found[0]["label"])
-    for more in ({}, {"dimension": "time"}):
-        several = predict(str(tmp_path / "[ac].nc"), **more)
+    for options in (MapOptions(), MapOptions(dimension="time")):
+        several = predict(str(tmp_path / "[ac].nc"), maps=options)
         assert [a["label"].equals(b["label"]) for a, b in zip(several, found, strict=True)] == [True, True]
 
 
@@ -192,19 +192,20 @@ def test_maps_from_wherever_they_are(tmp_path):
     weather().to_zarr("memory://meshconv/predictor.zarr", zarr_format=2)
     parts = [save(weather()[names], tmp_path / f"{k}.nc") for k, names in enumerate((["t"], ["u", "v"]))]
     years = [save(weather().isel(time=some), tmp_path / f"{some.start}.nc") for some in (slice(3, 6), slice(2, 3))]
-    for given, more in (
-        (weather().chunk(time=4), {}),
-        (tmp_path / "a.zarr", {}),
-        ("memory://meshconv/predictor.zarr", {}),
-        (parts, {"join": True}),
-        ([path], {"join": True}),
+    for given, join in (
+        (weather().chunk(time=4), False),
+        (tmp_path / "a.zarr", False),
+        ("memory://meshconv/predictor.zarr", False),
+        (parts, True),
+        ([path], True),
     ):
-        np.testing.assert_array_equal(predict(given, **more)["probability"], wanted["probability"])
-    some = predict(years, join=True)
+        found = predict(given, maps=MapOptions(join=join))
+        np.testing.assert_array_equal(found["probability"], wanted["probability"])
+    some = predict(years, maps=MapOptions(join=True))
     np.testing.assert_array_equal(some["probability"], wanted["probability"][2:])
     for given, name in (([weather()[["t"]], weather()[["u"]]], "dataset"), (["memory://a.zarr", path], "memory://a")):
         with pytest.raises(InputError, match=f"join: {name}.* is no file; open all with xarray"):
-            predict(given, join=True)
+            predict(given, maps=MapOptions(join=True))
 
 
 def test_several_steps_go_through_at_once(tmp_path, monkeypatch):
@@ -249,7 +250,7 @@ def test_inputs_of_another_kind_are_one_line(classifier, tmp_path):
         with pytest.raises(InputError, match=message):
             predict(given)
     with pytest.raises(InputError, match="join is for maps"):
-        predict(tmp_path, join=True)
+        predict(tmp_path, maps=MapOptions(join=True))
 
 
 def test_every_data_module_has_what_tasks_ask(tmp_path, shapes):

@@ -16,7 +16,7 @@ from meshconv.datasets import SphereMaps
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.datasets.maps.surface import MapSurface
 from meshconv.io import open_fields
-from meshconv.train import Predictor, SegmentationTask, load_task
+from meshconv.train import MapOptions, Predictor, SegmentationTask, load_task
 
 LAT, LON = np.arange(88, -90, -4.0), np.arange(-180, 180, 4.0)
 TIMES = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[ns]")
@@ -311,7 +311,7 @@ def test_prediction_of_an_unfit_file_and_of_files_that_belong_together(path, tmp
     assert not list(tmp_path.glob("out*"))
     weather(2)[["u"]].to_netcdf(tmp_path / "u.nc", engine="netcdf4")
     apart = [tmp_path / "new.nc", tmp_path / "u.nc"]
-    Predictor(tmp_path / "last.ckpt", cache=False).save(apart, tmp_path / "joined", join=True)
+    Predictor(tmp_path / "last.ckpt", cache=False).save(apart, tmp_path / "joined", maps=MapOptions(join=True))
     weather(2).to_netcdf(tmp_path / "all.nc", engine="netcdf4")
     Predictor(tmp_path / "last.ckpt", cache=False).save([tmp_path / "all.nc"], tmp_path / "whole")
     with xr.open_dataset(tmp_path / "joined.nc") as one, xr.open_dataset(tmp_path / "whole.nc") as other:

@@ -26,9 +26,20 @@ from meshconv.demo import (
     report as report_module,
     write_report,
 )
-from meshconv.viz import contact_sheet, draw_healpix, draw_mesh, html as page_html, relief, zone_colors
+from meshconv.viz import (
+    Categorical,
+    Continuous,
+    MapView,
+    MeshView,
+    contact_sheet,
+    draw_healpix,
+    draw_mesh,
+    html as page_html,
+    relief,
+    zone_colors,
+)
+from meshconv.viz.colors import KOEPPEN_COLORS, NO_DATA
 from meshconv.viz.mesh import RIGHT, WRONG, view_rotation
-from meshconv.viz.sphere import KOEPPEN_COLORS, NO_DATA
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -62,7 +73,7 @@ def bumpy(seed=0, count=300):
 
 
 def test_mollweide_has_equal_areas():
-    picture = pixels((XYZ[:, 2] > 0.5).astype(int), kind="categorical", colors=["#000000", "#ffffff"])
+    picture = pixels((XYZ[:, 2] > 0.5).astype(int), colors=Categorical(["#000000", "#ffffff"]))
     inside = picture[..., 3] == 1
     white = inside & (picture[..., 0] == 1)
     assert inside.mean() == pytest.approx(np.pi / 4, abs=2e-3)
@@ -76,7 +87,7 @@ def test_mollweide_runs_from_west_to_east(quarter):
     lit = int(healpy.vec2pix(NSIDE, 0, quarter, 0, nest=True))
     values = np.zeros(NPIX, dtype=int)
     values[lit] = 1
-    picture = pixels(values, kind="categorical", colors=["#000000", "#ffffff"], columns=800)
+    picture = pixels(values, colors=Categorical(["#000000", "#ffffff"]), columns=800)
     _, column = np.argwhere((picture[..., 0] == 1) & (picture[..., 3] == 1)).mean(axis=0)
     assert column == pytest.approx(400 + 200 * quarter, abs=8)
 
@@ -86,8 +97,7 @@ def test_orthographic_centre_and_east():
     values[healpy.ang2pix(NSIDE, 77.0, 12.0, lonlat=True, nest=True)] = 1
     values[healpy.ang2pix(NSIDE, 100.0, 12.0, lonlat=True, nest=True)] = 2
     colors = ["#000000", "#ff0000", "#0000ff"]
-    options = {"kind": "categorical", "colors": colors, "projection": "orthographic"}
-    picture = pixels(values, center=(12.0, 77.0), columns=401, **options)
+    picture = pixels(values, colors=Categorical(colors), view=MapView("orthographic", (12.0, 77.0)), columns=401)
     assert tuple(picture[200, 200, :3]) == to_rgb("#ff0000")
     blue = np.argwhere((picture[..., 2] == 1) & (picture[..., 3] == 1)).mean(axis=0)
     assert blue[1] == pytest.approx(200.5 + 200.5 * np.sin(np.deg2rad(23)) * np.cos(0.2), abs=6)
@@ -102,10 +112,10 @@ def test_ring_and_nest_draw_the_same_map():
 
 def test_no_data_is_grey_and_pale_is_paler():
     values = np.where(XYZ[:, 2] > 0, 0.0, np.nan)
-    picture = pixels(values, kind="categorical", colors=["#ff0000"])
+    picture = pixels(values, colors=Categorical(["#ff0000"]))
     seen = {tuple(c) for c in picture[picture[..., 3] == 1][:, :3]}
     assert seen == {to_rgb("#ff0000"), to_rgb(NO_DATA)}
-    faded = pixels(values, kind="categorical", colors=["#ff0000"], pale=XYZ[:, 0] > 0)
+    faded = pixels(values, colors=Categorical(["#ff0000"]), pale=XYZ[:, 0] > 0)
     kinds = {tuple(np.round(c, 2)) for c in faded[faded[..., 3] == 1][:, :3]}
     assert len(kinds) == 3
     assert any(r == 1 and 0.5 < g == b < 0.9 for r, g, b in kinds)
@@ -113,10 +123,10 @@ def test_no_data_is_grey_and_pale_is_paler():
 
 def test_legend_names_what_occurs_and_colour_bar_has_its_unit():
     ax = axes()
-    draw_healpix(ax, np.arange(NPIX) % 2, kind="categorical", colors=["r", "g", "b"], names="ABC")
+    draw_healpix(ax, np.arange(NPIX) % 2, colors=Categorical(["r", "g", "b"], "ABC"))
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A", "B"]
     ax = axes()
-    draw_healpix(ax, XYZ[:, 2], unit="mm per year")
+    draw_healpix(ax, XYZ[:, 2], colors=Continuous(unit="mm per year"))
     assert ax.get_figure().axes[1].get_xlabel() == "mm per year"
 
 
@@ -129,8 +139,8 @@ def test_zones_have_their_own_colours():
 def test_bad_maps_are_refused():
     with pytest.raises(InputError, match=r"\(100,\) is not 12 nside\^2"):
         draw_healpix(axes(), np.zeros(100))
-    with pytest.raises(InputError, match="one colour for each category"):
-        draw_healpix(axes(), np.arange(12), kind="categorical", colors=["r"])
+    with pytest.raises(InputError, match="1 of them for 12 categories; give one colour for each"):
+        draw_healpix(axes(), np.arange(12), colors=Categorical(["r"]))
 
 
 # Meshes
@@ -152,8 +162,8 @@ def test_view_does_not_depend_on_how_the_mesh_lies():
 def test_nearer_faces_are_painted_later_and_size_does_not_matter():
     near_and_far = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1.0]])
     mesh = SimpleNamespace(vertices=near_and_far, faces=np.array([[3, 4, 5], [0, 1, 2]]))
-    options = {"rotation": np.eye(3), "azimuth": 0.0, "elevation": 0.0}
-    drawn = draw_mesh(axes(), mesh, labels=np.array([0, 1]), colors=["#ff0000", "#0000ff"], **options)
+    options = {"view": MeshView(np.eye(3), 0.0, 0.0)}
+    drawn = draw_mesh(axes(), mesh, np.array([0, 1]), colors=Categorical(["#ff0000", "#0000ff"]), **options)
     colors = drawn.get_facecolor()
     assert colors[0, 2] > colors[0, 0]  # blue, far, first
     assert colors[1, 0] > colors[1, 2]  # red, near, last
@@ -171,10 +181,10 @@ def test_faces_towards_the_light_are_brighter():
 
 def test_vertex_labels_colour_faces_by_majority():
     mesh = SimpleNamespace(vertices=np.eye(3), faces=np.array([[0, 1, 2]]))
-    drawn = draw_mesh(axes(), mesh, labels=np.array([0, 1, 1]), colors=["#ff0000", "#0000ff"])
+    drawn = draw_mesh(axes(), mesh, np.array([0, 1, 1]), colors=Categorical(["#ff0000", "#0000ff"]))
     assert drawn.get_facecolor()[0, 2] > drawn.get_facecolor()[0, 0]
     with pytest.raises(InputError, match="one value for each vertex or each face"):
-        draw_mesh(axes(), mesh, values=np.zeros(2))
+        draw_mesh(axes(), mesh, np.zeros(2))
 
 
 def test_relief_is_highest_on_the_bump_and_knows_no_size():

@@ -1,7 +1,7 @@
 """Truth, prediction and error of Koeppen zones, the picture of docs/climate.md.
 
-    meshconv fit --config climate_koeppen
-    python docs/images/koeppen_maps.py runs/climate_koeppen/last.ckpt [OUTPUT.png]
+meshconv fit --config climate_koeppen
+python docs/images/koeppen_maps.py runs/climate_koeppen/last.ckpt [OUTPUT.png]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from meshconv.datasets import SphereMaps
 from meshconv.shipped import find_config
 from meshconv.train import load_task
-from meshconv.viz import draw_healpix, zone_colors
+from meshconv.viz import Categorical, draw_healpix, zone_colors
 
 
 def main() -> None:
@@ -48,8 +48,7 @@ def main() -> None:
     for k, (title, values, labels, palette) in enumerate(panels):
         ax = figure.add_subplot(3, 1, k + 1)
         draw_healpix(
-            ax, values.astype(float), kind="categorical", colors=palette, names=labels, columns=640,
-            pale=land & ~held_out,
+            ax, values.astype(float), colors=Categorical(palette, labels), columns=640, pale=land & ~held_out,
         )  # fmt: skip
         ax.set_title(title, fontsize=10)
     whole = io.BytesIO()

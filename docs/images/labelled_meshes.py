@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from meshconv import Predictor, TriangleMesh
 from meshconv.io import read_labels, read_mesh
-from meshconv.viz import draw_mesh
+from meshconv.viz import Categorical, draw_mesh
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
         for ax, shown, palette in (
             (left, true, colors), (middle, found, colors), (right, (true != found).astype(int), ["#d9dfe3", "#aa3377"]),
         ):  # fmt: skip
-            draw_mesh(ax, turned, labels=shown, colors=palette)
+            draw_mesh(ax, turned, shown, colors=Categorical(palette))
         left.set_title(f"{path.stem}: truth", fontsize=9)
         middle.set_title("prediction", fontsize=9)
         right.set_title(f"{np.mean(true == found):.1%} right", fontsize=9)

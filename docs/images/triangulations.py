@@ -20,7 +20,7 @@ from PIL import Image
 
 from meshconv import Predictor
 from meshconv.io import read_mesh
-from meshconv.viz import draw_mesh
+from meshconv.viz import Categorical, MeshView, draw_mesh
 from meshconv.viz.mesh import view_rotation
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         mesh = read_mesh(path)
         found, truth = predict(path).labels, np.asarray(mesh.vertex_data["label"])
         colors = [to_hex(colormaps["tab10"](k)) for k in range(int(max(truth.max(), found.max())) + 1)]
-        drawn = draw_mesh(ax, mesh, labels=found, colors=colors, rotation=view)
+        drawn = draw_mesh(ax, mesh, found, colors=Categorical(colors), view=MeshView(view))
         drawn.set_edgecolor("#00000040")
         drawn.set_linewidth(0.1)
         title = f"{path.parent.name}: {len(truth):,} vertices\n{np.mean(found == truth):.1%} right"

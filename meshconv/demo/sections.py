@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from meshconv.demo.results import ClimateResults, ModelResults, ShapeResults
 from meshconv.viz import html
+from meshconv.viz.colors import NO_DATA, Categorical, Continuous, zone_colors
 from meshconv.viz.confusion import draw_confusion
 from meshconv.viz.mesh import RIGHT, WRONG, contact_sheet
-from meshconv.viz.sphere import NO_DATA, draw_healpix, zone_colors
+from meshconv.viz.sphere import draw_healpix
 
 __all__ = ["climate_section", "duration", "shape_section"]
 
@@ -62,7 +63,7 @@ def _lead(model: float, baseline: float, names: tuple[str, str], what: str, scal
 def _map(values: np.ndarray, colors: Sequence[str], pale: np.ndarray | None, alt: str) -> str:
     drawing = Figure(figsize=(7.0, 3.55))
     ax = drawing.add_axes((0.0, 0.0, 1.0, 1.0))
-    draw_healpix(ax, values, kind="categorical", colors=colors, pale=pale, columns=1200)
+    draw_healpix(ax, values, colors=Categorical(colors), pale=pale, columns=1200)
     return html.picture(drawing, alt)
 
 
@@ -91,7 +92,7 @@ def climate_section(results: ClimateResults) -> str:
     for item in results.fields:
         drawing = Figure(figsize=(5.2, 3.25), layout="constrained")
         ax = drawing.add_subplot()
-        draw_healpix(ax, item.values, unit=item.unit, cmap=item.cmap, columns=1000)
+        draw_healpix(ax, item.values, colors=Continuous(item.cmap, unit=item.unit), columns=1000)
         cells.append(html.figure(html.picture(drawing, f"Map of {item.name}"), item.name))
     parts.append(f'<div class="grid">{"".join(cells)}</div>')
 

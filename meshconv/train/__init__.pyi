@@ -4,6 +4,8 @@ from .predict.meshes import (
     MeshResult as MeshResult,
 )
 from .predict.predictor import (
+    MapOptions as MapOptions,
+    MapPictures as MapPictures,
     Predictions as Predictions,
     Predictor as Predictor,
 )

@@ -29,6 +29,7 @@ from meshconv.uncertainty.calibration import Calibration, sampled
 from meshconv.uncertainty.conformal import prediction_sets
 from meshconv.uncertainty.measures import entropy
 from meshconv.uncertainty.outputs import network_arguments
+from meshconv.viz.colors import Continuous
 from meshconv.viz.mesh import draw_mesh
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class UncertainLabels(MeshLabels):
             ("classes in the set", np.where(self.classes >= 0, self.sets.sum(1), np.nan), (1.0, self.sets.shape[1])),
         ]):  # fmt: skip
             ax = figure.add_subplot(1, 2, k + 1)
-            shown = draw_mesh(ax, raw, values=self._on_mesh(values), limits=limits, cmap="cividis")
+            shown = draw_mesh(ax, raw, self._on_mesh(values), colors=Continuous("cividis", limits))
             shown.set(cmap="cividis", clim=limits)
             figure.colorbar(shown, ax=ax, shrink=0.7, label=title)
         return figure

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.viz.colors import Continuous
 from meshconv.viz.sphere import draw_field
 
 __all__ = ["animate_forecast"]
@@ -48,7 +49,7 @@ def animate_forecast(
     def draw(k: int) -> list:
         for ax, name, values in zip(axes, ("truth", "forecast"), (truth, forecast), strict=True):
             ax.clear()
-            draw_field(ax, grid, values[k], limits=limits, columns=columns)
+            draw_field(ax, grid, values[k], colors=Continuous(limits=limits), columns=columns)
             ax.set_title(name, fontsize=9)
         figure.suptitle(f"{titles[k]}, {unit}: {limits[0]:.4g} to {limits[1]:.4g}", fontsize=9)
         return []

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from meshconv.errors import InputError
+from meshconv.viz.colors import VIRIDIS, Categorical, Continuous
 from meshconv.viz.relief import Mesh, relief, vertex_normals
-from meshconv.viz.sphere import zone_colors
 
-__all__ = ["RIGHT", "WRONG", "contact_sheet", "draw_mesh"]
+__all__ = ["RIGHT", "WRONG", "MeshView", "contact_sheet", "draw_mesh", "view_rotation"]
 
 #: Colours of right and wrong predictions.
 RIGHT, WRONG = "#1a7f37", "#cf222e"
@@ -50,31 +50,41 @@ def view_rotation(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return rotation
 
 
-def _turned(azimuth: float, elevation: float) -> np.ndarray:
-    a, e = np.deg2rad([azimuth, elevation])
-    around = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-    over = np.array([[1, 0, 0], [0, np.cos(e), -np.sin(e)], [0, np.sin(e), np.cos(e)]])
-    return over @ around
+@dataclass(frozen=True)
+class MeshView:
+    """Direction from which a mesh is seen.
+
+    Parameters
+    ----------
+    rotation : array [3, 3], optional
+        Rows right, up, towards the eye; default :func:`view_rotation`.
+    azimuth, elevation
+        Further turn in degrees.
+    """
+
+    rotation: np.ndarray | None = None
+    azimuth: float = _AZIMUTH
+    elevation: float = _ELEVATION
+
+    def of(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """Rotation ``[3, 3]`` of a mesh."""
+        a, e = np.deg2rad([self.azimuth, self.elevation])
+        around = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+        over = np.array([[1, 0, 0], [0, np.cos(e), -np.sin(e)], [0, np.sin(e), np.cos(e)]])
+        return over @ around @ (view_rotation(vertices, faces) if self.rotation is None else self.rotation)
 
 
-def default_rotation(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Rotation of the usual picture: :func:`view_rotation`, a little from the side and from above."""
-    return _turned(_AZIMUTH, _ELEVATION) @ view_rotation(vertices, faces)
+_BROAD_SIDE = MeshView()
 
 
 def draw_mesh(
     ax: Axes,
     mesh: Mesh,
-    *,
     values: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    colors: Sequence[str] | None = None,
-    color: str = _CLAY,
-    cmap: str | Colormap = "viridis",
-    limits: tuple[float, float] | None = None,
-    rotation: np.ndarray | None = None,
-    azimuth: float = _AZIMUTH,
-    elevation: float = _ELEVATION,
+    *,
+    colors: Continuous | Categorical = VIRIDIS,
+    plain: str = _CLAY,
+    view: MeshView = _BROAD_SIDE,
 ) -> PolyCollection:
     """Draw a mesh with shading.
 
@@ -84,18 +94,14 @@ def draw_mesh(
         Its axes are switched off and its limits fit the mesh, whatever its size.
     mesh : Mesh
         ``vertices`` [V, 3] and ``faces`` [F, 3].
-    values : float array [V] or [F], optional
-        Scalar coloured by ``cmap``; NaN keeps ``color``.
-    labels : int array [V] or [F], optional
-        Category numbers from 0, coloured by ``colors`` or the default palette.
-    color : str
+    values : array [V] or [F], optional
+        Numbers or, with categorical colours, category numbers from 0. NaN keeps ``plain``.
+    colors
+        How they become colours.
+    plain
         Colour of a mesh without values.
-    limits : (float, float), optional
-        Values at the ends of ``cmap``; default the 1st and 99th percentile.
-    rotation : array [3, 3], optional
-        Rows right, up, towards the eye; default :func:`view_rotation`.
-    azimuth, elevation : float
-        Further turn of the view in degrees.
+    view
+        Direction.
 
     Returns
     -------
@@ -105,7 +111,7 @@ def draw_mesh(
     Raises
     ------
     InputError
-        If values or labels have neither one entry per vertex nor one per face.
+        If values have neither one entry per vertex nor one per face, or categories have too few colours.
 
     Example
     -------
@@ -115,12 +121,15 @@ def draw_mesh(
     1
     """
     vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
-    base = view_rotation(vertices, faces) if rotation is None else rotation
-    points = vertices @ (_turned(azimuth, elevation) @ base).T
+    points = vertices @ view.of(vertices, faces).T
     low, high = points.min(axis=0), points.max(axis=0)
     points = (points - (low + high) / 2) / max(float((high - low)[:2].max()), 1e-300)
 
-    rgb = _face_colors(values, labels, colors, color, cmap, limits, len(vertices), faces)
+    rgb = np.tile(to_rgb(plain), (len(faces), 1))
+    if values is not None:
+        per_face = _at_faces(np.asarray(values), len(vertices), faces, isinstance(colors, Categorical))
+        known = np.isfinite(per_face)
+        rgb[known] = colors.rgb(per_face[known])
     corners = points[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
@@ -144,47 +153,24 @@ def draw_mesh(
     return polygons
 
 
-def _face_colors(
-    values: np.ndarray | None,
-    labels: np.ndarray | None,
-    colors: Sequence[str] | None,
-    color: str,
-    cmap: str | Colormap,
-    limits: tuple[float, float] | None,
-    num_vertices: int,
-    faces: np.ndarray,
-) -> np.ndarray:
-    rgb = np.tile(to_rgb(color), (len(faces), 1))
-    given = values if values is not None else labels
-    if given is None:
-        return rgb
-    given = np.asarray(given)
-    if given.shape not in ((num_vertices,), (len(faces),)):
+def _at_faces(values: np.ndarray, num_vertices: int, faces: np.ndarray, categorical: bool) -> np.ndarray:
+    """Values of the faces, float ``[F]``: the mean of the corners; or the category of most of them, or of the first."""
+    if values.shape not in ((num_vertices,), (len(faces),)):
         raise InputError(
-            f"values: shape {given.shape} for {num_vertices} vertices and {len(faces)} faces, "
+            f"values: shape {values.shape} for {num_vertices} vertices and {len(faces)} faces, "
             "give one value for each vertex or each face"
         )
-    per_face = given if given.shape == (len(faces),) else None
-    if values is not None:
-        scalar = np.asarray(given[faces].mean(axis=1) if per_face is None else per_face, dtype=float)
-        known = np.isfinite(scalar)
-        if known.any():
-            ends = np.percentile(scalar[known], [1, 99]) if limits is None else limits
-            scale = matplotlib.colormaps[cmap] if isinstance(cmap, str) else cmap
-            rgb[known] = scale(Normalize(*ends)(scalar[known]))[:, :3]
-        return rgb
-    # A face takes the label of most of its vertices, else of the first.
-    if per_face is None:
-        a, b, c = given[faces].T
-        per_face = np.where(b == c, b, a)
-    palette = zone_colors([str(i) for i in range(int(per_face.max()) + 1)]) if colors is None else colors
-    return np.array([to_rgb(c) for c in palette])[per_face]
+    values = values.astype(np.float64)
+    if values.shape == (len(faces),):
+        return values
+    a, b, c = values[faces].T
+    return np.where(b == c, b, a) if categorical else values[faces].mean(axis=1)
 
 
 def _shows_more_from_behind(mesh: Mesh, height: np.ndarray) -> bool:
     """Whether the far side of the default view has more relief than the near one."""
     vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
-    eye = default_rotation(vertices, faces)[2]
+    eye = MeshView().of(vertices, faces)[2]
     facing = vertex_normals(vertices, faces)[0] @ eye
     # A rim shows as a silhouette from both sides: what faces the eye counts, by its square.
     return bool((height**2 * np.sign(facing) * facing**2).sum() < 0)
@@ -249,7 +235,7 @@ def contact_sheet(
             height = relief(mesh)
             end = max(float(np.percentile(np.abs(height), 97)), 1e-12)
             back = 180.0 if _shows_more_from_behind(mesh, height) else 0.0
-            draw_mesh(ax, mesh, values=height, cmap=_RELIEF, limits=(-end, end), azimuth=_AZIMUTH + back)
+            draw_mesh(ax, mesh, height, colors=Continuous(_RELIEF, (-end, end)), view=MeshView(azimuth=_AZIMUTH + back))
         else:
             draw_mesh(ax, mesh)
         x, y = (column + 0.5) / columns, 1 - (row + 0.83) / rows

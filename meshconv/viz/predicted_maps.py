@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,7 +14,9 @@ from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.maps.fields import SphereFields, open_fields
 from meshconv.viz.coastlines import coastlines
-from meshconv.viz.sphere import draw_field, view, zone_colors
+from meshconv.viz.colors import Categorical, Continuous, zone_colors
+from meshconv.viz.projections import MapView, compass
+from meshconv.viz.sphere import draw_field
 
 _REGION_DEG = 60.0  # largest radius of a map that is drawn as a region
 # Variables of a calibrated prediction, ends of their colours (the upper one at least), and what they are.
@@ -104,41 +105,37 @@ def _draw(
     region, coast = _region(fields), coastlines()
     figure = Figure(figsize=(9, 9.2) if region is None else (11, 5.2), dpi=110, layout="compressed")
 
-    def panel(place: SubplotSpec, first: bool, center: tuple[float, float] | None = None, reach: float = 90.0) -> None:
-        ax = figure.add_subplot(place)
-        options: dict[str, Any] = {"coast": coast}
-        if center is not None:
-            options |= {"projection": "orthographic", "center": center, "reach": reach}
+    def panel(place: SubplotSpec, first: bool, view: MapView) -> None:
+        colors: Continuous | Categorical
         if names is None:
-            options |= {"cmap": "cividis", "limits": limits, "unit": unit if first else None}
+            colors = Continuous("cividis", limits, unit if first else None)
         else:
-            options |= {"kind": "categorical", "colors": zone_colors(names), "legend_missing": True}
-            options |= {"names": names if first else None}
-        draw_field(ax, fields.grid, values, **options)
+            colors = Categorical(zone_colors(names), names if first else None, missing=True)
+        draw_field(figure.add_subplot(place), fields.grid, values, colors=colors, view=view, coast=coast)
 
     figure.suptitle(title, fontsize=10)
     if region is None:
         grid = figure.add_gridspec(2, 2)
-        panel(grid[0, :], True)
+        panel(grid[0, :], True, MapView())
         # Mollweide shows areas; the poles, where it squeezes shapes, are the middles of the hemispheres.
-        panel(grid[1, 0], False, (90.0, 0.0))
-        panel(grid[1, 1], False, (-90.0, 0.0))
+        panel(grid[1, 0], False, MapView("orthographic", (90.0, 0.0)))
+        panel(grid[1, 1], False, MapView("orthographic", (-90.0, 0.0)))
     else:
         grid = figure.add_gridspec(1, 2, width_ratios=[0.9, 1.1])
-        panel(grid[0, 0], True, *region)
-        panel(grid[0, 1], False)
+        panel(grid[0, 0], True, region)
+        panel(grid[0, 1], False, MapView())
     with atomic_write(target) as part:
         figure.savefig(part, format="png")
     return target
 
 
-def _region(fields: SphereFields) -> tuple[tuple[float, float], float] | None:
-    """Centre (latitude, longitude) and reach, degrees, of what the file covers; None for more than a region."""
+def _region(fields: SphereFields) -> MapView | None:
+    """View of what the file covers; None for more than a region."""
     xyz = fields.grid.xyz
     x, y, z = xyz.mean(axis=0)
     center = float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
-    east, north, depth = (xyz @ view(center).T).T
+    east, north, depth = (xyz @ compass(center).T).T
     if depth.min() < np.cos(np.radians(_REGION_DEG)):
         return None
     half = float(np.maximum(np.abs(east), np.abs(north)).max())
-    return center, 1.05 * max(float(np.degrees(np.arcsin(half))), 1.0)
+    return MapView("orthographic", center, 1.05 * max(float(np.degrees(np.arcsin(half))), 1.0))

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,48 @@ if TYPE_CHECKING:
     from meshconv.train.predict.maps import Maps
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """What is predicted of maps.
+
+    Parameters
+    ----------
+    pixel_order
+        ``"nest"`` or ``"ring"``, of HEALPix maps whose attributes leave it open.
+    select
+        Values of dimensions, ``{"member": 3}``.
+    dimension
+        Dimensions to predict along, by default that of the training.
+    join
+        The files together are one input.
+    """
+
+    pixel_order: str | None = None
+    select: Mapping[str, Any] | None = None
+    dimension: Sequence[str] | None = None
+    join: bool = False
+
+
+_AS_TRAINED = MapOptions()
+
+
+@dataclass(frozen=True)
+class MapPictures:
+    """Pictures of predicted classes, see :func:`~meshconv.viz.predicted_maps.write_maps`.
+
+    Parameters
+    ----------
+    steps
+        By number from 0; default the first and the last.
+    probability
+        A class whose probability is drawn too.
+    """
+
+    steps: list[int] | None = None
+    probability: str | None = None
+
 
 class Predictions(list):
     """Results in the order of the inputs.
@@ -114,10 +157,7 @@ class Predictor:
         *,
         strict: bool = False,
         template: MeshSource | str | None = None,
-        pixel_order: str | None = None,
-        select: Mapping[str, Any] | None = None,
-        dimension: Sequence[str] | None = None,
-        join: bool = False,
+        maps: MapOptions = _AS_TRAINED,
     ) -> Any:
         """Predictions for the vertices, faces, edges or grid points of the inputs.
 
@@ -129,13 +169,8 @@ class Predictor:
             Raise the error of the first input that cannot be used instead of leaving it out.
         template
             Mesh to which the others are matched; by default the first.
-        pixel_order
-            ``"nest"`` or ``"ring"``, of HEALPix maps whose attributes leave it open.
-        select, dimension
-            Values of dimensions of maps, ``{"member": 3}``; and dimensions to predict along, by default that of the
-            training.
-        join
-            Map files together are one input.
+        maps
+            What is predicted of maps.
 
         Returns
         -------
@@ -148,15 +183,14 @@ class Predictor:
         InputError
             No input can be used.
         """
-        of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
-        one = is_one(inputs, join)
+        one = is_one(inputs, maps.join)
         if self._of_meshes:
-            meshes, results = self._meshes(inputs, strict, template, of_maps)
+            meshes, results = self._meshes(inputs, strict, template, vars(maps))
             number = {id(source): k for k, source in enumerate(meshes.sources)}
             found = Predictions(sorted(results, key=lambda result: number[id(result.source)]), meshes.skipped)
         else:
-            sources = self._maps_of(inputs, template, join)
-            found = _each(sources, strict, lambda _, source: self._map(source, of_maps))
+            sources = self._maps_of(inputs, template, maps.join)
+            found = _each(sources, strict, lambda _, source: self._map(source, maps))
             one = one and len(sources) == 1  # a pattern may stand for several
         return found[0] if one else found
 
@@ -167,43 +201,37 @@ class Predictor:
         *,
         strict: bool = False,
         template: MeshSource | str | None = None,
-        pixel_order: str | None = None,
-        select: Mapping[str, Any] | None = None,
-        dimension: Sequence[str] | None = None,
-        join: bool = False,
-        pictures: bool = False,
-        steps: list[int] | None = None,
-        probability: str | None = None,
+        maps: MapOptions = _AS_TRAINED,
+        pictures: MapPictures | None = None,
         horizon: int | None = None,
     ) -> list[Path]:
         """Write what :meth:`__call__` returns, each result when it is there; returns the files.
 
         Of meshes ``output.json``, and ``output.csv`` and ``output_<name>...`` as the task's results have them. Of maps
-        ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and of classes, with
-        ``pictures``, those of ``steps`` (the first and the last), with the ``probability`` of a class too
-        (:func:`~meshconv.viz.predicted_maps.write_maps`). With a ``horizon`` that many steps of a forecast, as
-        ``output.nc`` or, if it ends so, ``output.zarr`` (:class:`~meshconv.train.predict.forecast.Forecast`).
+        ``output.nc``, or ``output_<input>.nc`` and ``output.json`` if there are several; and of classes ``pictures``,
+        if asked for. With a ``horizon`` that many steps of a forecast, as ``output.nc`` or, if it ends so,
+        ``output.zarr`` (:class:`~meshconv.train.predict.forecast.Forecast`).
         """
         output = Path(output)
-        of_maps = {"pixel_order": pixel_order, "select": select, "dimension": dimension, "join": join}
         if self._of_meshes:
-            meshes, results = self._meshes(inputs, strict, template, of_maps | {"steps": horizon})
+            meshes, results = self._meshes(inputs, strict, template, vars(maps) | {"steps": horizon})
             make_folder(output)
             return write_results(results, meshes, output)
-        sources = self._maps_of(inputs, template, join)
+        sources = self._maps_of(inputs, template, maps.join)
         if horizon is not None:
-            return [self._forecast(sources, output, of_maps, horizon)]
+            return [self._forecast(sources, output, maps, horizon)]
         targets = map_targets(sources, output)
         names = ["_".join(name.split()) for name in getattr(self.task, "class_names", ())]
-        if probability is not None and probability not in names:
-            raise InputError(f"probability: no class {probability!r}; it has {', '.join(names)}")
+        if pictures and pictures.probability is not None and pictures.probability not in names:
+            raise InputError(f"probability: no class {pictures.probability!r}; it has {', '.join(names)}")
         make_folder(output)
 
         from meshconv.viz.predicted_maps import write_maps
 
         def predict(k: int, source: MapSource) -> list[Path]:
-            self._map(source, of_maps, targets[k])
-            return [targets[k], *(write_maps(targets[k], steps, probability) if pictures and names else ())]
+            self._map(source, maps, targets[k])
+            drawn = write_maps(targets[k], pictures.steps, pictures.probability) if pictures and names else []
+            return [targets[k], *drawn]
 
         found = _each(sources, strict, predict)
         written = [path for files in found for path in files]
@@ -222,7 +250,7 @@ class Predictor:
         return self.task.predict_maps(maps)
 
     def _meshes(
-        self, inputs: Any, strict: bool, template: MeshSource | str | None, of_maps: dict[str, Any]
+        self, inputs: Any, strict: bool, template: MeshSource | str | None, of_maps: Mapping[str, Any]
     ) -> tuple[Meshes, Iterator[MeshResult]]:
         for name, value in of_maps.items():
             if value:
@@ -241,7 +269,7 @@ class Predictor:
             raise InputError(f"template {template}: the network was trained on maps, which take none")
         return map_sources(inputs, join)
 
-    def _forecast(self, sources: list[MapSource], output: Path, options: dict[str, Any], horizon: int) -> Path:
+    def _forecast(self, sources: list[MapSource], output: Path, options: MapOptions, horizon: int) -> Path:
         """Write a forecast of ``horizon`` steps from the one source."""
         from meshconv.train.predict.forecast import Forecast, forecast_target
         from meshconv.train.tasks.forecast import ForecastTask
@@ -258,7 +286,7 @@ class Predictor:
             Forecast(self.task, maps, map_name(sources[0])).write(target, horizon)
         return target
 
-    def _map(self, source: MapSource, options: dict[str, Any], target: Path | None = None) -> xr.Dataset | None:
+    def _map(self, source: MapSource, options: MapOptions, target: Path | None = None) -> xr.Dataset | None:
         """The result of one input, in memory; or written to ``target``."""
         from meshconv.train.predict.maps import load, write
 
@@ -270,15 +298,15 @@ class Predictor:
             return None
 
     @contextmanager
-    def _maps(self, source: MapSource, options: dict[str, Any]) -> Iterator[Maps]:
+    def _maps(self, source: MapSource, options: MapOptions) -> Iterator[Maps]:
         """An input on the points of the network, open meanwhile."""
         from meshconv.datasets.maps.inputs import MapInputs
         from meshconv.io.maps.fields import open_fields
         from meshconv.train.predict.maps import Maps
 
-        given = {name: value for name, value in options.items() if name != "join"}
+        given = {name: value for name, value in vars(options).items() if name != "join"}
         inputs = MapInputs(**self.task.spec["inputs"])
-        fields = open_fields(source, options["pixel_order"], inputs.variables)
+        fields = open_fields(source, options.pixel_order, inputs.variables)
         try:
             yield Maps(fields, self.task.spec, self.task.num_levels or 1, self.device, cache=self._cache, **given)
         finally:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 
 from meshconv.errors import InputError
-from meshconv.viz.sphere import zone_colors
+from meshconv.viz.colors import zone_colors
 
 __all__ = ["Field", "Legend", "Values", "as_field", "legend_of"]
 

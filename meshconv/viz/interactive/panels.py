@@ -13,9 +13,9 @@ from meshconv.errors import InputError
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.viz.coastlines import Line, coastlines
 from meshconv.viz.interactive.page_text import pack
-from meshconv.viz.mesh import default_rotation
+from meshconv.viz.mesh import MeshView
+from meshconv.viz.projections import compass
 from meshconv.viz.relief import Mesh, vertex_normals
-from meshconv.viz.sphere import view
 
 __all__ = ["Arrows", "GlobeSurface", "MeshSurface", "Surface"]
 
@@ -110,7 +110,7 @@ class MeshSurface:
 
     @property
     def pose(self) -> NDArray:
-        return default_rotation(self.vertices, self.faces)
+        return MeshView().of(self.vertices, self.faces)
 
     @functools.cached_property
     def content(self) -> dict[str, Any]:
@@ -170,8 +170,8 @@ class GlobeSurface:
         """The middle of what the grid covers is in front; of a whole sphere 20 degrees north, 10 east."""
         x, y, z = self.grid.xyz.mean(axis=0)
         if np.hypot(np.hypot(x, y), z) < 0.2:
-            return view((20.0, 10.0))
-        return view((float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))))
+            return compass((20.0, 10.0))
+        return compass((float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))))
 
     @functools.cached_property
     def content(self) -> dict[str, Any]:

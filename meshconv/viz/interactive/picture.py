@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +11,11 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from meshconv.viz.colors import NO_DATA, Categorical, Continuous
 from meshconv.viz.interactive.fields import Field, Legend
 from meshconv.viz.interactive.panels import GlobeSurface, MeshSurface, spread
-from meshconv.viz.mesh import default_rotation, draw_mesh
-from meshconv.viz.sphere import NO_DATA, draw_field
+from meshconv.viz.mesh import MeshView, draw_mesh
+from meshconv.viz.sphere import draw_field
 
 __all__ = ["draw_panels"]
 
@@ -61,17 +61,11 @@ def draw_panels(
 
 
 def _globe(ax: Axes, surface: GlobeSurface, field: Field | None, legend: Legend | None, cmap: str) -> None:
-    count = surface.grid.num_points
-    options: dict[str, Any] = {"coast": surface.coast}
     if field is None or legend is None or field.kind == "color":
-        values = np.full(count, np.nan)
+        draw_field(ax, surface.grid, np.full(surface.grid.num_points, np.nan), coast=surface.coast)
     else:
-        values = legend.codes(field)[0].astype(np.float64)
-        if field.kind == "label":
-            options |= {"kind": "categorical", "colors": _hex(legend)}
-        else:
-            options |= {"cmap": cmap, "limits": legend.limits}
-    draw_field(ax, surface.grid, values, **options)
+        colors = _colors(field, legend, cmap)
+        draw_field(ax, surface.grid, legend.codes(field)[0], colors=colors, coast=surface.coast)
 
 
 def _mesh(ax: Axes, surface: MeshSurface, field: Field | None, legend: Legend | None, cmap: str) -> None:
@@ -79,20 +73,14 @@ def _mesh(ax: Axes, surface: MeshSurface, field: Field | None, legend: Legend | 
     if field is None or legend is None or field.kind == "color":
         draw_mesh(ax, mesh)
         return
-    values = legend.codes(field)[0]
-    if field.kind == "label":
-        # What has no label is one more category.
-        known = np.where(values < 0, len(legend.names), values)
-        draw_mesh(ax, mesh, labels=known, colors=[*_hex(legend), NO_DATA])
-        return
-    draw_mesh(ax, mesh, values=values, cmap=cmap, limits=legend.limits)
+    draw_mesh(ax, mesh, legend.codes(field)[0], colors=_colors(field, legend, cmap))
     if field.kind == "vector":
         _arrows(ax, surface, field, legend.limits[1])
 
 
 def _arrows(ax: Axes, surface: MeshSurface, field: Field, longest: float) -> None:
     """Arrows on the side that shows."""
-    turn = default_rotation(surface.vertices, surface.faces)
+    turn = MeshView().of(surface.vertices, surface.faces)
     places, normals = surface.places(field.at)
     seen = np.flatnonzero(normals @ turn[2] > 0.1)
     chosen = seen[spread(places[seen], _ARROWS)]
@@ -104,6 +92,10 @@ def _arrows(ax: Axes, surface: MeshSurface, field: Field, longest: float) -> Non
     along = np.nan_to_num(field.values[0, chosen]) @ turn.T / max(longest, 1e-300) * 0.06
     ax.quiver(*start[:, :2].T, *along[:, :2].T, angles="xy", scale_units="xy", scale=1, width=0.003, color="#14181f",
               zorder=3)  # fmt: skip
+
+
+def _colors(field: Field, legend: Legend, cmap: str) -> Continuous | Categorical:
+    return Categorical(_hex(legend)) if field.kind == "label" else Continuous(cmap, legend.limits)
 
 
 def _hex(legend: Legend) -> list[str]:
