@@ -26,7 +26,7 @@ import torch
 from meshconv.compress import Measures, Pruning, measure, quantise, table
 from meshconv.compress.checkpoint import data_of, samples_of, saved_state, train
 from meshconv.train import Task, load_task
-from meshconv.train.run import quiet
+from meshconv.train.loop.run import quiet
 
 METHODS = ("full", "trained on", "int8", "int4", "int4, samples", "l0", "jeffreys", "magnitude")
 

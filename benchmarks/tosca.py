@@ -30,8 +30,8 @@ from meshconv.datasets.meshes.correspondence import collate_samples
 from meshconv.models import ShapeUNet
 from meshconv.shipped import find_config
 from meshconv.train import CorrespondenceTask
+from meshconv.train.loop.run import run_options
 from meshconv.train.metrics.map_errors import Shape, map_errors
-from meshconv.train.run import run_options
 from meshconv.train.tasks.correspondence import PointMaps, mesh_of
 
 

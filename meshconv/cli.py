@@ -116,7 +116,7 @@ class _Parser(ArgumentParser):
 def _lightning(args: list[str]) -> None:
     require(f"meshconv {args[0]}", "train")
     from meshconv.train.fit import RunCLI
-    from meshconv.train.run import quiet
+    from meshconv.train.loop.run import quiet
 
     quiet()
     RunCLI(args)
@@ -124,7 +124,7 @@ def _lightning(args: list[str]) -> None:
 
 def _calibrate(args: list[str]) -> None:
     require("meshconv calibrate", "train")
-    from meshconv.train.run import quiet
+    from meshconv.train.loop.run import quiet
     from meshconv.uncertainty.command import run
 
     quiet()
@@ -224,7 +224,7 @@ def _compress(args: list[str]) -> None:
     given = vars(parser.parse_args(args[1:]))
     require("meshconv compress", "train")
     from meshconv.compress import Pruning, compress_checkpoint
-    from meshconv.train.run import quiet
+    from meshconv.train.loop.run import quiet
 
     quiet()
     del given["debug"]
@@ -299,7 +299,7 @@ def _prepare(args: list[str]) -> int:
     require("meshconv prepare", "train")
     from meshconv.datasets.meshes.module import MeshData
     from meshconv.train.fit import RunCLI
-    from meshconv.train.run import quiet
+    from meshconv.train.loop.run import quiet
 
     quiet()
     workers = [] if given.workers is None else [f"--data.init_args.workers={given.workers}"]
@@ -447,7 +447,7 @@ def _demo(args: list[str]) -> None:
     given = parser.parse_args(args[1:])
     require("meshconv demo", "train", "climate")
     from meshconv.demo.run import run_demo
-    from meshconv.train.run import quiet
+    from meshconv.train.loop.run import quiet
 
     quiet()
     print(f"report: {run_demo(given.output, given.climate, given.climate_steps, given.shape_epochs)}")

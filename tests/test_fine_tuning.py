@@ -21,7 +21,7 @@ from meshconv.cli import main
 from meshconv.datasets import SurfaceBatch, write_shapes
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask, load_task
-from meshconv.train.run import run_options
+from meshconv.train.loop.run import run_options
 
 
 def only(batches):

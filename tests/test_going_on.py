@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.train import SegmentationTask, load_task
-from meshconv.train.run import run_options
+from meshconv.train.loop.run import run_options
 
 
 class Points(lightning.LightningDataModule):

@@ -14,7 +14,7 @@ from meshconv import FieldType, HealpixSphere, InputError
 from meshconv.cli import main
 from meshconv.datasets import SphereMaps, SurfaceBatch
 from meshconv.train import ForecastTask, RegressionTask, load_task
-from meshconv.train.matching import TargetMatch, check_network, combine
+from meshconv.train.checkpoints.matching import TargetMatch, check_network, combine
 
 COMMON = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.init_args.cache", "false"]
 PLAIN = ["--data.init_args.variants", "0", "--data.init_args.augment", "null", "--data.init_args.val_fraction", "0"]

@@ -15,7 +15,7 @@ from meshconv.cli import main
 from meshconv.datasets import write_shapes
 from meshconv.datasets.class_path import check_trust, class_path, import_class
 from meshconv.train import ClassificationTask, Task, load_task
-from meshconv.train.schedule import keep_options
+from meshconv.train.loop.schedule import keep_options
 
 SOURCE = '''
 """A task of one file: how large the bumps of a mesh are, from all its vertices."""

@@ -19,10 +19,10 @@ from meshconv import HealpixSphere, InputError
 from meshconv.datasets import SurfaceBatch
 from meshconv.datasets.loader import Loader
 from meshconv.train import SegmentationTask
-from meshconv.train.checkpoint_file import read_checkpoint
-from meshconv.train.checkpoint_state import check_state
-from meshconv.train.precision import surface_precision
-from meshconv.train.run import run_options
+from meshconv.train.checkpoints.file import read_checkpoint
+from meshconv.train.checkpoints.state import check_state
+from meshconv.train.loop.precision import surface_precision
+from meshconv.train.loop.run import run_options
 
 
 def only(batches):

@@ -16,9 +16,9 @@ from meshconv import GaugeGraph, HealpixSphere, InputError
 from meshconv.datasets import MeshSample, SurfaceBatch, collate, generate_shape
 from meshconv.demo.run import model_results
 from meshconv.train import ClassificationTask, SegmentationTask, load_task
+from meshconv.train.loop.run import run_options
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.point_weights import point_weights
-from meshconv.train.run import run_options
 
 NAMES = ["land", "lake", "peak"]
 SPEC = {"data": "meshconv.datasets.MeshSegments", "element": "vertices", "class_values": [0, 1]}

@@ -21,9 +21,9 @@ from meshconv.cli import main
 from meshconv.datasets import MeshFields, MeshFolder, MeshSegments, write_shapes
 from meshconv.io import save_mesh
 from meshconv.train import ClassificationTask, RegressionTask, SegmentationTask
+from meshconv.train.loop.run import run_options
 from meshconv.train.report.case import Case
 from meshconv.train.report.page import render_test
-from meshconv.train.run import run_options
 from meshconv.viz.interactive.panels import MeshSurface
 
 TINY = {"channels": [4, 4], "max_order": 1, "width": 4}

@@ -24,9 +24,9 @@ from meshconv.io.cache.atomic import atomic_write
 from meshconv.nn.compact.integers import integer_state, levels
 from meshconv.nn.compact.plan import NOTHING
 from meshconv.shipped import find_config
-from meshconv.train.checkpoint import load_task
-from meshconv.train.matching import combine
-from meshconv.train.run import EpochLines
+from meshconv.train.checkpoints.load import load_task
+from meshconv.train.checkpoints.matching import combine
+from meshconv.train.loop.run import EpochLines
 from meshconv.train.tasks.base import Task
 
 METHODS = ("l0", "jeffreys", "magnitude")

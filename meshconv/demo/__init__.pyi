@@ -1,3 +1,4 @@
+from .run import run_demo as run_demo
 from .report import write_report as write_report
 from .results import (
     ClimateResults as ClimateResults,
@@ -6,4 +7,3 @@ from .results import (
     Report as Report,
     ShapeResults as ShapeResults,
 )
-from .run import run_demo as run_demo

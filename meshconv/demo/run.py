@@ -24,8 +24,8 @@ from meshconv.ops import BACKEND
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import ClassificationTask
 from meshconv.train.fit import RunCLI
+from meshconv.train.loop.run import run_options
 from meshconv.train.metrics.confusion import Confusion
-from meshconv.train.run import run_options
 
 _NOTE = (
     "Koeppen-Geiger zones of the land from annual means: ERA5 climatology, topography and land fraction on HEALPix "

@@ -1,4 +1,5 @@
-from .checkpoint import load_task as load_task
+from .checkpoints.load import load_task as load_task
+from .checkpoints.pretrained import load_pretrained as load_pretrained
 from .predict.meshes import (
     Meshes as Meshes,
     MeshResult as MeshResult,
@@ -9,7 +10,6 @@ from .predict.predictor import (
     Predictions as Predictions,
     Predictor as Predictor,
 )
-from .pretrained import load_pretrained as load_pretrained
 from .tasks.base import Task as Task
 from .tasks.classes import ClassTask as ClassTask
 from .tasks.classification import ClassificationTask as ClassificationTask

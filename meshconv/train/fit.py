@@ -25,13 +25,13 @@ from meshconv.errors import InputError, behind, first_line, parser_says
 from meshconv.fields import FieldType
 from meshconv.ranks import rank_and_world
 from meshconv.shipped import find_config
-from meshconv.train.checkpoint import check_hyperparameters
-from meshconv.train.checkpoint_file import checkpoint_path, read_checkpoint
-from meshconv.train.checkpoint_state import check_state
-from meshconv.train.matching import check_network, combine
-from meshconv.train.precision import surface_precision
-from meshconv.train.provenance import RunConfig
-from meshconv.train.run import run_options
+from meshconv.train.checkpoints.file import checkpoint_path, read_checkpoint
+from meshconv.train.checkpoints.load import check_hyperparameters
+from meshconv.train.checkpoints.matching import check_network, combine
+from meshconv.train.checkpoints.state import check_state
+from meshconv.train.loop.precision import surface_precision
+from meshconv.train.loop.provenance import RunConfig
+from meshconv.train.loop.run import run_options
 from meshconv.train.tasks.base import Task
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any
 
 from meshconv.errors import behind
 from meshconv.train.fit import RunCLI
+from meshconv.train.loop.run import quiet
 from meshconv.train.predict.predictor import Predictor
-from meshconv.train.run import quiet
 
 # Options of a run by plain names; other plain names are those of the data.
 _RUN = ("name", "runs", "seed_everything", "ckpt_path")

@@ -13,8 +13,8 @@ import torch
 
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
-from meshconv.train.checkpoint import task_of
-from meshconv.train.checkpoint_file import check_content, checkpoint_path, read_checkpoint
+from meshconv.train.checkpoints.file import check_content, checkpoint_path, read_checkpoint
+from meshconv.train.checkpoints.load import task_of
 from meshconv.train.tasks.base import Task
 from meshconv.uncertainty.calibration import Calibration
 from meshconv.uncertainty.dropout import MonteCarloDropout

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from meshconv.errors import InputError
-from meshconv.train.matching import combine
+from meshconv.train.checkpoints.matching import combine
 from meshconv.train.tasks.base import Task
 from meshconv.uncertainty.conformal import conformal_threshold, prediction_sets
 from meshconv.uncertainty.dropout import MonteCarloDropout

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from meshconv.errors import InputError, behind, first_line, parser_says
-from meshconv.train.checkpoint import load_task
+from meshconv.train.checkpoints.load import load_task
 from meshconv.train.predict.predictor import device_of
 from meshconv.uncertainty.calibrated import save_calibrated
 from meshconv.uncertainty.calibration import calibrate, evaluate, uncertain

@@ -12,7 +12,7 @@ from torch import Tensor
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.errors import InputError
 from meshconv.progress import Progress
-from meshconv.train.matching import TargetMatch, combine
+from meshconv.train.checkpoints.matching import TargetMatch, combine
 from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassTask

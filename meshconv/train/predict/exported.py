@@ -15,7 +15,7 @@ from meshconv.errors import InputError
 from meshconv.export.files import SUFFIXES, Program, digest_of, open_program
 from meshconv.export.layout import Layout
 from meshconv.export.preprocess import NAME, point_digest, read_description
-from meshconv.train.checkpoint import make_task
+from meshconv.train.checkpoints.load import make_task
 from meshconv.train.tasks.base import Task
 
 

@@ -18,7 +18,7 @@ from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.preparation import MeshSource, Preparation
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.cache import Cache
-from meshconv.train.checkpoint import check_inputs, load_task
+from meshconv.train.checkpoints.load import check_inputs, load_task
 from meshconv.train.predict.exported import is_exported, load_exported
 from meshconv.train.predict.files import make_folder, write_results, write_tables
 from meshconv.train.predict.meshes import Meshes, MeshResult

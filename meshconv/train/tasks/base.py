@@ -23,15 +23,15 @@ from meshconv.io.cache.atomic import atomic_write
 from meshconv.nn import ResidualBlock
 from meshconv.nn.compact.plan import compact as compact_network
 from meshconv.ranks import mean_over_ranks
-from meshconv.train.checkpoint_file import FORMAT, check_format
-from meshconv.train.checkpoint_state import check_loops, check_moments
-from meshconv.train.fine_tuning import FineTuning
-from meshconv.train.matching import TargetMatch
+from meshconv.train.checkpoints.file import FORMAT, check_format
+from meshconv.train.checkpoints.fine_tuning import FineTuning
+from meshconv.train.checkpoints.matching import TargetMatch
+from meshconv.train.checkpoints.resuming import planned_steps
+from meshconv.train.checkpoints.state import check_loops, check_moments
+from meshconv.train.loop.schedule import keep_options, one_cycle
 from meshconv.train.networks import make_network, network_options
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.report.case import Case
-from meshconv.train.resuming import planned_steps
-from meshconv.train.schedule import keep_options, one_cycle
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -77,7 +77,7 @@ class Task(lightning.LightningModule):
         Fields and bits that a compressed network was left with (:func:`~meshconv.nn.compact.plan.compact`).
     pretrained : str, optional
         Fine-tuning: checkpoint, or name of one that ships (``meshconv models``), whose weights a training begins with
-        (:class:`~meshconv.train.fine_tuning.FineTuning`). Checkpoints of the task are not tied to it.
+        (:class:`~meshconv.train.checkpoints.fine_tuning.FineTuning`). Checkpoints of the task are not tied to it.
     freeze
         With ``pretrained``. True: the weights that are taken are not trained, but the head's; a number: not in so many
         first epochs.

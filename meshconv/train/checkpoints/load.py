@@ -16,7 +16,7 @@ from meshconv.datasets.class_path import check_trust, constructor_parameters, im
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
 from meshconv.fields import FieldType
-from meshconv.train.checkpoint_file import check_format, checkpoint_path, read_checkpoint
+from meshconv.train.checkpoints.file import check_format, checkpoint_path, read_checkpoint
 from meshconv.train.tasks.base import Task
 
 # Hyperparameters that may be the paths of classes.

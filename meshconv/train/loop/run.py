@@ -14,10 +14,10 @@ import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from meshconv.progress import Pace
-from meshconv.train.companions import Companions
-from meshconv.train.logger import RunLogger
+from meshconv.train.checkpoints.resuming import DrawnStates, RunCheckpoint, StepLimit
+from meshconv.train.loop.companions import Companions
+from meshconv.train.loop.logger import RunLogger
 from meshconv.train.report.callback import TestReport
-from meshconv.train.resuming import DrawnStates, RunCheckpoint, StepLimit
 from meshconv.train.tasks.base import Task
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from meshconv.train.checkpoint import load_task
+from meshconv.train.checkpoints.load import load_task
 from meshconv.train.tasks.base import Task
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from meshconv.errors import InputError
 from meshconv.ranks import rank_and_world
 from meshconv.shipped import find_model
-from meshconv.train.checkpoint_file import check_format, checkpoint_path, read_checkpoint
+from meshconv.train.checkpoints.file import check_format, checkpoint_path, read_checkpoint
 
 log = logging.getLogger(__name__)
 

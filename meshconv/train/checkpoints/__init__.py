@@ -1,0 +1,1 @@
+"""Checkpoints: reading, checking against data, resuming, fine-tuning, networks that ship."""

@@ -1,0 +1,1 @@
+"""Around a training: schedule, precision, processes, and what a run keeps in its folder."""
