@@ -1,4 +1,3 @@
-from .run import run_demo as run_demo
 from .report import write_report as write_report
 from .results import (
     ClimateResults as ClimateResults,
@@ -7,3 +6,4 @@ from .results import (
     Report as Report,
     ShapeResults as ShapeResults,
 )
+from .run import run_demo as run_demo
