@@ -2,8 +2,6 @@
 
 import lazy_loader
 
-from meshconv import ops as _registers_operators  # noqa: F401
-
 __version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

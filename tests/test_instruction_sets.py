@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SHOW = "from meshconv import _C; print(_C.build()['instruction_set'])"
+SHOW = "import torch; from meshconv import _C; print(_C.build()['instruction_set'])"
 
 
 def run(instructions: str, *command: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from meshconv import ops as _registers_operators  # noqa: F401  # which programs call
 from meshconv.errors import InputError, first_line
 from meshconv.export.quiet import quiet_torch
 from meshconv.extras import require
