@@ -2,7 +2,7 @@
 //   run_exported aoti.pt2 inputs.pt output.pt [_C.abi3.so]
 // inputs.pt holds the inputs in the order of preprocess.json: torch.save(list(prepared.steps[0].values()), "inputs.pt").
 // output.pt holds the output: torch.load("output.pt"). The last argument is the library of the operators,
-// python -c 'import meshconv._C as c; print(c.__file__)'.
+// python -c 'import torch, meshconv._C as c; print(c.__file__)'.
 //
 // torch=$(python -c 'import torch; print(torch.__path__[0])')
 // g++ -std=c++20 -O2 examples/run_exported.cpp -o run_exported -I$torch/include -I$torch/include/torch/csrc/api/include \
@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <string>
 #include <vector>
 
 static std::vector<at::Tensor> read_tensors(const char* path) {
@@ -54,7 +55,8 @@ int main(int count, char** arguments) {
     write_tensor(output, arguments[3]);
     std::cout << "output " << output.sizes() << ", " << time.count() << " ms\n";
   } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
+    const std::string said = error.what();
+    std::cerr << said.substr(0, said.find('\n')) << "\n";  // without the stack
     return 1;
   }
   return 0;
