@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
@@ -62,6 +61,8 @@ def save_mesh(mesh: TriangleMesh, path: str | os.PathLike[str]) -> None:
         head = f"OFF\n{mesh.num_vertices} {mesh.num_faces} 0\n"
         content = head + _rows("", mesh.vertices, ".17g") + _rows("3", mesh.faces, "d")
     else:
+        import trimesh
+
         content = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type=kind)  # type: ignore[assignment]
     _write(path, content.encode() if isinstance(content, str) else content)
 

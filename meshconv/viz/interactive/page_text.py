@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import json
 import re
 import zipfile
 import zlib
 from html import escape
+from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError
@@ -53,12 +54,12 @@ def library() -> str:
 
 def _three() -> str:
     """The library three.js out of the page of trimesh's viewer, of which it is the first line of script."""
-    packed = trimesh.resources.get_bytes("templates/viewer.zip")
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+    home = Path(str(find_spec("trimesh").origin)).parent  # type: ignore[union-attr]  # its import takes half a second
+    with zipfile.ZipFile(home / "resources" / "templates" / "viewer.zip") as archive:
         text = archive.read("viewer.html.template").decode("utf-8")
     found = re.search(r"<script>(\s*/\*\*.*?Three\.js Authors.*?__esModule[^\n]*)\n", text, re.DOTALL)
     if found is None:
-        raise InputError(f"trimesh {trimesh.__version__} brings no three.js that views know; install trimesh 5.2")
+        raise InputError(f"trimesh {version('trimesh')} brings no three.js that views know; install trimesh 5.2")
     return found[1]
 
 

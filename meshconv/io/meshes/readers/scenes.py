@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
@@ -36,6 +35,8 @@ def read_with_trimesh(path: Path) -> PolygonFile:
     InputError
         If the parser fails, there are no vertices, or more than the file can hold.
     """
+    import trimesh  # half a second, which other formats do without
+
     kind = path.suffix.lower().lstrip(".")
     if kind in _ARCHIVES:
         open_archive(path).close()
@@ -63,6 +64,8 @@ def trimesh_pieces(loaded: object, file_size: int | None = None) -> list[Polygon
 
     ``ValueError`` if a file of ``file_size`` bytes shows its parts more often than it can honestly.
     """
+    import trimesh
+
     if isinstance(loaded, trimesh.Scene):
         if file_size is not None:
             shown = [loaded.geometry[loaded.graph[node][1]] for node in loaded.graph.nodes_geometry]
