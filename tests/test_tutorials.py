@@ -1,6 +1,6 @@
 """Every tutorial runs from top to bottom in an empty folder, and what it prints is what it says.
 
-The five of them take about a minute and a half of one core. Each is a script in the percent format of notebooks.
+The eight of them take about four minutes of one core. Each is a script in the percent format of notebooks.
 """
 
 from __future__ import annotations
@@ -29,8 +29,22 @@ def classify(said: str) -> None:
     assert number(r"accuracy on 15 new meshes: (\S+)", said) >= 0.8
 
 
+def segment(said: str) -> None:
+    assert number(r"accuracy on a new body: (\S+)", said) > number(r"everything called body: (\S+)", said) + 0.05
+
+
 def match(said: str) -> None:
     assert number(r"vertices within a tenth of it: (\S+)", said) > 0.8
+
+
+def climate(said: str) -> None:
+    assert number(r"accuracy on fold 3: (\S+)", said) == pytest.approx(0.726, abs=2e-3)
+    assert number(r"from the coarse grid: (\S+)", said) > 0.4
+
+
+def forecast(said: str) -> None:
+    errors = re.findall(r"error of the height (\S+) m, of persistence (\S+) m", said)
+    assert len(errors) == 4 and all(float(ours) < float(persistence) for ours, persistence in errors)
 
 
 def gauge(said: str) -> None:
@@ -53,7 +67,8 @@ def elsewhere(said: str) -> None:
 
 
 CHECKS: dict[str, Callable[[str], None]] = {
-    "classify": classify, "match": match, "gauge": gauge, "own_convolution": own_convolution, "elsewhere": elsewhere,
+    "classify": classify, "segment": segment, "match": match, "climate": climate, "forecast": forecast, "gauge": gauge,
+    "own_convolution": own_convolution, "elsewhere": elsewhere,
 }  # fmt: skip
 
 
