@@ -3,7 +3,7 @@
 # make test-slow   every test                                       make build   install into .venv, compile csrc/
 # make docs   the site of the documentation, in build/docs          make sanitize   the operators' tests under ASan, UBSan
 # make shim   the CUDA kernels compiled for the host, under ASan    make wheel  sdist and wheel, for upload, in dist/
-# make clean  remove what was built
+# make clean  remove what was built                                 make check-wheel  installs it in clean environments
 #
 # Each target installs what it needs into .venv: pinned packages, and the package itself in editable form. That is
 # repeated only when the setup files or csrc/ change. PYTHON chooses the interpreter, MESHCONV_CUDA=0|1 the kernels.
@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/installed
 INPUTS := setup.py setup.cfg pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow sanitize shim lint docs wheel bench build clean
+.PHONY: help demo test test-slow sanitize shim lint docs wheel check-wheel bench build clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile
@@ -68,8 +68,14 @@ wheel: $(STAMP)
 	@rm -rf dist build/wheel && mkdir -p dist build/wheel
 	@$(BIN)/python -m build -q --no-isolation --outdir build/wheel . > build/wheel.log 2>&1 || { tail -20 build/wheel.log; exit 1; }
 	@mv build/wheel/*.tar.gz dist/
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/auditwheel -q repair --exclude 'libtorch*' --exclude 'libc10*' -w dist build/wheel/*-abi3-*.whl
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' -w dist \
+	  build/wheel/*-abi3-*.whl 2>> build/wheel.log || { tail -20 build/wheel.log; exit 1; }
 	@ls -sh dist
+
+# Of what is in dist/; each Python gets its own environment.
+PYTHONS ?= python3.10 python3.11 python3.13
+check-wheel: $(STAMP)
+	@for python in $(PYTHONS); do $(BIN)/python tests/clean_environments.py dist --python $$python; done
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/gauge_conv.py

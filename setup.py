@@ -3,6 +3,7 @@
 The library uses the LibTorch stable ABI and Python's limited API: one binary serves every Python >= 3.10 and
 torch >= 2.10. CUDA kernels go in where nvcc is found, whatever the installed torch was built for. Environment:
 
+MESHCONV_EXTENSION=0            compile nothing; the references in plain torch run
 MESHCONV_CUDA=0|1               leave the CUDA kernels out | fail if they cannot be built
 MESHCONV_REQUIRE_EXTENSION=1    fail, instead of warning, if there is no working C++ compiler
 """
@@ -80,6 +81,14 @@ class BuildOperators(build_ext):
         for folder in folders:
             (folder / target.name).unlink(missing_ok=True)
             (folder / NOTE).unlink(missing_ok=True)
+
+        def note(text):
+            for folder in folders:
+                (folder / NOTE).write_text(f"meshconv is installed without {text}\n", encoding="utf-8")
+
+        if os.environ.get("MESHCONV_EXTENSION") == "0":
+            note("compiled operators, as MESHCONV_EXTENSION=0 asks")
+            return
         nvcc = find_nvcc()
         for compiler in [nvcc, None] if nvcc else [None]:
             try:
@@ -90,10 +99,8 @@ class BuildOperators(build_ext):
                     raise
                 lost = "CUDA kernels" if compiler else "compiled operators"
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                note = f"meshconv is installed without {lost}, which could not be built ({reason})"
-                print(f"warning: {note}", file=sys.stderr)
-                for folder in folders:
-                    (folder / NOTE).write_text(note + "\n", encoding="utf-8")
+                print(f"warning: meshconv is installed without {lost}: {reason}", file=sys.stderr)
+                note(f"{lost}, which could not be built ({reason})")
 
     def build_with(self, ext, target, nvcc):
         import torch

@@ -116,12 +116,20 @@ def test_without_a_compiler_the_wheel_is_built_with_one_warning(tmp_path):
     assert "meshconv/py.typed" in names
     assert not [n for n in names if n.endswith(".so") or n.startswith(("csrc", "tests", "data", "docs"))]
     folders = (ROOT / "meshconv/configs", ROOT / "data")
-    paths = [path for folder in folders for path in folder.iterdir() if path.suffix != ".py"]
-    shipped = {f"meshconv/{path.parent.name}/{path.name}" for path in paths}
+    paths = [p.relative_to(f.parent) for f in folders for p in f.rglob("*") if p.is_file() and p.suffix != ".py"]
+    shipped = {f"meshconv/{path.as_posix()}" for path in paths}
     assert len(shipped) > 10 and shipped <= set(names)
 
     required = build("wheel", tmp_path / "required", MESHCONV_REQUIRE_EXTENSION="1", **broken)
     assert required.returncode != 0
+
+
+@pytest.mark.slow
+def test_without_the_extension_nothing_is_compiled(tmp_path):
+    done = build("wheel", tmp_path, MESHCONV_EXTENSION="0", CC="false", CXX="false")
+    assert done.returncode == 0 and "warning: meshconv" not in done.stderr
+    (wheel,) = tmp_path.glob("*-py3-none-any.whl")
+    assert "as MESHCONV_EXTENSION=0 asks" in zipfile.ZipFile(wheel).read("meshconv/_build_note.txt").decode()
 
 
 @pytest.mark.slow
