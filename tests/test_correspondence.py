@@ -14,7 +14,7 @@ from meshconv.cli import main
 from meshconv.datasets import MeshCorrespondence, Preparation, prepare_meshes
 from meshconv.datasets.meshes.correspondence import collate_samples
 from meshconv.io import save_mesh
-from meshconv.train import CorrespondenceTask, load_task
+from meshconv.train import CorrespondenceTask, Predictor, load_task
 from meshconv.train.metrics.map_errors import Shape, map_errors
 from meshconv.train.metrics.point_contrast import PointContrast
 from meshconv.train.tasks.correspondence import PointMaps, unit_positions
@@ -79,9 +79,52 @@ def test_positions_in_units_of_each_mesh(tmp_path):
     save_mesh(TriangleMesh(10 * mesh.vertices, mesh.faces), tmp_path / "body2.off")
     samples, _ = prepare_meshes([(tmp_path / f"body{k}.off", -1) for k in (0, 1, 2)], Preparation(num_levels=2))
     batch = collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64)) for s in samples])
-    _, one, ten = unit_positions(batch.surface).split([len(s.x) for s in samples])
+    _, one, ten = unit_positions(batch).split([len(s.x) for s in samples])
     assert torch.allclose(one, ten, atol=1e-5)
     assert float((one.max(0).values - one.min(0).values).max()) < 3
+
+
+def _cut_in_four(mesh):
+    """The same surface of four times as many faces; the vertices come first, in their order."""
+    points, faces = mesh.vertices, mesh.faces
+    pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    edges, number = np.unique(pairs, axis=0, return_inverse=True)
+    ab, bc, ca = len(points) + number.reshape(3, -1)
+    a, b, c = faces.T
+    parts = [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
+    return TriangleMesh(
+        np.concatenate([points, points[edges].mean(axis=1)]), np.concatenate([np.stack(p, 1) for p in parts])
+    )
+
+
+def test_points_at_one_resolution(tmp_path):
+    """Embeddings are those of the vertices, hardly other ones on other triangles, and matches are of the files."""
+    write_poses(tmp_path, 1, 300)
+    coarse = load_mesh(tmp_path / "body0.off")
+    fine = _cut_in_four(coarse)
+    common = torch.arange(coarse.num_vertices)
+    differ = {}
+    for resolution, features in ((None, ("default",)), (0.03, ("surface",))):
+        how = Preparation(num_levels=2, features=features, resolution=resolution)
+        spec = {**how.spec, "data": "meshconv.datasets.MeshCorrespondence"}
+        torch.manual_seed(0)
+        task = CorrespondenceTask("ShapeUNet", str(how.in_type), spec, {"channels": [8, 12], "max_order": 1}).eval()
+        samples = prepare_meshes([(mesh, lambda _: (common, None)) for mesh in (coarse, fine)], how)[0]
+        batch = collate_samples(samples)
+        sizes = [coarse.num_vertices, fine.num_vertices]
+        positions, embedding = unit_positions(batch), task.embed(batch)
+        for rows in (positions, embedding):
+            assert [len(part) for part in rows.split(sizes)] == sizes
+        first, second = (embedding[target] for target in batch.target)
+        spread = float((first - first.mean(0)).square().sum(1).mean())
+        differ[resolution] = float((first - second).square().sum(1).mean()) / spread
+        a, b = (positions[target] for target in batch.target)
+        assert float((a - b).norm(dim=1).mean()) < 0.01
+    assert differ[0.03] < 0.03 and differ[None] > 0.3
+    (found,) = Predictor(task, cache=False, workers=0)([coarse, fine])
+    assert len(found.matches) == fine.num_vertices and set(found.matches) <= set(range(coarse.num_vertices))
+    away = np.linalg.norm(coarse.vertices[found.matches] - fine.vertices, axis=1) / np.sqrt(coarse.area)
+    assert np.median(away) < 0.1  # of the same surface, untrained
 
 
 @pytest.mark.slow

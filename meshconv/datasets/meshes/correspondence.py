@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from meshconv.datasets.batch import SurfaceBatch, join_surfaces
+from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.loader import EpochBatches, Loader
+from meshconv.datasets.meshes.collation import join_samples
 from meshconv.datasets.meshes.layouts.common_samples import (
     Reading,
     category_of,
@@ -30,15 +31,9 @@ log = logging.getLogger(__name__)
 
 def collate_samples(samples: list[MeshSample]) -> SurfaceBatch:
     """Disjoint union of meshes with common points; ``target [G, K]`` is the vertex of point k in mesh g, or -1."""
-    shifts = accumulate((len(s.x) for s in samples[:-1]), initial=0)
+    shifts = accumulate((s.num_vertices for s in samples[:-1]), initial=0)
     targets = [torch.where(s.target >= 0, s.target + k, -1) for s, k in zip(samples, shifts, strict=True)]
-    return SurfaceBatch(
-        x=torch.cat([s.x for s in samples]),
-        surface=join_surfaces([s.surface for s in samples]),
-        target=torch.stack(targets),
-        mask=None,
-        names=[s.name for s in samples],
-    )
+    return join_samples(samples, torch.stack(targets))
 
 
 class CategoryBatches(EpochBatches):
@@ -129,7 +124,6 @@ class MeshCorrespondence(MeshData):
     """
 
     target_kind: ClassVar[str] = "common points of meshes"
-    takes_resolution = False
 
     def __init__(
         self,

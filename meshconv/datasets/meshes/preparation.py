@@ -125,6 +125,11 @@ class MeshSample(NamedTuple):
         """Number of points of the finest level."""
         return len(self.x)
 
+    @property
+    def num_vertices(self) -> int:
+        """Number of vertices of the mesh that was prepared."""
+        return len(self.x) if self.places is None else len(self.places.corners)
+
     def raw(self) -> TriangleMesh:
         """The mesh as given, or as in its file."""
         return read_source(self.source)
@@ -169,6 +174,11 @@ class StoredSample:
     def places(self) -> Places | None:
         places = self.entry["places"]
         return None if places is None else Places(*places)
+
+    @property
+    def num_vertices(self) -> int:
+        """As of a :class:`MeshSample`."""
+        return self.num_points if self.places is None else len(self.places.corners)
 
     def raw(self) -> TriangleMesh:
         """The mesh as given, or as in its file."""

@@ -16,13 +16,11 @@ from torch.nn.functional import normalize
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.preparation import MeshSample, MeshSource, Preparation, name_of, read_source
-from meshconv.datasets.meshes.transfer.elements import file_origin
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
 from meshconv.datasets.protocol import PairData, demand
 from meshconv.errors import InputError
 from meshconv.geometry.features.functional_map import nearest_rows, refine_map
 from meshconv.geometry.features.spectral import Spectrum, laplacian_spectrum
-from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.save import save_mesh
 from meshconv.ranks import gathered
@@ -102,12 +100,14 @@ class CorrespondenceTask(Task):
 
     @torch.no_grad()
     def embed(self, batch: SurfaceBatch) -> Tensor:
-        """Embedding to match points by, on the CPU: vertices without neighbours are far from all others."""
-        graph = batch.surface.finest
-        return self(batch).masked_fill((graph.dst_ptr.diff() == 0)[:, None], _FAR).cpu()
+        """Embedding to match vertices by, on the CPU: those without neighbours are far from all others."""
+        alone = batch.surface.finest.dst_ptr.diff() == 0
+        if batch.elements is not None:
+            alone = alone[batch.elements[:, 0]]
+        return self(batch).masked_fill(alone[:, None], _FAR).cpu()
 
     def training_step(self, batch: SurfaceBatch, index: int) -> Tensor:
-        embedding, positions = self(batch), unit_positions(batch.surface)
+        embedding, positions = self(batch), unit_positions(batch)
         self.check_rows(embedding, positions[:, 0])
         loss = self.loss(embedding, batch.target, positions)
         self.log_loss("train", loss, 1)
@@ -152,10 +152,10 @@ class CorrespondenceTask(Task):
         others = [source for source in others if source != template]
         if not others:
             raise InputError(f"{name_of(template)}: nothing to match to it; give at least two meshes, or --template")
-        samples = meshes.prepare(sources=[template, *others])
+        samples = meshes.prepare(ElementLabels("vertices"), [template, *others])
         if samples[0].source is not template or len(samples) == 1:
             raise InputError(f"{[*meshes.skipped, name_of(template)][0]}; nothing can be matched")
-        embedded = {id(s): e for s, e in meshes.outputs(self.embed, samples, lambda sample: len(sample.x))}
+        embedded = {id(s): e for s, e in meshes.outputs(self.embed, samples, lambda sample: sample.num_vertices)}
         embeddings = [embedded[id(sample)] for sample in samples]
         maps = PointMaps(embeddings, [mesh_of(sample, meshes.how) for sample in samples])
         match = maps.refined if self.refine else maps.match
@@ -206,11 +206,14 @@ def mesh_of(sample: MeshSample, how: Preparation) -> Callable[[], TriangleMesh]:
     return lambda: how.mesh(sample.source)
 
 
-def unit_positions(surface: GaugeGraph | Hierarchy) -> Tensor:
-    """Positions of the finest level's points, normalised by the square root of the surface area, ``[V, 3]``."""
-    graph = surface.finest
+def unit_positions(batch: SurfaceBatch) -> Tensor:
+    """Positions of the vertices, normalised by the square root of the surface area, ``[V, 3]``."""
+    graph = batch.surface.finest
     areas = graph.areas.new_zeros(graph.num_graphs).index_add_(0, graph.batch_index, graph.areas)
-    return graph.positions / areas.sqrt()[graph.batch_index, None]
+    positions = graph.positions / areas.sqrt()[graph.batch_index, None]
+    if batch.elements is None or batch.shares is None:
+        return positions
+    return (batch.shares[..., None] * positions[batch.elements]).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
