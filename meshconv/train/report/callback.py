@@ -12,8 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.hooks import RemovableHandle
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.io.cache.atomic import atomic_write
 from meshconv.train.report.case import Case
-from meshconv.train.report.page import surfaces_of, write_test_report
+from meshconv.train.report.page import render_test, surfaces_of
 from meshconv.train.tasks.base import Task
 
 __all__ = ["TestReport"]
@@ -73,8 +74,10 @@ class TestReport(Callback):
             beside = Path(checkpoint).parent if checkpoint else self.folder
             trained = next((f for f in (self.folder, beside) if (f / "metrics.csv").is_file()), self.folder)
             surfaces = surfaces_of(pl_module.data) if self._heap else None
-            said = str(checkpoint or "")
-            log.info("report: %s", write_test_report(self.folder, trained, self.found, self.count, surfaces, said))
+            page = render_test(self.folder, trained, self.found, self.count, surfaces, str(checkpoint or ""))
+            with atomic_write(self.folder / "report.html") as part:
+                part.write_text(page, encoding="utf-8")
+            log.info("report: %s", self.folder / "report.html")
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException

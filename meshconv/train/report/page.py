@@ -18,7 +18,6 @@ import numpy as np
 from meshconv import __version__
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
-from meshconv.io.cache.atomic import atomic_write
 from meshconv.train.report.case import Case
 from meshconv.viz import html
 from meshconv.viz.confusion import draw_confusion
@@ -28,7 +27,7 @@ from meshconv.viz.interactive.page_text import library
 from meshconv.viz.interactive.panels import GlobeSurface, MeshSurface
 from meshconv.viz.interactive.view import Panel, View
 
-__all__ = ["render_test", "write_test_report"]
+__all__ = ["render_test", "surfaces_of"]
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +40,15 @@ _EMBEDDED = 1_500_000  # of a picture that the test wrote
 _CONFUSED = 60  # most classes with a matrix
 
 
-def write_test_report(
+def render_test(
     folder: Path,
     trained: Path,
     cases: Sequence[Case],
     count: int,
     surface_of: Callable[[str], MeshSurface | GlobeSurface] | None = None,
     checkpoint: str = "",
-) -> Path:
-    """Write ``report.html`` of what a test left in a folder.
+) -> str:
+    """Page of what a test left in a folder; names and numbers of files are escaped.
 
     Parameters
     ----------
@@ -65,27 +64,7 @@ def write_test_report(
         Surface of a case by its name; None where there is none to draw.
     checkpoint
         That was tested.
-
-    Returns
-    -------
-    Path
     """
-    path = folder / "report.html"
-    text = render_test(folder, trained, cases, count, surface_of, checkpoint)
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8")
-    return path
-
-
-def render_test(
-    folder: Path,
-    trained: Path,
-    cases: Sequence[Case],
-    count: int,
-    surface_of: Callable[[str], MeshSurface | GlobeSurface] | None = None,
-    checkpoint: str = "",
-) -> str:
-    """The page as text; names and numbers of files are escaped. Parameters as of :func:`write_test_report`."""
     found = json.loads((folder / "test_metrics.json").read_text(encoding="utf-8"))
     name = f"Test of {folder.resolve().name}"
     about = f"meshconv {__version__}, {datetime.date.today().isoformat()}{f', {checkpoint}' if checkpoint else ''}"
