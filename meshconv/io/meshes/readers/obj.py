@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
+from meshconv.io.meshes.readers.obj_arrays import read_plain_obj
 from meshconv.io.text import read_text
 
 _CONTINUED = re.compile(r"\\[ \t]*\n")
@@ -39,6 +40,13 @@ def read_obj(path: Path) -> PolygonFile:
     InputError
         A line that is not numbers, a vertex with fewer than three, an index 0.
     """
+    plain = read_plain_obj(path)
+    if plain is not None:
+        colours = {} if plain.colors is None else {"color": plain.colors}
+        of_key: dict[str, list[tuple[int, str]]] = {key: [] for key in _STATES}
+        for at, line in plain.others:
+            _note(of_key, at, line)
+        return PolygonFile(plain.vertices, plain.corners - 1, plain.sizes, colours, _data(of_key, len(plain.sizes)))
     text = _CONTINUED.sub(" ", read_text(path))
     coordinates: list[list[str]] = []
     polygons: list[list[str]] = []
@@ -56,8 +64,8 @@ def read_obj(path: Path) -> PolygonFile:
             polygons.append(_AFTER_SLASH.sub("", line).split()[1:] if "/" in line else words)
             seen.append(len(coordinates))
             face_lines.append(number)
-        elif key in states:
-            states[key].append((len(polygons), line.strip()[len(key) :].strip()))
+        else:
+            _note(states, len(polygons), line)
     short = next((i for i, row in enumerate(coordinates) if len(row) < 3), None)
     if short is not None:
         raise InputError(
@@ -80,8 +88,19 @@ def read_obj(path: Path) -> PolygonFile:
         where = face_lines[owner[zero[0]]]
         raise InputError(f"{path}: line {where} ('f') uses index 0; OBJ counts vertices from 1")
     corners = np.where(corners > 0, corners - 1, corners + np.array(seen, dtype=np.int64)[owner])
-    data = {_STATES[key]: _names(changes, len(sizes)) for key, changes in states.items() if changes}
-    return PolygonFile(vertices, corners, sizes, colors, data)
+    return PolygonFile(vertices, corners, sizes, colors, _data(states, len(sizes)))
+
+
+def _note(states: dict[str, list[tuple[int, str]]], at: int, line: str) -> None:
+    """Keep a line that holds for the polygons from number ``at`` on, if it is one."""
+    line = line.partition("#")[0].strip()
+    key = (line.split() or [""])[0]
+    if key in states:
+        states[key].append((at, line[len(key) :].strip()))
+
+
+def _data(states: dict[str, list[tuple[int, str]]], num_polygons: int) -> dict[str, NDArray[np.str_]]:
+    return {_STATES[key]: _names(changes, num_polygons) for key, changes in states.items() if changes}
 
 
 def _names(changes: list[tuple[int, str]], num_polygons: int) -> NDArray[np.str_]:
