@@ -123,6 +123,28 @@ def test_edges_may_be_put_in_another_order(pyg: object) -> None:
     assert_same_graph(from_pyg(data), graph)
 
 
+def test_a_graph_is_made_once_for_data_that_stay_as_they_are(pyg: object) -> None:
+    """Another tensor, or a change in place, makes another one; a graph that is differentiated is made every time."""
+    graph = random_reflections(torus().gauge_graph())
+    data = to_pyg(graph)
+    first = from_pyg(data)
+    assert from_pyg(data) is first
+    data.x = torch.ones(graph.num_vertices, 2)
+    assert from_pyg(data) is first
+    data.areas = 2 * graph.areas
+    assert torch.equal(from_pyg(data).areas, 2 * graph.areas)
+    data.areas.div_(2)
+    assert_same_graph(from_pyg(data), graph)
+    moved = data.clone()
+    moved.pos.add_(1)
+    assert torch.equal(from_pyg(moved).positions, graph.positions + 1)
+    assert_same_graph(from_pyg(data), graph)
+    data.log_angle = data.log_angle.clone().requires_grad_()
+    for _ in range(2):
+        from_pyg(data).log_angle.sum().backward()
+    assert torch.equal(data.log_angle.grad, torch.full_like(graph.log_angle, 2))
+
+
 def test_meshes_go_to_pyg_and_back(pyg: object) -> None:
     from torch_geometric.data import Batch, Data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,8 +79,9 @@ def from_pyg(data: Data) -> GaugeGraph | TriangleMesh:
     Returns
     -------
     GaugeGraph or TriangleMesh
-        A graph where there is ``log_radius``; of a batch it is one of several surfaces. A batch of plain meshes becomes
-        one mesh of several parts: convert each of ``batch.to_data_list()`` to keep them apart.
+        A graph where there is ``log_radius``, kept as long as the Data live and their tensors are the same: the layers
+        of a model that take Data sort and check its edges once. Of a batch it is one of several surfaces. A batch of
+        plain meshes becomes one mesh of several parts: convert each of ``batch.to_data_list()`` to keep them apart.
 
     Raises
     ------
@@ -97,6 +99,37 @@ def from_pyg(data: Data) -> GaugeGraph | TriangleMesh:
             f"Data with {', '.join(sorted(keys)) or 'nothing'} has no {', '.join(missing)}: neither what to_pyg made "
             "nor a mesh with pos and face; make a TriangleMesh from vertices and faces, and to_pyg of its gauge_graph()"
         )
+    names = [name for name in (*_FIELDS, "edge_index", "reflected", "surface_sizes") if name in keys]
+    given = [(data[name], _changes(data[name])) for name in names]
+    known = _GRAPHS.get(id(data))
+    if known is not None and _same(known[0], given):
+        return known[1]
+    graph = _graph(data, keys)
+    if not any(tensor.requires_grad for tensor, _ in given):  # whose history serves one backward pass
+        if known is None:
+            weakref.finalize(data, _GRAPHS.pop, id(data), None)
+        _GRAPHS[id(data)] = (given, graph)
+    return graph
+
+
+# By the identity of Data, which have no hash: what they held when their graph was made, tensors and the number of their
+# changes in place, and the graph. The entry goes when the Data go.
+_Given = list[tuple[Tensor, int]]
+_COUNTER = "_version"
+_GRAPHS: dict[int, tuple[_Given, GaugeGraph]] = {}
+
+
+def _changes(tensor: Tensor) -> int:
+    """Number of changes in place, for which torch has no public name."""
+    return getattr(tensor, _COUNTER)
+
+
+def _same(known: _Given, given: _Given) -> bool:
+    pairs = zip(known, given, strict=False)
+    return len(known) == len(given) and all(a is b and m == n for (a, m), (b, n) in pairs)
+
+
+def _graph(data: Data, keys: set[str]) -> GaugeGraph:
     values: dict[str, Tensor] = {field: data[name] for name, field in _FIELDS.items()}
     src, dst = data["edge_index"]
     count = values["positions"].shape[0]
