@@ -36,6 +36,7 @@
 
 STABLE_TORCH_LIBRARY(meshconv, m) {
   MESHCONV_LAYER_OPERATORS(MESHCONV_SCHEMA)
+  MESHCONV_BLOCK_OPERATORS(MESHCONV_SCHEMA)
   m.def("geodesics(" MESHCONV_SURFACE "int rings, float radius, int nearest) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def("farthest_points(" MESHCONV_SURFACE "Tensor rank, int[] counts) -> (Tensor, Tensor, Tensor)");
   m.def(
@@ -67,6 +68,7 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   MESHCONV_LAYER_OPERATORS(MESHCONV_ON_CPU)
+  MESHCONV_BLOCK_OPERATORS(MESHCONV_ON_CPU)
   MESHCONV_ON_CPU(geodesics)
   MESHCONV_ON_CPU(farthest_points)
   MESHCONV_ON_CPU(geodesic_cells)

@@ -31,6 +31,23 @@ MESHCONV_OPERATOR(gauge_conv_edge_cuda, grad, weight)
 
 #undef MESHCONV_OPERATOR
 
+torch::stable::Tensor gauge_conv_point_cpu(torch::stable::Tensor x, torch::stable::Tensor weight,
+                                           torch::stable::Tensor radial, torch::stable::Tensor point,
+                                           torch::stable::Tensor bias, torch::stable::Tensor angle,
+                                           torch::stable::Tensor transporter, torch::stable::Tensor dst_ptr,
+                                           torch::stable::Tensor src, torch::stable::Tensor dst,
+                                           torch::stable::Tensor src_ptr, torch::stable::Tensor src_edge,
+                                           std::vector<int64_t> in_type, std::vector<int64_t> out_type, bool transpose);
+torch::stable::Tensor field_moments_cpu(torch::stable::Tensor x, std::vector<int64_t> type, int64_t odd);
+torch::stable::Tensor norm_gate_cpu(torch::stable::Tensor x, torch::stable::Tensor scale, torch::stable::Tensor shift,
+                                    torch::stable::Tensor mean, torch::stable::Tensor var,
+                                    torch::stable::Tensor residual, std::vector<int64_t> type, int64_t odd, double eps,
+                                    bool batch);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> norm_gate_grad_cpu(
+    torch::stable::Tensor x, torch::stable::Tensor scale, torch::stable::Tensor shift, torch::stable::Tensor mean,
+    torch::stable::Tensor var, torch::stable::Tensor grad, std::vector<int64_t> type, int64_t odd, double eps,
+    bool batch);
+
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
            torch::stable::Tensor>
 geodesics_cpu(std::vector<torch::stable::Tensor> surface, int64_t rings, double radius, int64_t nearest);
@@ -147,3 +164,20 @@ MESHCONV_OPERATORS(cuda)
   each(fourier_act, "(Tensor x, int samples, str activation) -> Tensor") \
   each(fourier_act_grad, "(Tensor x, Tensor grad, int samples, str activation) -> Tensor") \
   each(fourier_act_curvature, "(Tensor x, Tensor grad, Tensor grad_grad, int samples, str activation) -> Tensor")
+
+// Operators of layers that are compiled for the CPU; elsewhere they are composed of others (meshconv/ops).
+//   gauge_conv_point  gauge_conv + x point + bias for as many sources as targets: point [D_in, D_out], of which the blocks
+//                     between equal orders are used, bias [at most the scalars] or [0]
+//   field_moments     of x [rows, D]: means of the invariant scalars, then per field the mean square of a component,
+//                     about the mean where there is one   [scalars + fields]
+//   norm_gate         gate(scale (x - mean) / sqrt(var + eps) + shift) + residual, x [rows, D + gates], residual [rows, D]
+//                     or [0]; `type` and `odd` (scalars) are those of the output. With `batch`, mean and var are moments
+//                     of x, and the derivative is that of all rows together.
+//   norm_gate_grad    its gradients of x, scale and shift
+#define MESHCONV_NORM "Tensor x, Tensor scale, Tensor shift, Tensor mean, Tensor var, "
+#define MESHCONV_GATE "int[] type, int odd, float eps, bool batch) -> "
+#define MESHCONV_BLOCK_OPERATORS(each) \
+  each(gauge_conv_point, "(Tensor x, Tensor weight, Tensor radial, Tensor point, Tensor bias, " MESHCONV_GRAPH) \
+  each(field_moments, "(Tensor x, int[] type, int odd) -> Tensor") \
+  each(norm_gate, "(" MESHCONV_NORM "Tensor residual, " MESHCONV_GATE "Tensor") \
+  each(norm_gate_grad, "(" MESHCONV_NORM "Tensor grad, " MESHCONV_GATE "(Tensor, Tensor, Tensor)")

@@ -8,13 +8,23 @@ import torch
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph
-from meshconv.ops import fourier_act, gauge_conv, segment_softmax, transport_dot, transport_max, transport_sum
+from meshconv.ops import (
+    field_moments,
+    fourier_act,
+    gauge_conv,
+    norm_gate,
+    segment_softmax,
+    transport_dot,
+    transport_max,
+    transport_sum,
+)
 
 Call = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 
 NAMES = (
     "gauge_conv",
     "gauge_conv, products first",
+    "gauge_conv, terms of the point",
     "transport_sum",
     "transport_sum backwards",
     "transport_dot",
@@ -22,6 +32,8 @@ NAMES = (
     "segment_softmax",
     "fourier_act relu",
     "fourier_act silu",
+    "norm_gate",
+    "norm_gate of a batch",
 )
 
 
@@ -45,9 +57,14 @@ def functions(
     x, y, heads = normal(batch, rows, t.dim), normal(batch, rows, t.dim), normal(batch, count, 2)
     weight, radial = normal(2, t.dim, t.dim), normal(count, 2)
     first = (normal(batch, rows, wide.dim), normal(2, wide.dim, narrow.dim), radial)
+    own = (x, weight, normal(t.dim, t.dim), normal(channels))
+    gated = FieldType.from_multiplicities([3 * channels, channels, channels])
+    fields = (normal(batch, rows, gated.dim), normal(gated.num_fields), normal(gated.scalars), y)
+    mean, var = normal(gated.scalars), normal(gated.num_fields).square() + 0.1
     calls: list[Call] = [
         (lambda x, w, r: gauge_conv(x, w, r, *angles, edges, t, t), (x, weight, radial)),
         (lambda x, w, r: gauge_conv(x, w, r, *angles, edges, wide, narrow), first),
+        (lambda x, w, p, b: gauge_conv(x, w, radial.to(x.dtype), *angles, edges, t, t, p, b), own),
         (lambda x, w: transport_sum(x, w, turn, edges, t), (x, heads)),
         (lambda x, w: transport_sum(x, w, turn, edges, t, transpose=True), (x, heads)),
         (lambda x, y: transport_dot(x, y, turn, edges, t, heads=2), (x, y)),
@@ -55,6 +72,8 @@ def functions(
         (lambda w: segment_softmax(w, graph.dst_ptr), (heads,)),
         (lambda x: fourier_act(x.unflatten(-1, (5, channels)), 17), (x,)),
         (lambda x: fourier_act(x.unflatten(-1, (5, channels)), 17, "silu"), (x,)),
+        (lambda x, g, b, r: norm_gate(x, g, b, mean, var, r, t, eps=0.1, batch=False), fields),
+        (lambda x, g, b, r: norm_gate(x, g, b, *field_moments(x, gated), r, t, eps=0.1, batch=True), fields),
     ]
     return dict(zip(NAMES, calls, strict=True))
 

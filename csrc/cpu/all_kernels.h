@@ -9,12 +9,14 @@
 #include "fourier_kernel.h"
 #include "gauge_conv_kernel.h"
 #include "depthwise_kernel.h"
+#include "norm_gate_kernel.h"
 
 namespace meshconv::MESHCONV_ISA {
 
 template <typename T>
 const Kernels<T>& kernels() {
-  static constexpr Kernels<T> all{kConvKernels<T>, fourier_kernel<T>, kDepthwiseKernels<T>};
+  static constexpr Kernels<T> all{kConvKernels<T>, fourier_kernel<T>, kDepthwiseKernels<T>,
+                                  kGateKernels<T>};
   return all;
 }
 template const Kernels<float>& kernels<float>();

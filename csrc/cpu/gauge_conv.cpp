@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../checks.h"
+#include "../operators.h"
 #include "isa.h"
 
 namespace meshconv {
@@ -103,6 +104,37 @@ Buffer<T> pack_all(const ConvShape& s, const T* weight) {
   return packed;
 }
 
+// Terms of the point itself: blocks of a matrix [D_in, D_out] between equal orders, in panels, and a constant.
+template <typename T>
+struct PointTerms {
+  Buffer<T> packed;
+  const T* bias;
+  int64_t biases;
+
+  PointTerms(const ConvShape& s, const T* point, const T* bias, int64_t biases) : bias(bias), biases(biases) {
+    const int64_t orders = std::min(s.in_orders, s.out_orders);
+    int64_t total = 0, done = 0;
+    for (int64_t m = 0; m < orders; ++m)
+      total += (m == 0 ? 1 : 2) * s.in_count[m] * round_up((m == 0 ? 1 : 2) * s.out_count[m], s.panel);
+    packed = buffer<T>(total);
+    std::fill(packed.get(), packed.get() + total, T(0));
+    for (int64_t m = 0; m < orders; ++m) {
+      const int64_t parts = m == 0 ? 1 : 2, depth = parts * s.in_count[m], width = parts * s.out_count[m];
+      for (int64_t k = 0; k < depth; ++k)
+        for (int64_t i = 0; i < width; ++i)
+          packed[done + (i / s.panel * depth + k) * s.panel + i % s.panel] =
+              point[(s.in_start[m] + k) * s.out_dim + s.out_start[m] + i];
+      done += depth * round_up(width, s.panel);
+    }
+  }
+
+  void add(const BlockKernels<T>& kernels, const ConvShape& s, const T* x, int64_t count, T* y) const {
+    kernels.point(s, x, packed.get(), count, y);
+    for (int64_t v = 0; biases > 0 && v < count; ++v)
+      for (int64_t i = 0; i < biases; ++i) y[v * s.out_dim + i] += bias[i];
+  }
+};
+
 // Whether to multiply by the weights before the sum over edges: if that takes fewer multiplications a vertex, and the
 // products of all sources no more memory than x. Dense products count by whole vectors of columns; the short sums over
 // products run at about a quarter of the speed of the moments'.
@@ -134,7 +166,7 @@ struct ThreadScratch {
 
 template <typename T>
 Tensor conv_product_first(const ConvArguments& a, const Tensor& weight, const ConvShape& shape,
-                          const ConvRows<T>& graph, const BlockKernels<T>& kernels) {
+                          const ConvRows<T>& graph, const BlockKernels<T>& kernels, const PointTerms<T>* point) {
   const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows, block = 64;
   const int64_t source_blocks = (from + block - 1) / block, blocks = (rows + block - 1) / block;
   Tensor y = torch::stable::new_empty(a.x, {batch, rows, shape.out_dim});
@@ -151,21 +183,27 @@ Tensor conv_product_first(const ConvArguments& a, const Tensor& weight, const Co
     });
     torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
       const ThreadScratch<T> scratch(shape, block);
-      for (int64_t i = begin * block; i < std::min(end * block, rows); i += block)
+      for (int64_t i = begin * block; i < std::min(end * block, rows); i += block) {
         kernels.collect(shape, graph, products.get(), i, std::min(block, rows - i), out, scratch.view());
+        if (point) point->add(kernels, shape, x + i * shape.in_dim, std::min(block, rows - i), out + i * shape.out_dim);
+      }
     });
   }
   return y;
 }
 
 template <typename T>
-Tensor conv(const ConvArguments& a, const Tensor& weight) {
+Tensor conv_and_point(const ConvArguments& a, const Tensor& weight, const Tensor* matrix, const Tensor* bias) {
   const BlockKernels<T>& kernels = best_kernels<T>().conv;
   ConvShape shape = make_shape(a.types, a.radial.size(1), kernels.lanes);
   const ConvRows<T> graph = a.view<T>();
+  std::unique_ptr<const PointTerms<T>> point;
+  if (matrix)
+    point = std::make_unique<const PointTerms<T>>(shape, matrix->const_data_ptr<T>(), bias->const_data_ptr<T>(),
+                                                  bias->size(0));
   const int64_t batch = a.x.size(0), from = graph.from, rows = graph.rows;
   if (product_first(shape, graph.edges / std::max<int64_t>(rows, 1)))
-    return conv_product_first<T>(a, weight, shape, graph, kernels);
+    return conv_product_first<T>(a, weight, shape, graph, kernels, point.get());
   Tensor y = torch::stable::new_empty(a.x, {batch, rows, shape.out_dim});
   const Buffer<T> packed = pack<T>(shape, weight.const_data_ptr<T>(), false);
   const int64_t block = block_size<T>(shape), blocks = (rows + block - 1) / block;
@@ -175,11 +213,19 @@ Tensor conv(const ConvArguments& a, const Tensor& weight) {
     const ThreadScratch<T> scratch(shape, block);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / blocks, first = i % blocks * block;
-      kernels.conv(shape, graph, x + n * from * shape.in_dim, packed.get(), first, std::min(block, rows - first),
-                   out + n * rows * shape.out_dim, scratch.view());
+      const int64_t some = std::min(block, rows - first);
+      kernels.conv(shape, graph, x + n * from * shape.in_dim, packed.get(), first, some, out + n * rows * shape.out_dim,
+                   scratch.view());
+      if (point)  // the rows of y are still in cache
+        point->add(kernels, shape, x + (n * from + first) * shape.in_dim, some, out + (n * rows + first) * shape.out_dim);
     }
   });
   return y;
+}
+
+template <typename T>
+Tensor conv(const ConvArguments& a, const Tensor& weight) {
+  return conv_and_point<T>(a, weight, nullptr, nullptr);
 }
 
 template <typename T>
@@ -233,6 +279,22 @@ Tensor conv_edge(const ConvArguments& a, const Tensor& weight, const Tensor& gra
 }
 
 }  // namespace
+
+Tensor gauge_conv_point_cpu(Tensor x, Tensor weight, Tensor radial, Tensor point, Tensor bias, Tensor angle,
+                            Tensor transporter, Tensor dst_ptr, Tensor src, Tensor dst, Tensor src_ptr, Tensor src_edge,
+                            std::vector<int64_t> in_type, std::vector<int64_t> out_type, bool transpose) {
+  const char* op = "gauge_conv_point";
+  const ConvArguments a = check_arguments(op, x, radial, angle, transporter, dst_ptr, src, dst, src_ptr, src_edge,
+                                          in_type, out_type, transpose);
+  const Tensor w = check_weight(op, a, weight, a.radial.size(1));
+  STD_TORCH_CHECK(a.edges.rows() == a.edges.from(), op, ": ", a.edges.from(), " sources are not the ", a.edges.rows(),
+                  " targets");
+  const Tensor p = check_tensor(op, "point", point, x, false, {ConvTypes::dim(in_type), ConvTypes::dim(out_type)});
+  const Tensor b = check_tensor(op, "bias", bias, x, false, {-1});
+  STD_TORCH_CHECK(b.size(0) <= out_type[0], op, ": bias of ", b.size(0), " for ", out_type[0], " scalars");
+  return x.scalar_type() == torch::headeronly::ScalarType::Float ? conv_and_point<float>(a, w, &p, &b)
+                                                                 : conv_and_point<double>(a, w, &p, &b);
+}
 
 #define MESHCONV_ENTRY(suffix) gauge_conv##suffix##_cpu
 #define MESHCONV_NAME "gauge_conv"

@@ -40,6 +40,8 @@ struct BlockKernels {
                  T* weight_grad, Scratch<T>);
   void (*edge)(const ConvShape&, const ConvRows<T>&, const T* x, const T* grad, const T* packed, int64_t first,
                int64_t count, T* radial_grad, Scratch<T>);
+  // Adds x point to y, order by order, for `count` rows.
+  void (*point)(const ConvShape&, const T* x, const T* packed, int64_t count, T* y);
 };
 
 }  // namespace meshconv

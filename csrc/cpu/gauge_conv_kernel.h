@@ -272,7 +272,19 @@ void edge_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, co
 }
 
 template <typename T>
+void point_block(const ConvShape& shape, const T* x, const T* packed, int64_t count, T* y) {
+  const int64_t orders = shape.in_orders < shape.out_orders ? shape.in_orders : shape.out_orders;
+  for (int64_t m = 0; m < orders; ++m) {
+    const int64_t parts = m == 0 ? 1 : 2, depth = parts * shape.in_count[m], width = parts * shape.out_count[m];
+    if (depth > 0)
+      gemm<T>(count, width, depth, x + shape.in_start[m], shape.in_dim, 1, packed, shape.panel, shape.panel * depth,
+              y + shape.out_start[m], shape.out_dim, true);
+    packed += depth * ((width + shape.panel - 1) / shape.panel * shape.panel);
+  }
+}
+
+template <typename T>
 constexpr BlockKernels<T> kConvKernels{MESHCONV_VECTOR_BYTES / sizeof(T), conv_block<T>, multiply_block<T>,
-                                       collect_block<T>, weight_block<T>, edge_block<T>};
+                                       collect_block<T>, weight_block<T>, edge_block<T>, point_block<T>};
 
 }  // namespace meshconv::MESHCONV_ISA

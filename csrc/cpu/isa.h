@@ -4,6 +4,7 @@
 #include "depthwise.h"
 #include "fourier.h"
 #include "gauge_conv.h"
+#include "norm_gate.h"
 
 namespace meshconv {
 
@@ -18,6 +19,7 @@ struct Kernels {
   BlockKernels<T> conv;
   FourierKernel<T> fourier;
   DepthwiseKernels<T> depthwise;
+  GateKernels<T> gate;
 };
 
 #define MESHCONV_DECLARE(isa)     \

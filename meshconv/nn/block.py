@@ -17,6 +17,9 @@ from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
 from meshconv.nn.recompute import recomputed
 from meshconv.nn.surface_module import SurfaceModule
+from meshconv.nn.watched import is_watched
+from meshconv.ops import norm_gate
+from meshconv.ranks import rank_and_world
 
 LayerName = Literal["conv", "attention", "message"]
 
@@ -83,6 +86,19 @@ class ResidualBlock(SurfaceModule):
         return self._layers(x, graph)
 
     def _layers(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        y = self.act1(self.norm1(self.conv1(x, graph)))
-        y = self.act2(self.norm2(self.conv2(y, graph)))
-        return self.shortcut(x) + y
+        y = normalised_gate(self.norm1, self.act1, self.conv1(x, graph))
+        return normalised_gate(self.norm2, self.act2, self.conv2(y, graph), self.shortcut(x))
+
+
+def normalised_gate(norm: nn.Module, act: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    """``act(norm(x)) + residual``, in one pass over memory where norm and nonlinearity are those of the block.
+
+    Layers that have been replaced, that something listens to, or whose batch lies in several processes run one by one.
+    """
+    alone = not is_watched(norm, act) and rank_and_world()[1] == 1
+    if alone and type(norm) is FieldBatchNorm and type(act) is GatedNonlinearity:
+        norm.in_type.check(x, "input")
+        mean, var, batch = norm.moments(x)
+        return norm_gate(x, norm.scale, norm.shift, mean, var, residual, act.out_type, eps=norm.eps, batch=batch)
+    y = act(norm(x))
+    return y if residual is None else residual + y

@@ -72,14 +72,37 @@ class Linear(nn.Module):
             weight = self.weights[key]
             if key in ("0", "0-"):
                 parts.append(nn.functional.linear(blocks[key], weight[0].T, bias))
-                continue
-            a, b = weight if len(weight) == 2 else (weight[0], torch.zeros_like(weight[0]))
-            real = torch.cat([torch.cat([a, b], dim=1), torch.cat([-b, a], dim=1)], dim=0)
-            parts.append(blocks[key] @ real)
+            else:
+                parts.append(blocks[key] @ _real(key, weight))
         return torch.cat(parts, dim=-1)
+
+    def matrix(self) -> Tensor:
+        """The map without bias as a matrix, ``[in_type.dim, out_type.dim]``: zero between different orders."""
+        starts, rows = {}, 0
+        for key, count in _blocks(self.in_type).items():
+            starts[key] = rows
+            rows += count if key in ("0", "0-") else 2 * count
+        columns = []
+        for key, count in _blocks(self.out_type).items():
+            if key in self.weights:
+                block = _real(key, self.weights[key])
+                below = rows - starts[key] - len(block)
+                columns.append(nn.functional.pad(block, (0, 0, starts[key], below)))
+            else:
+                like = next(iter(self.weights.values()), torch.empty(0))
+                columns.append(like.new_zeros(rows, count if key in ("0", "0-") else 2 * count))
+        return torch.cat(columns, dim=1)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}, bias={self.bias is not None}"
+
+
+def _real(key: str, weight: Tensor) -> Tensor:
+    """Weights of one kind of field as a real matrix between its components."""
+    if key in ("0", "0-"):
+        return weight[0]
+    a, b = weight if len(weight) == 2 else (weight[0], torch.zeros_like(weight[0]))
+    return torch.cat([torch.cat([a, b], dim=1), torch.cat([-b, a], dim=1)], dim=0)
 
 
 def _blocks(field_type: FieldType) -> dict[str, int]:

@@ -9,6 +9,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.recompute import is_recomputing
 from meshconv.nn.surface_module import SurfaceModule
+from meshconv.ops import field_moments
 from meshconv.ranks import rank_and_world, sum_over_ranks
 
 
@@ -54,6 +55,18 @@ class FieldBatchNorm(nn.Module):
         scalars = self.in_type.scalars
         offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """Mean and variances to normalise ``x`` by, of one process, without derivative, and whether they are of ``x``.
+
+        In training those of the batch, which running estimates count; else the running ones.
+        """
+        if not (self.training and x.numel()):
+            return self.running_mean, self.running_var, False
+        mean, var = field_moments(x, self.in_type)
+        if not is_recomputing():
+            self._count(mean, var, float(x.numel() // x.shape[-1]))
+        return mean, var, True
 
     @torch.no_grad()
     def _count(self, mean: Tensor, var: Tensor, rows: float) -> None:

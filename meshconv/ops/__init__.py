@@ -7,8 +7,10 @@ from meshconv.ops.depthwise import depthwise_conv, depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act, fourier_act_reference
 from meshconv.ops.gauge_conv import gauge_conv
 from meshconv.ops.geodesics import geodesics
+from meshconv.ops.norm_gate import field_moments, norm_gate
 from meshconv.ops.quadrature import matched_weights
 from meshconv.ops.references.gauge_conv import gauge_conv_reference
+from meshconv.ops.references.norm_gate import norm_gate_reference
 from meshconv.ops.segment import segment_softmax, transport_dot, transport_max, transport_sum
 
 LAYER_OPERATORS = (
@@ -30,6 +32,14 @@ LAYER_OPERATORS = (
 )
 """Operators of layers, for tensors of any device."""
 
+BLOCK_OPERATORS = (
+    "gauge_conv_point",
+    "field_moments",
+    "norm_gate",
+    "norm_gate_grad",
+)
+"""Operators of layers that are compiled for the CPU and composed of others elsewhere."""
+
 GEOMETRY_OPERATORS = (
     "geodesics",
     "farthest_points",
@@ -46,16 +56,18 @@ GEOMETRY_OPERATORS = (
 )
 """Operators of geometry, which is computed on the CPU in float64."""
 
-OPERATORS = LAYER_OPERATORS + GEOMETRY_OPERATORS
+OPERATORS = LAYER_OPERATORS + BLOCK_OPERATORS + GEOMETRY_OPERATORS
 """Every operator of the extension, ``torch.ops.meshconv.<name>``."""
 
 __all__ = [
     "BACKEND",
+    "BLOCK_OPERATORS",
     "GEOMETRY_OPERATORS",
     "LAYER_OPERATORS",
     "OPERATORS",
     "depthwise_conv",
     "depthwise_conv_reference",
+    "field_moments",
     "fourier_act",
     "fourier_act_reference",
     "gauge_conv",
@@ -64,6 +76,8 @@ __all__ = [
     "has_kernel",
     "is_compiled",
     "matched_weights",
+    "norm_gate",
+    "norm_gate_reference",
     "segment_softmax",
     "transport_dot",
     "transport_max",

@@ -60,6 +60,11 @@ def _load() -> Backend:
 BACKEND = _load()
 
 
+def has_block_operators() -> bool:
+    """Whether the extension has the operators that take several layers in one pass; one of older sources has not."""
+    return bool(BACKEND.devices) and has_kernel("norm_gate", "cpu")
+
+
 def has_kernel(operator: str, device: Literal["cpu", "cuda"]) -> bool:
     """Whether torch's dispatcher has a compiled kernel of ``torch.ops.meshconv.<operator>`` for tensors of a device."""
     name = f"meshconv::{operator}"

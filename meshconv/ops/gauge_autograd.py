@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshconv.ops.backend import BACKEND
+from meshconv.fields import FieldType
+from meshconv.ops.backend import BACKEND, has_block_operators
 from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.references.gauge_conv import point_terms_reference
 
 # A call's state is (x, other, third, angle, transporter, edges..., types,
 # transpose); the adjoint of a convolution is the same operator run backwards along the edges.
@@ -118,6 +120,49 @@ def conv_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+def _setup_point(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:12])
+    ctx.types, ctx.transpose = (inputs[12], inputs[13]), inputs[14]
+
+
+def _point_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    """The adjoint of a convolution with terms of the point is one with their transpose."""
+    x, weight, radial, point, bias, angle, transporter, *edges = ctx.saved_tensors
+    call = GaugeCall(angle, transporter, tuple(edges), ctx.types, ctx.transpose)
+    need, (in_type, out_type) = ctx.needs_input_grad, ctx.types
+    d_x = d_weight = d_radial = d_point = d_bias = None
+    if need[0]:
+        d_x = torch.ops.meshconv.gauge_conv_point(
+            g, weight.transpose(1, 2).contiguous(), radial, point.T.contiguous(), bias.new_empty(0), angle, transporter,
+            *edges, out_type, in_type, not ctx.transpose,
+        )  # fmt: skip
+    if need[1]:
+        d_weight = call.weight(x, g, radial)
+    if need[2]:
+        d_radial = call.edge(x, g, weight)
+    if need[3]:
+        d_point = _point_gradient(x, g, in_type, out_type)
+    if need[4]:
+        d_bias = g[..., : bias.shape[0]].sum((0, 1))
+    d_angle, d_transporter = call.angles(x, g, weight, radial) if need[5] or need[6] else (None, None)
+    angles = (d_angle if need[5] else None, d_transporter if need[6] else None)
+    return d_x, d_weight, d_radial, d_point, d_bias, *angles, *([None] * 8)
+
+
+def _point_gradient(x: Tensor, g: Tensor, in_type: Sizes, out_type: Sizes) -> Tensor:
+    """x^T g in the blocks between equal orders, ``[D_in, D_out]``."""
+    x, g = x.flatten(0, 1), g.flatten(0, 1)
+    columns, above, first = [], 0, 0
+    with torch.autocast(x.device.type, enabled=False):
+        for m, count in enumerate(out_type):
+            width = count if m == 0 else 2 * count
+            rows = 0 if m >= len(in_type) else in_type[m] if m == 0 else 2 * in_type[m]
+            block = x[:, above : above + rows].T @ g[:, first : first + width]
+            columns.append(torch.nn.functional.pad(block, (0, 0, above, x.shape[1] - above - rows)))
+            above, first = above + rows, first + width
+    return torch.cat(columns, dim=1)
+
+
 def weight_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     call, x, y, radial = _call(ctx)
     return _gradients(
@@ -167,6 +212,28 @@ def fake_edge(
     return x.new_empty(src.shape[0], weight.shape[0])
 
 
+def _fake_point(
+    x: Tensor, weight: Tensor, radial: Tensor, point: Tensor, bias: Tensor, angle: Tensor, transporter: Tensor,
+    dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes,
+    transpose: bool,
+) -> Tensor:  # fmt: skip
+    return x.new_empty(*x.shape[:2], num_components(out_type))
+
+
+def _point_elsewhere(
+    x: Tensor, weight: Tensor, radial: Tensor, point: Tensor, bias: Tensor, angle: Tensor, transporter: Tensor,
+    dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes,
+    transpose: bool,
+) -> Tensor:  # fmt: skip
+    tail = (angle, transporter, dst_ptr, src, dst, src_ptr, src_edge, in_type, out_type, transpose)
+    kinds = (FieldType.from_multiplicities(in_type), FieldType.from_multiplicities(out_type))
+    return torch.ops.meshconv.gauge_conv(x, weight, radial, *tail) + point_terms_reference(x, point, bias, *kinds)
+
+
+if has_block_operators():
+    torch.library.impl("meshconv::gauge_conv_point", "default", _point_elsewhere)  # where the library has no kernel
+    torch.library.register_fake("meshconv::gauge_conv_point", _fake_point)
+    torch.library.register_autograd("meshconv::gauge_conv_point", _point_backward, setup_context=_setup_point)
 if BACKEND.devices:
     for _name, _fake, _backward in (
         ("gauge_conv", fake_conv, conv_backward),

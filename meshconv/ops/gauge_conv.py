@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.ops.backend import is_compiled
-from meshconv.ops.references.gauge_conv import gauge_conv_reference
+from meshconv.ops.backend import has_block_operators, is_compiled
+from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms_reference
+
+_FUSED = has_block_operators()
 
 Edges = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """dst_ptr, src, dst, src_ptr, src_edge: both directions of a graph in compressed rows."""
@@ -24,6 +26,8 @@ def gauge_conv(
     edges: Edges,
     in_type: FieldType,
     out_type: FieldType,
+    point: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     r"""Gauge-equivariant convolution with dense kernels in the edge's frame.
 
@@ -45,6 +49,11 @@ def gauge_conv(
     edges
         ``(dst_ptr, src, dst, src_ptr, src_edge)``, int64, sorted by ``dst`` (see :class:`~meshconv.GaugeGraph`).
     in_type, out_type : FieldType
+    point : Tensor [D_in, D_out], optional
+        ``x point`` is added inside of the product, where the targets are the sources; of the matrix only the blocks
+        between components of one order are used.
+    bias : Tensor [scalars], optional
+        Added to the first components; only with ``point``.
 
     Returns
     -------
@@ -68,7 +77,8 @@ def gauge_conv(
     in_type.check(x, "input")
     if x.dim() < 2:
         raise ValueError(f"x needs a vertex axis and a feature axis, got shape {tuple(x.shape)}")
-    check_devices(x, graph=edges, weight=(weight,), geometry=(radial, angle, transporter))
+    own: tuple[Tensor, ...] = () if point is None else (point, x.new_empty(0) if bias is None else bias)
+    check_devices(x, graph=edges, weight=(weight, *own), geometry=(radial, angle, transporter))
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
     batch = x.shape[:-2]
     flat = x.reshape(math.prod(batch), *x.shape[-2:]).to(dtype)
@@ -76,14 +86,20 @@ def gauge_conv(
     dst_ptr, src, dst, src_ptr, _ = edges
     if x.shape[-2] != src_ptr.shape[0] - 1:
         raise ValueError(f"x has {x.shape[-2]} vertices, the graph {src_ptr.shape[0] - 1}")
+    own = tuple(t.to(dtype) for t in own)
     if is_compiled(x.device):
-        y = torch.ops.meshconv.gauge_conv(
-            flat, weight, radial, angle, transporter, *edges, in_type.multiplicities, out_type.multiplicities, False
-        )
+        tail = (angle, transporter, *edges, in_type.multiplicities, out_type.multiplicities, False)
+        if own and _FUSED:
+            y = torch.ops.meshconv.gauge_conv_point(flat, weight, radial, *own, *tail)
+        else:
+            y = torch.ops.meshconv.gauge_conv(flat, weight, radial, *tail)
     else:
         rows = dst_ptr.shape[0] - 1
         with torch.autocast(x.device.type, enabled=False):  # angles and sums stay in float32
             y = gauge_conv_reference(flat, weight, radial, angle, transporter, src, dst, rows, in_type, out_type)
+    if own and not (_FUSED and is_compiled(x.device)):
+        with torch.autocast(x.device.type, enabled=False):
+            y = y + point_terms_reference(flat, own[0], own[1], in_type, out_type)
     return y.reshape(*batch, *y.shape[1:]).to(x.dtype)
 
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
+from meshconv.ops.backend import has_block_operators
 from meshconv.ops.depthwise import depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act_reference
 from meshconv.ops.references import segment
-from meshconv.ops.references.gauge_conv import gauge_conv_reference
+from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms_reference
+from meshconv.ops.references.norm_gate import norm_gate_reference
 
 Sizes = list[int]
 
@@ -20,7 +22,11 @@ Sizes = list[int]
 def plain_operators() -> dict[Any, Callable]:
     """The reference of each operator that networks use forwards, by the operator: a table of decompositions."""
     ops = torch.ops.meshconv
+    fused: dict[Any, Callable] = {}
+    if has_block_operators():
+        fused = {ops.gauge_conv_point.default: _gauge_conv_point, ops.norm_gate.default: _norm_gate}
     return {
+        **fused,
         ops.gauge_conv.default: _gauge_conv,
         ops.depthwise_conv.default: _depthwise_conv,
         ops.transport_sum.default: _transport_sum,
@@ -54,6 +60,21 @@ def _gauge_conv(
 ) -> Tensor:  # fmt: skip
     state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
     return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
+
+
+def _gauge_conv_point(
+    x: Tensor, weight: Tensor, radial: Tensor, point: Tensor, bias: Tensor, *rest: Any,
+) -> Tensor:  # fmt: skip
+    kinds = _type(rest[-3]), _type(rest[-2])
+    return _gauge_conv(x, weight, radial, *rest) + point_terms_reference(x, point, bias, *kinds)
+
+
+def _norm_gate(
+    x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor, residual: Tensor, type: Sizes, odd: int,
+    eps: float, batch: bool,
+) -> Tensor:  # fmt: skip
+    kind = FieldType.from_multiplicities(type, odd)
+    return norm_gate_reference(x, scale, shift, mean, var, residual, kind, eps, batch)
 
 
 def _depthwise_conv(

@@ -9,6 +9,8 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.convolution.neighbours import Aggregation, KernelLayer
 from meshconv.nn.convolution.radial import Radial
+from meshconv.nn.linear import Linear
+from meshconv.nn.watched import is_watched
 from meshconv.ops import gauge_conv
 
 
@@ -110,12 +112,19 @@ class GaugeConv(KernelLayer):
         radial, centre = self.edge_functions(graph)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)
-        y = gauge_conv(sources, weight, radial, graph.log_angle, graph.transporter, edges, self.in_type, self.out_type)
+        # Terms of the point go into the product where each target is the source of the same number.
+        own = sources is x and graph.num_vertices == x.shape[-2] and self._has_plain_point()
+        terms = (self.self_interaction.matrix(), self.bias) if own else ()  # type: ignore[union-attr]
+        geometry = (graph.log_angle, graph.transporter, edges)
+        y = gauge_conv(sources, weight, radial, *geometry, self.in_type, self.out_type, *terms)
         # At the point itself there is no direction: only the part of the kernel that commutes with rotations remains.
         if self.steady is not None:
             for share, kernel in zip(centre, self.weight, strict=False):
                 y = y + (share[:, None] * (x @ self.steady(kernel))).to(y.dtype)
-        return self.add_point(y, x)
+        return y if own else self.add_point(y, x)
+
+    def _has_plain_point(self) -> bool:
+        return type(self.self_interaction) is Linear and not is_watched(self.self_interaction)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, bias={self.bias is not None}"

@@ -42,3 +42,12 @@ def gauge_conv_reference(
     product = torch.einsum("er,bei,rio->beo", radial, in_frame, weight)
     messages = out_type.rotate(product, angle)
     return messages.new_zeros(x.shape[0], num_rows, out_type.dim).index_add(1, dst, messages)
+
+
+def point_terms_reference(x: Tensor, point: Tensor, bias: Tensor, in_type: FieldType, out_type: FieldType) -> Tensor:
+    """``x point + bias``: of ``point [D_in, D_out]`` the blocks between equal orders, the bias in the first columns."""
+    parts = []
+    for m in out_type.orders:
+        part = x[..., in_type.slice(m)] @ point[in_type.slice(m), out_type.slice(m)]
+        parts.append(part + torch.nn.functional.pad(bias, (0, part.shape[-1] - len(bias))) if m == 0 else part)
+    return torch.cat(parts, dim=-1)
