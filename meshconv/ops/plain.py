@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from meshconv.fields import FieldType
 from meshconv.ops.backend import has_block_operators
 from meshconv.ops.depthwise import depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act_reference
 from meshconv.ops.references import segment
-from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms_reference
+from meshconv.ops.references.gauge_conv import point_terms_reference
 from meshconv.ops.references.norm_gate import norm_gate_reference
 
 Sizes = list[int]
@@ -54,12 +55,58 @@ def _ends(
     return angle, transporter, src, dst, dst_ptr.shape[0] - 1
 
 
+def _angles(field_type: FieldType, angle: Tensor) -> Tensor:
+    """``m * angle`` of the orders from 0, ``[E, orders]``."""
+    return angle[:, None] * torch.arange(field_type.max_order + 1, dtype=angle.dtype, device=angle.device)
+
+
+def _spread(field_type: FieldType, like: Tensor) -> Tensor:
+    """``[orders, dim]``: a product with it repeats the value of an order for the order's components."""
+    parts = [field_type.slice(m) for m in range(field_type.max_order + 1)]
+    rows = [pad(like.new_ones(1, p.stop - p.start), (p.start, field_type.dim - p.stop)) for p in parts]
+    return torch.cat(rows)
+
+
+def _quarter_turn(x: Tensor, field_type: FieldType) -> Tensor:
+    """``(-s, c)`` for components ``(c, s)``, zero for scalars: ``rotate(x, a) = cos(m a) x + sin(m a) turned(x)``."""
+    parts = []
+    for m, block in field_type.split(x).items():
+        c, s = block.tensor_split(2, dim=-1)
+        parts += [torch.zeros_like(block)] if m == 0 else [-s, c]
+    return torch.cat(parts, dim=-1)
+
+
+def _carried(x: Tensor, src: Tensor, field_type: FieldType, angle: Tensor) -> Tensor:
+    """``rotate(x[:, src], angle)``."""
+    angles, spread = _angles(field_type, angle), _spread(field_type, x)
+    turned = _quarter_turn(x, field_type).index_select(1, src)
+    return (angles.cos() @ spread) * x.index_select(1, src) + (angles.sin() @ spread) * turned
+
+
+def _sums(messages: Tensor, dst: Tensor, rows: int) -> Tensor:
+    return messages.new_zeros(messages.shape[0], rows, messages.shape[-1]).index_add(1, dst, messages)
+
+
 def _gauge_conv(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
-    return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
+    """One matrix for all edges; numbers are repeated and added by products with matrices of zeros and ones.
+
+    Runtimes of ONNX are fast at matrices and at products of arrays of one shape, and slow at broadcasting short rows.
+    """
+    angle, transporter, src, dst, rows = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    inside, outside = _type(in_type), _type(out_type)
+    count, dim = radial.shape[1], outside.dim
+    angles, spread = _angles(outside, angle), _spread(outside, x)
+    waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+    both = torch.cat([pad(spread, (0, dim)), pad(spread, (dim, 0))]).repeat(1, count)
+    one = torch.eye(count, dtype=x.dtype, device=x.device)[:, :, None].expand(-1, -1, 2 * dim).flatten(1)
+    factors = (radial @ one) * (waves @ both)  # [E, R * 2 * D_out]
+    matrix = torch.stack([weight, _quarter_turn(weight, outside)], dim=-2).transpose(0, 1).flatten(1)
+    product = _carried(x, src, inside, transporter - angle) @ matrix
+    total = torch.eye(dim, dtype=x.dtype, device=x.device).repeat(2 * count, 1)
+    return _sums((product * factors) @ total, dst, rows)
 
 
 def _gauge_conv_point(
@@ -89,8 +136,10 @@ def _transport_sum(
     x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
     src_edge: Tensor, type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
-    return segment.transport_sum_reference(x, weight, *state[1:], _type(type))
+    _, transporter, src, dst, rows = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    field_type = _type(type)
+    members = field_type.scale_fields(_carried(x, src, field_type, transporter), segment.per_head(weight, field_type))
+    return _sums(members, dst, rows)
 
 
 def _transport_dot(
@@ -133,4 +182,4 @@ def repeat_interleave(repeats: Tensor, output_size: int | None = None) -> Tensor
     """``torch.repeat_interleave`` of one argument, by sums."""
     if output_size is None:
         raise NotImplementedError("repeat_interleave without output_size")
-    return row_of(torch.nn.functional.pad(repeats.cumsum(0), (1, 0)), output_size)
+    return row_of(pad(repeats.cumsum(0), (1, 0)), output_size)
