@@ -3,6 +3,9 @@
 import os
 import re
 
+import latex2mathml.converter
+from docutils import nodes
+
 import meshconv
 
 project = "meshconv"
@@ -21,6 +24,7 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".py": "markdown
 exclude_patterns = ["conf.py", "images/*"]
 html_theme = "furo"
 html_title = "meshconv"
+html_math_renderer = "mathml"  # which browsers draw themselves: MathJax would come from the internet
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
@@ -68,5 +72,13 @@ def read_tutorial(app, name, source):
         source[0] = percent_to_markdown(source[0])
 
 
+def write_math(page, node):
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    text = node.astext().replace(r"\arg", r"\operatorname{arg}")
+    page.body.append(latex2mathml.converter.convert(text, display=display))
+    raise nodes.SkipNode
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("source-read", read_tutorial)

@@ -128,7 +128,7 @@ def kernels() -> Figure:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     for draw in (gauges, holonomy, kernels):
-        draw().savefig(folder / f"concept_{draw.__name__}.png")
+        draw().savefig(folder / f"concept_{draw.__name__}.png", bbox_inches="tight")  # titles of axes that are off
 
 
 if __name__ == "__main__":
