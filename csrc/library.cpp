@@ -89,12 +89,15 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CUDA, m) { MESHCONV_LAYER_OPERATORS(MESHCONV
 
 namespace {
 
+// Only functions of Python, no Py_True: programs without Python load the operators too, and functions are looked up when
+// they are called.
 PyObject* build(PyObject*, PyObject*) {
 #ifdef MESHCONV_WITH_CUDA
-  return Py_BuildValue("{s:s,s:O}", "instruction_set", meshconv::instruction_set(), "cuda", Py_True);
+  constexpr long cuda = 1;
 #else
-  return Py_BuildValue("{s:s,s:O}", "instruction_set", meshconv::instruction_set(), "cuda", Py_False);
+  constexpr long cuda = 0;
 #endif
+  return Py_BuildValue("{s:s,s:N}", "instruction_set", meshconv::instruction_set(), "cuda", PyBool_FromLong(cuda));
 }
 
 PyMethodDef methods[] = {

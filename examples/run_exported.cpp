@@ -22,8 +22,9 @@ static std::vector<at::Tensor> read_tensors(const char* path) {
   std::ifstream file(path, std::ios::binary);
   TORCH_CHECK(file, path, ": cannot be read");
   const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  const c10::IValue list = torch::pickle_load(bytes);
   std::vector<at::Tensor> tensors;
-  for (const c10::IValue& value : torch::pickle_load(bytes).toListRef()) tensors.push_back(value.toTensor());
+  for (const c10::IValue& value : list.toListRef()) tensors.push_back(value.toTensor());
   return tensors;
 }
 
