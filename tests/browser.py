@@ -26,13 +26,18 @@ _OPTIONS = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enab
 
 def screenshot(page: Path, size: tuple[int, int] = (900, 640)) -> tuple[np.ndarray, list[str]]:
     """Pixels ``[height, width, 3]`` of a page, and the lines of its console."""
-    picture = page.with_suffix(".shot.png")
-    profile, (width, height) = page.parent / "profile", size
+    pixels, _, console = visit(page.as_uri(), page.with_suffix(".shot.png"), size)
+    return pixels, console
+
+
+def visit(address: str, picture: Path, size: tuple[int, int] = (900, 640)) -> tuple[np.ndarray, str, list[str]]:
+    """Pixels of the page at an address, also as a picture beside the browser's profile; its elements; its console."""
+    profile, (width, height) = picture.parent / "profile", size
     words = [str(BROWSER), *_OPTIONS, f"--user-data-dir={profile}", f"--window-size={width},{height}",
-             "--virtual-time-budget=8000", f"--screenshot={picture}", page.as_uri()]  # fmt: skip
+             "--virtual-time-budget=8000", "--dump-dom", f"--screenshot={picture}", address]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return np.round(255 * imread(picture)[..., :3]).astype(int), console
+    return np.round(255 * imread(picture)[..., :3]).astype(int), done.stdout, console
 
 
 def evaluate(page: Path, script: str) -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browser import needs_browser, visit
 from map_case import maps, save, weather
 from segments import body, write_bodies
 
@@ -35,11 +38,13 @@ def checkpoint(task, path: Path) -> Path:
 class Service:
     """The application behind uvicorn on a free port of this machine."""
 
-    def __init__(self, network: Path, **limits):
+    def __init__(self, network: Path, routes=(), **limits):
         import uvicorn
 
         self.worker = Worker(network, Limits(**limits))
-        self.server = uvicorn.Server(uvicorn.Config(make_app(self.worker), "127.0.0.1", 0, log_level="error"))
+        app = make_app(self.worker)
+        app.router.routes[:0] = routes
+        self.server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error"))
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         while not self.server.started:
@@ -208,6 +213,35 @@ def test_classes_and_maps(tmp_path):
         assert service("PUT", "/predict/a.nc", b"CDF\x01")[0] == 422
     finally:
         service.close()
+
+
+@needs_browser
+def test_the_page_shows_labels_in_their_colours(segmenter, mesh, tmp_path):
+    """As a browser draws it, under the headers of the service; a script drops the file."""
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    page = (files("meshconv.serve") / "page" / "index.html").read_text()
+    script = "fetch('/mine.ply').then((r) => r.blob()).then((b) => send(new File([b], 'mine.ply')));"
+    texts = {"/": (page.replace("</body>", '<script src="/drop.js"></script></body>'), "text/html"),
+             "/drop.js": (script, "text/javascript"), "/mine.ply": (mesh.read_bytes(), "model/ply")}  # fmt: skip
+    routes = [Route(path, lambda _, text=text: Response(text[0], media_type=text[1])) for path, text in texts.items()]
+    service = Service(segmenter, routes)
+    try:
+        pixels, elements, console = visit(f"http://127.0.0.1:{service.port}/", tmp_path / "page.png", (1100, 760))
+        counts = json.loads(service("PUT", "/predict/mine.ply", mesh.read_bytes())[1])["classes"]
+    finally:
+        service.close()
+    assert "mine.ply: 162 vertices, 320 faces" in elements and "Save mine_predicted.ply" in elements
+    assert not [line for line in console if "favicon" not in line]
+    for name, count in counts.items():
+        assert re.search(rf"{name}</td><td>{count}</td>", elements)
+    swatches = re.findall(r"background: rgb\((\d+), (\d+), (\d+)\)", elements)
+    assert len(swatches) == len(counts) >= 1
+    view = pixels[:, :730]  # of the canvas: shades of the colours of the labels
+    for colour in np.array(swatches, dtype=float):
+        shades = view / np.maximum(view.sum(-1, keepdims=True), 1) - colour / colour.sum()
+        assert ((np.abs(shades).max(-1) < 0.02) & (np.ptp(view, axis=-1) > 30)).sum() > 2000
 
 
 def test_networks_that_cannot_be_served(tmp_path, capsys):
