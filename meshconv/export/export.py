@@ -155,11 +155,11 @@ def _write(
         if target == "aoti":
             write_aoti(program, output / "aoti.pt2")
             return [(output / "aoti.pt2", None)]
-        plain = plain_program(program)
         if target == "onnx":
-            return [(output / "model.onnx", write_onnx(plain, output / "model.onnx", inputs, name))]
+            path = output / "model.onnx"
+            return [(path, write_onnx(plain_program(program, matrices=True), path, inputs, name))]
         write_torch(program, output / "model.pt2")
-        write_torch(plain, output / "plain.pt2")
+        write_torch(plain_program(program), output / "plain.pt2")
         return [(output / "model.pt2", None), (output / "plain.pt2", None)]
 
 

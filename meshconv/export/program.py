@@ -110,8 +110,8 @@ def map_program(task: nn.Module, x: Tensor, surface: GaugeGraph | Hierarchy) -> 
     return _trace(_folded(program.module()), {"x": x}, {"x": {}})
 
 
-def plain_program(program: ExportedProgram) -> ExportedProgram:
-    """The same program in core operations of torch.
+def plain_program(program: ExportedProgram, matrices: bool = False) -> ExportedProgram:
+    """The same program in core operations of torch, of the form of :func:`~meshconv.ops.plain.plain_operators`.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def plain_program(program: ExportedProgram) -> ExportedProgram:
         It has an operator without such a form.
     """
     table = torch.export.default_decompositions()
-    table.update(plain_operators())
+    table.update(plain_operators(matrices))
     with quiet_torch():
         found = program.run_decompositions(table)
     names = {str(node.target) for node in found.graph.nodes if node.op == "call_function"}

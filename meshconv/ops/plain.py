@@ -14,21 +14,28 @@ from meshconv.ops.backend import has_block_operators
 from meshconv.ops.depthwise import depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act_reference
 from meshconv.ops.references import segment
-from meshconv.ops.references.gauge_conv import point_terms_reference
+from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms_reference
 from meshconv.ops.references.norm_gate import norm_gate_reference
 
 Sizes = list[int]
 
 
-def plain_operators() -> dict[Any, Callable]:
-    """The reference of each operator that networks use forwards, by the operator: a table of decompositions."""
-    ops = torch.ops.meshconv
+def plain_operators(matrices: bool = False) -> dict[Any, Callable]:
+    """The reference of each operator that networks use forwards, by the operator: a table of decompositions.
+
+    Parameters
+    ----------
+    matrices
+        Convolutions as matrices and products of whole arrays: slower in torch, faster in runtimes of ONNX.
+    """
+    ops, conv = torch.ops.meshconv, _gauge_conv_of_matrices if matrices else _gauge_conv
     fused: dict[Any, Callable] = {}
     if has_block_operators():
-        fused = {ops.gauge_conv_point.default: _gauge_conv_point, ops.norm_gate.default: _norm_gate}
+        fused = {ops.gauge_conv_point.default: lambda *given: _gauge_conv_point(conv, *given),
+                 ops.norm_gate.default: _norm_gate}  # fmt: skip
     return {
         **fused,
-        ops.gauge_conv.default: _gauge_conv,
+        ops.gauge_conv.default: conv,
         ops.depthwise_conv.default: _depthwise_conv,
         ops.transport_sum.default: _transport_sum,
         ops.transport_dot.default: _transport_dot,
@@ -83,11 +90,15 @@ def _carried(x: Tensor, src: Tensor, field_type: FieldType, angle: Tensor) -> Te
     return (angles.cos() @ spread) * x.index_select(1, src) + (angles.sin() @ spread) * turned
 
 
-def _sums(messages: Tensor, dst: Tensor, rows: int) -> Tensor:
-    return messages.new_zeros(messages.shape[0], rows, messages.shape[-1]).index_add(1, dst, messages)
-
-
 def _gauge_conv(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
+) -> Tensor:  # fmt: skip
+    state = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
+
+
+def _gauge_conv_of_matrices(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
@@ -106,14 +117,15 @@ def _gauge_conv(
     matrix = torch.stack([weight, _quarter_turn(weight, outside)], dim=-2).transpose(0, 1).flatten(1)
     product = _carried(x, src, inside, transporter - angle) @ matrix
     total = torch.eye(dim, dtype=x.dtype, device=x.device).repeat(2 * count, 1)
-    return _sums((product * factors) @ total, dst, rows)
+    messages = (product * factors) @ total
+    return messages.new_zeros(x.shape[0], rows, dim).index_add(1, dst, messages)
 
 
 def _gauge_conv_point(
-    x: Tensor, weight: Tensor, radial: Tensor, point: Tensor, bias: Tensor, *rest: Any,
+    conv: Callable, x: Tensor, weight: Tensor, radial: Tensor, point: Tensor, bias: Tensor, *rest: Any,
 ) -> Tensor:  # fmt: skip
     kinds = _type(rest[-3]), _type(rest[-2])
-    return _gauge_conv(x, weight, radial, *rest) + point_terms_reference(x, point, bias, *kinds)
+    return conv(x, weight, radial, *rest) + point_terms_reference(x, point, bias, *kinds)
 
 
 def _norm_gate(
@@ -136,10 +148,8 @@ def _transport_sum(
     x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
     src_edge: Tensor, type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    _, transporter, src, dst, rows = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
-    field_type = _type(type)
-    members = field_type.scale_fields(_carried(x, src, field_type, transporter), segment.per_head(weight, field_type))
-    return _sums(members, dst, rows)
+    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    return segment.transport_sum_reference(x, weight, *state[1:], _type(type))
 
 
 def _transport_dot(
