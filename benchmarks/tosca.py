@@ -8,8 +8,8 @@ of the mirrored shape (``.sym.vts``), before and after refinement: of the neares
 signatures, of an isotropic network (the same U-Net of order 0 on the lengths of the same inputs), and of the network of
 the configuration, trained alike. The network's error is measured too for test meshes in other triangulations, matched
 to the given ones: ``half`` and ``fifth`` of the faces, by quadric edge collapse, and ``noise`` of 0.3 % of the square
-root of the area. ``--vertices``: on the vertices of the files, with the inputs ``default``, ``hks`` and ``wks``. Results
-are kept in ``--output``; what is there is not computed again.
+root of the area. ``--resolution 0.015``: on points at this spacing, with the inputs ``surface``, ``hks`` and ``wks``,
+in place of the vertices. Results are kept in ``--output``; what is there is not computed again.
 """
 
 from __future__ import annotations
@@ -156,15 +156,15 @@ def main() -> None:
     parser.add_argument("--test_fraction", type=float, default=0.4)
     parser.add_argument("--no_refine", action="store_true", help="leave refinement out")
     parser.add_argument("--no_isotropic", action="store_true", help="leave the isotropic network out")
-    parser.add_argument("--vertices", action="store_true", help="of the files, instead of points at a resolution")
+    parser.add_argument("--resolution", type=float, help="points at this spacing in place of the vertices")
     parser.add_argument("--output", type=Path, default=Path("runs/tosca"))
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
     config = yaml.safe_load(find_config(given.config).read_text())
     options = {**config["data"]["init_args"], "root": str(given.root), "test_fraction": given.test_fraction}
-    if given.vertices:
-        options |= {"resolution": None, "features": ["default", "hks", "wks"]}
+    if given.resolution:
+        options |= {"resolution": given.resolution, "features": ["surface", "hks", "wks"]}
     data = MeshCorrespondence(**options)
     epochs = given.epochs or config["trainer"]["max_epochs"]
     given.output.mkdir(parents=True, exist_ok=True)

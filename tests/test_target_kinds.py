@@ -80,3 +80,6 @@ def test_networks_that_are_not_for_the_task(name, tmp_path, capsys):
     assert main(fit) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(f"meshconv: error: the network {network} has outputs for [")
+    if name == "correspond":
+        assert main([*fit, "--data.init_args.resolution", "0.2", "--data.init_args.features", "[surface]"]) == 2
+        assert "gives nothing at elements" in capsys.readouterr().err.strip().splitlines()[-1]

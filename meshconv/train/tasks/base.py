@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -136,7 +137,18 @@ class Task(lightning.LightningModule):
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""
         given = [part for part in (batch.elements, batch.shares) if part is not None]
+        if given:
+            self._check_takes_elements(batch, given)
         return self.network(batch.x, batch.surface, *given)
+
+    def _check_takes_elements(self, batch: SurfaceBatch, given: Sequence[Tensor]) -> None:
+        try:
+            inspect.signature(self.network.forward).bind(batch.x, batch.surface, *given)
+        except TypeError:
+            raise InputError(
+                f"the network {self.hparams['network']} gives nothing at elements, which faces, edges and points at a "
+                "resolution need: take ShapeUNet, or a network that is called with (x, surface, elements, shares)"
+            ) from None
 
     @property
     def spec(self) -> dict[str, Any]:
