@@ -267,7 +267,6 @@ def _write_many(folder: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_processes_share_a_folder(tmp_path: Path, method: str) -> None:
     context = multiprocessing.get_context(method)
     count = 4 if method == "fork" else 2

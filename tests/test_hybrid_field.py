@@ -136,7 +136,6 @@ def series(path: Path, share: float = 1.0) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Lightning warns of its own affairs
 def test_maps_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = "reconstruct"
@@ -156,7 +155,6 @@ def test_maps_from_the_command_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_meshes_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mesh = icosphere(2)

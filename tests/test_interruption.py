@@ -21,7 +21,7 @@ import xarray as xr
 
 from meshconv.cli import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.slow
 
 PLAIN = ["--data.init_args.variants", "0", "--data.init_args.augment", "null", "--data.init_args.val_fraction", "0",
          "--model.init_args.options", '{"channels": 4, "blocks": 1, "max_order": 1}',

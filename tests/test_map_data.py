@@ -166,7 +166,6 @@ def test_a_zarr_store_elsewhere(tmp_path):
     one_line(error)
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_surface_of_all_batches_is_one_and_moved_once(workers, tmp_path):
     """Worker processes do not send it; a transfer that changes nothing gives the same tensors."""

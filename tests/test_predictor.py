@@ -48,7 +48,6 @@ def classifier(shapes, tmp_path_factory):
     return checkpoint(task.eval(), tmp_path_factory.mktemp("run") / "last.ckpt")
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_prediction_that_is_killed_leaves_whole_files(tmp_path):
     """kill -9 at moments that are drawn; files under their names are those of an uninterrupted prediction."""
     write_bodies(tmp_path / "bodies", count=6)

@@ -18,8 +18,6 @@ from meshconv.datasets import MeshFolder, MeshSample, Preparation, prepare_mesh,
 from meshconv.geometry import mesh_features
 from meshconv.io import Cache, save_mesh
 
-forked = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,7 +55,6 @@ def test_a_sample_is_the_mesh_of_the_file(shapes: Path) -> None:
     assert len(sample.origin.face_to) == DEFECTIVE["duplicate_faces"]().num_faces
 
 
-@forked
 def test_cache_and_workers_change_no_bit(shapes: Path, tmp_path: Path) -> None:
     paths, how, state = paths_of(shapes), Preparation(neighbourhood=Neighbourhood(rings=2)), torch.get_rng_state()
     plain, problems = prepare_meshes(paths, how, workers=0)
@@ -79,7 +76,6 @@ def test_processes_that_start_afresh(shapes: Path, monkeypatch: pytest.MonkeyPat
     assert_equal(prepare_meshes(paths, workers=2)[0], prepare_meshes(paths, workers=0)[0])
 
 
-@forked
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_is_reported_is_reported_by_this_process_and_again(
     shapes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, workers: int

@@ -18,8 +18,6 @@ from meshconv.datasets.loader import Loader
 from meshconv.datasets.processes import map_in_order
 from meshconv.extras import MissingExtraError
 
-forked = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
 
 def square(n: int) -> int:
     time.sleep(0.05 * (n == 0))  # the first is the last to be done
@@ -40,21 +38,18 @@ def die(n: int) -> int:
     os._exit(1)
 
 
-@forked
 @pytest.mark.parametrize("workers", [0, 1, 2, None])
 def test_results_come_in_order(workers: int | None) -> None:
     assert list(map_in_order(square, range(40), workers)) == [n * n for n in range(40)]
     assert list(map_in_order(square, [], workers)) == []
 
 
-@forked
 def test_processes_are_others_of_one_thread() -> None:
     found = set(map_in_order(process, range(12), 2))
     assert os.getpid() not in {pid for pid, _ in found} and {threads for _, threads in found} == {1}
     assert {pid for pid, _ in map_in_order(process, range(3), 0)} == {os.getpid()}
 
 
-@forked
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_users_error_is_raised_as_itself(workers: int) -> None:
     results = map_in_order(refuse, range(9), workers)
@@ -64,7 +59,6 @@ def test_the_users_error_is_raised_as_itself(workers: int) -> None:
     assert type(error.value) is InputError and str(error.value) == "3.ply: a line with the file, and the way out"
 
 
-@forked
 def test_a_process_that_is_ended_is_one_line() -> None:
     with pytest.raises(InputError, match="was ended from outside, often for want of memory; use fewer workers"):
         list(map_in_order(die, range(4), 2))
@@ -84,7 +78,6 @@ class Numbers(Dataset):
         return torch.tensor(refuse(n))
 
 
-@forked
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loader_raises_the_users_error_as_itself(workers: int) -> None:
     batches = iter(Loader(Numbers(), 2, collate_fn=torch.stack, num_workers=workers))

@@ -105,7 +105,6 @@ def fill(files: list, folder: Path) -> None:
     fill_cache(files, Cache(folder), workers=0)
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_preparation_that_is_killed_goes_on(shapes: Path, tmp_path: Path) -> None:
     """kill -9 at ten moments: entries are whole or not there, and in the end the same."""
     how = Preparation(neighbourhood=Neighbourhood(nearest=8), max_faces=100)
@@ -127,7 +126,6 @@ def test_a_preparation_that_is_killed_goes_on(shapes: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the scheduler's own affairs
 def test_workers_of_a_cluster_prepare_the_same(shapes: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     files = [(path, Preparation(max_faces=100)) for path in sorted(shapes.rglob("*.*"))]

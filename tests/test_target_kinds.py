@@ -13,8 +13,6 @@ from meshconv.datasets import MeshCorrespondence
 from meshconv.datasets.protocol import check_target
 from meshconv.train import Task
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning and its parser warn of their own affairs
-
 TASKS = {
     "ClassificationTask": "a class for each mesh",
     "SegmentationTask": "a class for each element",
