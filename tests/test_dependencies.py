@@ -187,6 +187,7 @@ except ImportError as error:
     assert done.stdout.strip().endswith("pip install 'meshconv[climate]'")
 
 
+@pytest.mark.slow
 def test_prediction_of_meshes_needs_no_climate(tmp_path: Path) -> None:
     code = f"""
 import torch

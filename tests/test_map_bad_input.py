@@ -254,6 +254,7 @@ def test_a_folder_of_files(tmp_path):
         open_fields(tmp_path)
 
 
+@pytest.mark.slow
 def test_errors_of_a_training(tmp_path, capsys):
     """Levels that do not agree; a value that only a loader's process comes upon, whose traceback is not shown."""
     data = xr.concat([weather()] * 25, "time").assign_coords(time=np.arange(150)).compute()

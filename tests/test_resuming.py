@@ -178,7 +178,7 @@ def test_activations_that_are_computed_again_change_nothing(tmp_path, uninterrup
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
             model(batch)
         kept.append(sum(sizes))
-    assert kept[1] < 0.5 * kept[0]
+    assert kept[1] < 0.6 * kept[0]  # what stays is the network's around its one block
     with pytest.raises(InputError, match="PixelwiseNetwork has no residual blocks"):
         SegmentationTask("PixelwiseNetwork", "2x0", ["a", "b"], {}, activation_checkpointing=True)
 
