@@ -101,26 +101,31 @@ def measure(
         path = Path(sample.name)
         mirrored = np.loadtxt(path.parent / "corres" / f"{path.stem}.sym.vts", dtype=int) - 1
         shapes.append(Shape(mesh, sample.origin.vertex_to[mirrored]))
-    both = [*pairs, *((a, b + n) for a, b in pairs)]
-    matchings = {"nearest": lambda a, b: maps.match(a, b % n)}
+    shapes += [
+        Shape(m, s.target.numpy()) for found, _ in others.values() for m, s in zip(maps.meshes, found, strict=True)
+    ]
+    sources = [embeddings, embeddings, *(embedded for _, embedded in others.values())]
+
+    def nearest(a: int, b: int) -> Tensor:
+        return nearest_rows(sources[a // n][a % n], embeddings[b % n])
+
+    # To the true points, to the mirrored ones, and from each case.
+    groups = {"": pairs, " mirrored": [(a, b + n) for a, b in pairs]}
+    groups |= {case: [(a + (k + 2) * n, b) for a, b in pairs] for k, case in enumerate(others)}
+    matchings = {"nearest": nearest}
     if refine:
         kept = {pair: maps.refined(*pair) for pair in pairs}
-        matchings["refined"] = lambda a, b: kept[a, b % n]
+        matchings["refined"] = lambda a, b: kept[a, b % n] if a < n else nearest(a, b)
     result: dict[str, Any] = {"pairs": len(pairs)}
-    for case, (found, embedded) in others.items():
-        start = len(shapes)
-        shapes += [Shape(mesh, s.target.numpy()) for s, mesh in zip(found, maps.meshes, strict=True)]
-        pairs_of_case = [(a + start, b) for a, b in pairs]
-        matching = {case: lambda a, b, e=embedded, s=start: nearest_rows(e[a - s], embeddings[b])}
-        errors = map_errors(matching, shapes, pairs_of_case)[case]
-        result[case] = 100 * float(np.mean([e.mean() for e in errors]))
-    for name, errors in map_errors(matchings, shapes, both).items():
-        means = 100 * np.array([e.mean() for e in errors])
-        result[name], result[f"{name} mirrored"] = float(means[: len(pairs)].mean()), float(means[len(pairs) :].mean())
-        classes = [data.category[Path(samples[a].name)] for a, _ in pairs]
-        result[f"{name} by class"] = {
-            c: float(means[: len(pairs)][np.array(classes) == c].mean()) for c in sorted(set(classes))
+    classes = np.array([data.category[Path(samples[a].name)] for a, _ in pairs])
+    for name, errors in map_errors(matchings, shapes, [pair for group in groups.values() for pair in group]).items():
+        means = 100 * np.array([e.mean() for e in errors]).reshape(len(groups), len(pairs))
+        result |= {
+            f"{name}{group}": float(row.mean()) for group, row in zip(groups, means, strict=True) if group not in others
         }
+        if name == "nearest":
+            result |= {case: float(row.mean()) for case, row in zip(groups, means, strict=True) if case in others}
+        result[f"{name} by class"] = {c: float(means[0, classes == c].mean()) for c in sorted(set(classes))}
     return result
 
 
