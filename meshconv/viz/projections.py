@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["WHOLE_SPHERE", "MapView", "Pixels", "compass", "unit_vectors"]
+from meshconv.geometry.sphere.frames import polar_frames, unit_vectors
+
+__all__ = ["WHOLE_SPHERE", "MapView", "Pixels", "compass"]
 
 _NEWTON_STEPS = 30
 
@@ -62,7 +64,7 @@ class MapView:
             angle = np.arcsin(y)
             lat = np.arcsin(np.clip((2 * angle + np.sin(2 * angle)) / np.pi, -1, 1))
             lon = np.pi * x / (2 * np.maximum(np.cos(angle), 1e-9)) + np.deg2rad(self.center[1])
-            return Pixels(unit_vectors(lat, lon), (x / 2) ** 2 + y**2 < 1, (-2, 2, -1, 1))
+            return Pixels(unit_vectors(np.pi / 2 - lat, lon), (x / 2) ** 2 + y**2 < 1, (-2, 2, -1, 1))
         half = self.half
         x, y = np.meshgrid(_middles(columns, half), -_middles(columns, half))
         depth = np.sqrt(np.maximum(1 - x**2 - y**2, 0))
@@ -76,7 +78,7 @@ class MapView:
         everywhere but at the poles (Snyder 1987, Map Projections, p. 251).
         """
         if self.projection == "orthographic":
-            x, y, depth = (unit_vectors(lat, lon) @ compass(self.center).T).T
+            x, y, depth = (unit_vectors(np.pi / 2 - lat, lon) @ compass(self.center).T).T
             return np.where(depth > 0, x, np.nan), np.where(depth > 0, y, np.nan)
         lon = (lon - np.deg2rad(self.center[1]) + np.pi) % (2 * np.pi) - np.pi
         angle = lat.copy()
@@ -90,17 +92,11 @@ def _middles(count: int, half: float) -> np.ndarray:
     return half * ((np.arange(count) + 0.5) / count * 2 - 1)
 
 
-def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Points of the unit sphere ``[..., 3]`` at latitudes and longitudes in radians."""
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
 def compass(center: tuple[float, float]) -> np.ndarray:
     """Rows: east, north and outward at a point (latitude, longitude in degrees), ``[3, 3]``."""
     lat, lon = np.deg2rad(center)
-    outward = unit_vectors(lat, lon)
-    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    return np.stack([east, np.cross(outward, east), outward])
+    ((south, east, outward),) = polar_frames(np.array([np.pi / 2 - lat]), np.array([lon]))
+    return np.stack([east, -south, outward])
 
 
 #: The view where none is given.

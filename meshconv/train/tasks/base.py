@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch import Tensor
+from torch import Tensor, nn
 
 from meshconv import __version__
 from meshconv.datasets.batch import SurfaceBatch
@@ -137,18 +138,12 @@ class Task(lightning.LightningModule):
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""
         given = [part for part in (batch.elements, batch.shares) if part is not None]
-        if given:
-            self._check_takes_elements(batch, given)
-        return self.network(batch.x, batch.surface, *given)
-
-    def _check_takes_elements(self, batch: SurfaceBatch, given: Sequence[Tensor]) -> None:
-        try:
-            inspect.signature(self.network.forward).bind(batch.x, batch.surface, *given)
-        except TypeError:
+        if given and not _takes(type(self.network), 2 + len(given)):
             raise InputError(
                 f"the network {self.hparams['network']} gives nothing at elements, which faces, edges and points at a "
                 "resolution need: take ShapeUNet, or a network that is called with (x, surface, elements, shares)"
-            ) from None
+            )
+        return self.network(batch.x, batch.surface, *given)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -282,3 +277,13 @@ def _no_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_no_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@cache
+def _takes(network: type[nn.Module], count: int) -> bool:
+    """Whether networks of a class are called with so many arguments."""
+    try:
+        inspect.signature(network.forward).bind(*[None] * (1 + count))
+    except TypeError:
+        return False
+    return True
