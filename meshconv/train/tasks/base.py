@@ -138,7 +138,7 @@ class Task(lightning.LightningModule):
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Output of the network for each surface, point or element."""
         given = [part for part in (batch.elements, batch.shares) if part is not None]
-        if given and not _takes(type(self.network), 2 + len(given)):
+        if given and not _takes(type(self.network), 2 + len(given)):  # type: ignore[arg-type]  # classes have hashes
             raise InputError(
                 f"the network {self.hparams['network']} gives nothing at elements, which faces, edges and points at a "
                 "resolution need: take ShapeUNet, or a network that is called with (x, surface, elements, shares)"
