@@ -79,7 +79,7 @@ def without_transport(sample: MeshSample) -> MeshSample:
         return replace(part, transporter=torch.zeros_like(part.transporter))
 
     levels, pools = map(still, sample.surface.levels), map(still, sample.surface.pools)
-    return sample._replace(surface=Hierarchy(list(levels), list(pools)))
+    return replace(sample, surface=Hierarchy(list(levels), list(pools)))
 
 
 def train(name: str, given: list[MeshSample], steps: int, seed: int) -> torch.nn.Module:

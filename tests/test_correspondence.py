@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lightning
 import numpy as np
 import pytest
@@ -78,7 +80,7 @@ def test_positions_in_units_of_each_mesh(tmp_path):
     mesh = load_mesh(tmp_path / "body1.off")
     save_mesh(TriangleMesh(10 * mesh.vertices, mesh.faces), tmp_path / "body2.off")
     samples, _ = prepare_meshes([(tmp_path / f"body{k}.off", -1) for k in (0, 1, 2)], Preparation(num_levels=2))
-    batch = collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64)) for s in samples])
+    batch = collate_samples([replace(s, target=torch.zeros(1, dtype=torch.int64)) for s in samples])
     _, one, ten = unit_positions(batch).split([len(s.x) for s in samples])
     assert torch.allclose(one, ten, atol=1e-5)
     assert float((one.max(0).values - one.min(0).values).max()) < 3
@@ -154,7 +156,7 @@ def _own_side(task, data):
     samples, _ = prepare_meshes([(p, -1) for p in paths], data.how)
     for p in paths:
         p.unlink()
-    batches = [collate_samples([s._replace(target=torch.zeros(1, dtype=torch.int64))]) for s in samples]
+    batches = [collate_samples([replace(s, target=torch.zeros(1, dtype=torch.int64))]) for s in samples]
     found = PointMaps([task.embed(b) for b in batches], []).match(0, 1).numpy()
     aside = np.abs(points[0][:, 0]) > 0.4
     return float((np.sign(points[0][:, 0]) == np.sign(points[1][found, 0]))[aside].mean())

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from meshconv import InputError, Neighbourhood
 from meshconv.cli import main
 from meshconv.datasets import MeshFolder, Preparation, write_shapes
-from meshconv.datasets.meshes.preparation import fill_cache
+from meshconv.datasets.meshes.collection import fill_cache
 from meshconv.datasets.meshes.stored import EntryMemory
 from meshconv.io import Cache
 from meshconv.io.cache.records import decode_record, encode_record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import lightning
 import numpy as np
@@ -129,7 +130,7 @@ def test_elements_weigh_by_length_or_area(corners):
         size = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) if corners == 2 else scale**2 * mesh.face_areas
         sizes.append(torch.from_numpy(size / size.mean()))
         graph = GaugeGraph(**{**vars(sample.surface), "positions": scale * sample.surface.positions})
-        samples.append(sample._replace(surface=graph, target=torch.zeros(len(elements)).long(), elements=elements))
+        samples.append(replace(sample, surface=graph, target=torch.zeros(len(elements)).long(), elements=elements))
     torch.testing.assert_close(point_weights(collate(samples)), torch.cat(sizes), rtol=1e-3, atol=1e-4)
 
 
@@ -150,7 +151,7 @@ def test_elements_are_handed_to_the_network():
     assert found.tolist() == [0, 1, 0, 1]
     torch.testing.assert_close(logits[:2], (sample.x[0:2] + sample.x[1:3]) / 2)
     torch.testing.assert_close(logits[2:], logits[:2])
-    torch.testing.assert_close(model(collate([sample._replace(elements=None)])), sample.x)
+    torch.testing.assert_close(model(collate([replace(sample, elements=None)])), sample.x)
 
 
 def test_balanced_weights_stand_in_the_checkpoint(tmp_path):

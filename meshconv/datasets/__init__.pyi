@@ -8,15 +8,19 @@ from .maps.fields import MapFields as MapFields
 from .maps.module import SphereMaps as SphereMaps
 from .meshes.classes import MeshFolder as MeshFolder
 from .meshes.collation import collate as collate
+from .meshes.collection import (
+    prepare_mesh as prepare_mesh,
+    prepare_meshes as prepare_meshes,
+)
 from .meshes.correspondence import MeshCorrespondence as MeshCorrespondence
 from .meshes.fields import MeshFields as MeshFields
 from .meshes.module import MeshData as MeshData
 from .meshes.numbers import MeshNumbers as MeshNumbers
 from .meshes.preparation import (
-    MeshSample as MeshSample,
     Preparation as Preparation,
-    prepare_mesh as prepare_mesh,
-    prepare_meshes as prepare_meshes,
+)
+from .meshes.sample import (
+    MeshSample as MeshSample,
 )
 from .meshes.segments import MeshSegments as MeshSegments
 from .meshes.shapenet_car import ShapeNetCar as ShapeNetCar

@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from meshconv.datasets.class_path import class_path
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 

@@ -17,7 +17,8 @@ from torch.export import ExportedProgram
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.generated import generate_shape
 from meshconv.datasets.meshes.collation import collate
-from meshconv.datasets.meshes.preparation import Preparation, prepare_meshes
+from meshconv.datasets.meshes.collection import prepare_meshes
+from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.export.files import open_program, write_aoti, write_onnx, write_torch
 from meshconv.export.layout import Input, Layout

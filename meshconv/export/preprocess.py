@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.meshes.collation import collate
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation, prepare_meshes
+from meshconv.datasets.meshes.collection import prepare_meshes
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.datasets.meshes.transfer.elements import ElementLabels, elements_of_file
 from meshconv.datasets.meshes.transfer.file_fields import fields_in_space
 from meshconv.errors import InputError

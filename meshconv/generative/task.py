@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.preparation import name_of, read_source
+from meshconv.datasets.meshes.sample import name_of, read_source
 from meshconv.datasets.protocol import FieldData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
@@ -224,4 +224,3 @@ class GenerationTask(Task):
 def _without_latent(options: dict[str, Any] | None) -> dict[str, Any]:
     """The latent type is the network's second argument."""
     return {name: value for name, value in (options or {}).items() if name != "latent"}
-

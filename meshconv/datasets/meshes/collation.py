@@ -8,7 +8,7 @@ from itertools import accumulate
 import torch
 
 from meshconv.datasets.batch import SurfaceBatch, join_surfaces
-from meshconv.datasets.meshes.preparation import Sample
+from meshconv.datasets.meshes.sample import Sample
 
 
 def collate(samples: Sequence[Sample]) -> SurfaceBatch:

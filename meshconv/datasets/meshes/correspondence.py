@@ -22,7 +22,7 @@ from meshconv.datasets.meshes.layouts.common_samples import (
     sample_labelling,
 )
 from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, split_of, warn_of_duplicates
-from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.errors import InputError
 from meshconv.io.text import read_text
 

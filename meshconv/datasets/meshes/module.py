@@ -19,8 +19,10 @@ from meshconv.datasets.class_path import class_path
 from meshconv.datasets.data_module import LightningDataModule
 from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.collation import collate
+from meshconv.datasets.meshes.collection import fill_cache, prepare_meshes
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
-from meshconv.datasets.meshes.preparation import Labelling, Preparation, fill_cache, prepare_meshes
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import Labelling
 from meshconv.datasets.meshes.stored import EntryMemory
 from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.vertex_budget import VertexBudget
@@ -104,7 +106,7 @@ class MeshData(LightningDataModule):
         hold graph, features and the map back to the file, about 100 KB for 250 vertices with direct neighbours.
     workers
         Processes that prepare meshes; 0: this one; none given: see
-        :func:`~meshconv.datasets.meshes.preparation.prepare_meshes`.
+        :func:`~meshconv.datasets.meshes.collection.prepare_meshes`.
     strict
         Stop at the first unusable mesh instead of leaving it out.
     seed
@@ -213,7 +215,7 @@ class MeshData(LightningDataModule):
     def samples(self, split: str) -> list[Any]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once.
 
-        Each has what a :class:`~meshconv.datasets.meshes.preparation.MeshSample` has; with a cache it reads its inputs
+        Each has what a :class:`~meshconv.datasets.meshes.sample.MeshSample` has; with a cache it reads its inputs
         from there, so that memory does not grow with their number.
         """
         if split not in self._samples:
@@ -250,7 +252,7 @@ class MeshData(LightningDataModule):
         ----------
         scheduler
             Address of a ``dask.distributed`` scheduler; see
-            :func:`~meshconv.datasets.meshes.preparation.fill_cache`.
+            :func:`~meshconv.datasets.meshes.collection.fill_cache`.
 
         Returns
         -------

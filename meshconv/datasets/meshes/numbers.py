@@ -15,7 +15,7 @@ import torch
 
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
 from meshconv.datasets.meshes.module import MeshData, check_fractions, files_below, meshes_below, warn_of_duplicates
-from meshconv.datasets.meshes.preparation import PreparedMesh
+from meshconv.datasets.meshes.sample import PreparedMesh
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.io.text import read_text

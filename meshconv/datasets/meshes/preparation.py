@@ -1,22 +1,19 @@
-"""Preparation of meshes: graphs and features, in parallel processes, cached."""
+"""Preparation of a mesh: its graph or hierarchy, and the inputs of networks."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
-from meshconv.datasets.meshes.stored import EntryMemory
-from meshconv.datasets.processes import map_in_order
+from meshconv.datasets.meshes.sample import MeshSource, Places, name_of, read_source
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.geometry.features.cloud import cloud_features
@@ -34,17 +31,10 @@ from meshconv.geometry.repair.augmentation import Augmentation
 from meshconv.geometry.repair.origin import Origin
 from meshconv.geometry.repair.repair import OnDefect
 from meshconv.geometry.repair.simplification import simplify
-from meshconv.io.cache.cache import Cache, Computation, Key, cache_key
 from meshconv.io.cache.content import file_content
-from meshconv.io.cache.records import decode_record
-from meshconv.io.meshes.load import clean_mesh, read_mesh
-from meshconv.progress import Progress
+from meshconv.io.meshes.load import clean_mesh
 
 log = logging.getLogger(__name__)
-
-# All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
-_PREPARED = Computation("prepared mesh", 4, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
-
 
 # Each level has at most half the vertices of the one before, so no mesh has more.
 _MOST_LEVELS = 32
@@ -54,177 +44,6 @@ _WHERE_SET = ("volume_surface", "scalars", "vectors", "size", "statistics")
 
 # Fewer neighbours make rough normals.
 _LEAST_FOR_NORMALS = 12
-
-# A file, or a mesh in memory.
-MeshSource = Path | TriangleMesh
-
-
-class Places(NamedTuple):
-    """Vertices of a mesh as means of points near them.
-
-    Attributes
-    ----------
-    corners : int32 Tensor [V, k]
-        Points of the finest level.
-    shares : float32 Tensor [V, k]
-        Their weights, which add up to 1.
-    """
-
-    corners: torch.Tensor
-    shares: torch.Tensor
-
-    def elements(self, elements: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points and weights, int64 and float32 ``[n, m]``, of the vertices or of means of some ``[n, k]``."""
-        if elements is None:
-            return self.corners.to(torch.int64), self.shares
-        return (
-            self.corners[elements].flatten(1).to(torch.int64),
-            self.shares[elements].flatten(1) / elements.shape[1],
-        )
-
-
-class MeshSample(NamedTuple):
-    """A prepared mesh with its target.
-
-    Attributes
-    ----------
-    x : float32 Tensor [V, dim]
-        Input fields.
-    surface : GaugeGraph or Hierarchy
-        In float32.
-    target : int64 Tensor
-        ``[]``: class of the mesh; ``[n]``: classes of its elements; -1 where unknown. Or float32 ``[1, k]``: numbers of
-        the mesh; ``[n, dim]``: fields of its elements.
-    name : str
-    origin : Origin or None
-        Map from its vertices and faces to those of the file.
-    elements : int64 Tensor [n, k] or None
-        Vertices of each element that has a class: 3 of a face, 2 of an edge. None: vertices, or the mesh.
-    source : Path or TriangleMesh
-        What it was prepared from.
-    places : Places, optional
-        Where its vertices lie among the points of ``surface``; None: they are the points.
-    """
-
-    x: torch.Tensor
-    surface: GaugeGraph | Hierarchy
-    target: torch.Tensor
-    name: str
-    origin: Origin | None = None
-    elements: torch.Tensor | None = None
-    source: MeshSource = Path()
-    places: Places | None = None
-
-    @property
-    def of_mesh(self) -> bool:
-        """Whether the target is the mesh's as a whole; no mesh with an area has one vertex."""
-        return self.target.ndim == 0 or (self.elements is None and len(self.target) == 1)
-
-    @property
-    def num_points(self) -> int:
-        """Number of points of the finest level."""
-        return len(self.x)
-
-    @property
-    def num_vertices(self) -> int:
-        """Number of vertices of the mesh that was prepared."""
-        return len(self.x) if self.places is None else len(self.places.corners)
-
-    def raw(self) -> TriangleMesh:
-        """The mesh as given, or as in its file."""
-        return read_source(self.source)
-
-
-@dataclass(frozen=True, eq=False)
-class StoredSample:
-    """A :class:`MeshSample` whose inputs are in the cache, and read from there when they are asked for."""
-
-    key: Key
-    how: Preparation
-    memory: EntryMemory
-    target: torch.Tensor
-    name: str
-    elements: torch.Tensor | None
-    source: MeshSource
-    num_points: int
-
-    @property
-    def of_mesh(self) -> bool:
-        """As of a :class:`MeshSample`."""
-        return self.target.ndim == 0 or (self.elements is None and len(self.target) == 1)
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """What was prepared, as cached."""
-        return self.memory.get(self.key, lambda: self.how.entry(self.source))
-
-    @property
-    def x(self) -> torch.Tensor:
-        return self.entry["x"]
-
-    @property
-    def surface(self) -> GaugeGraph | Hierarchy:
-        return self.entry["surface"]
-
-    @property
-    def origin(self) -> Origin:
-        return self.entry["origin"]
-
-    @property
-    def places(self) -> Places | None:
-        places = self.entry["places"]
-        return None if places is None else Places(*places)
-
-    @property
-    def num_vertices(self) -> int:
-        """As of a :class:`MeshSample`."""
-        return self.num_points if self.places is None else len(self.places.corners)
-
-    def raw(self) -> TriangleMesh:
-        """The mesh as given, or as in its file."""
-        return read_source(self.source)
-
-
-# As far as networks and tasks see.
-Sample = MeshSample | StoredSample
-
-
-class PreparedMesh(NamedTuple):
-    """A prepared mesh without labels, as cached.
-
-    Attributes
-    ----------
-    x : float32 Tensor [V, dim]
-    surface : GaugeGraph or Hierarchy
-    origin : Origin
-    faces : int32 Tensor [F, 3]
-        Of the repaired mesh.
-    file_faces : int32 Tensor [F1, 3]
-        Triangles of the file's vertices, before any repair.
-    places : Places, optional
-        Where the vertices of the repaired mesh lie among the points of ``surface``; None: they are the points.
-    """
-
-    x: torch.Tensor
-    surface: GaugeGraph | Hierarchy
-    origin: Origin
-    faces: torch.Tensor
-    file_faces: torch.Tensor
-    places: Places | None = None
-
-
-# Target and elements of a sample; an InputError where labels do not belong to the mesh.
-Labelling = Callable[[PreparedMesh], tuple[torch.Tensor, torch.Tensor | None]]
-
-
-def name_of(source: MeshSource) -> str:
-    """Path of a file, name of a mesh."""
-    return source.name if isinstance(source, TriangleMesh) else str(source)
-
-
-def read_source(source: MeshSource, volume_surface: bool = True) -> TriangleMesh:
-    """The mesh of a file without repair, or the given mesh, as the reference of vertices and faces."""
-    return replace(source, origin=None) if isinstance(source, TriangleMesh) else read_mesh(source, volume_surface)
 
 
 @dataclass(frozen=True)
@@ -426,190 +245,6 @@ class Preparation:
         same = torch.equal(faces, file_faces)
         return {"x": x, "surface": surface, "origin": mesh.origin, "faces": faces,
                 "file_faces": None if same else file_faces, "said": said, "places": places}  # fmt: skip
-
-
-def prepare_mesh(
-    path: str | Path, label: int | Labelling = -1, how: Preparation | None = None, cache: Cache | None = None
-) -> MeshSample:
-    """Prepare one mesh; :class:`InputError` if it cannot be used."""
-    (sample,), _ = prepare_meshes([(Path(path), label)], how, strict=True, cache=cache)
-    return sample
-
-
-def prepare_meshes(
-    paths: Sequence[tuple[MeshSource, int | Labelling]],
-    how: Preparation | None = None,
-    *,
-    strict: bool = False,
-    what: str = "preparing meshes",
-    cache: Cache | None = None,
-    workers: int | None = None,
-    memory: EntryMemory | None = None,
-) -> tuple[list[Any], list[str]]:
-    """Prepare many meshes with a progress bar.
-
-    Parameters
-    ----------
-    paths : sequence of (path or mesh, label)
-        The class of the mesh, or what makes target and elements from the :class:`PreparedMesh`.
-    how : Preparation, optional
-    strict
-        Raise the error of the first mesh that cannot be used.
-    what
-        Shown beside the bar.
-    cache : Cache, optional
-        Where results are looked up and kept; none by default.
-    workers
-        Processes; see :func:`~meshconv.datasets.processes.map_in_order`.
-    memory : EntryMemory, optional
-        Of the same cache: samples that are in it are :class:`StoredSample`, others and without it :class:`MeshSample`.
-
-    Returns
-    -------
-    samples, problems
-        In the order of ``paths``, whatever the number of workers. A mesh that cannot be used is reported and left out.
-
-    Notes
-    -----
-    ``tests/test_preparation.py`` checks that cache and workers change no bit.
-    """
-    how, cache, start = how or Preparation(), cache or Cache(None), time.perf_counter()
-    found: dict[int, Sample] = {}
-    problems: dict[int, str] = {}
-    missing: list[tuple[int, MeshSource, Key]] = []
-
-    def add(i: int, entry: dict[str, Any], key: Key) -> None:
-        path, label = paths[i]
-        for level, text in entry["said"]:
-            log.log(level, "%s: %s", name_of(path), text)
-        file_faces = entry["faces"] if entry["file_faces"] is None else entry["file_faces"]
-        places = None if entry["places"] is None else Places(*entry["places"])
-        mesh = PreparedMesh(entry["x"], entry["surface"], entry["origin"], entry["faces"], file_faces, places)
-        try:
-            target, elements = label(mesh) if callable(label) else (torch.tensor(label), None)
-        except InputError as error:
-            fail(i, error)
-            return
-        if memory is not None and key.content:
-            memory.put(key, entry)
-            found[i] = StoredSample(key, how, memory, target, name_of(path), elements, path, len(mesh.x))
-        else:
-            found[i] = MeshSample(mesh.x, mesh.surface, target, name_of(path), mesh.origin, elements, path, mesh.places)
-
-    def fail(i: int, error: InputError) -> None:
-        if strict:
-            raise error
-        problems[i] = str(error)
-
-    with Progress(len(paths), what, "mesh") as bar:
-        for i, (path, _) in enumerate(paths):
-            try:
-                content = ""
-                if cache.folder and isinstance(path, Path) and path.is_file():
-                    content = how.content(path)
-                key = cache_key(_PREPARED, content, how.spec)
-                entry = cache.load(key) if key.content else None
-            except InputError as error:
-                fail(i, error)
-                bar.update()
-                continue
-            if entry is None:
-                missing.append((i, path, key))
-            else:
-                add(i, entry, key)
-                bar.update()
-        files = [(path, key) for _, path, key in missing]
-        with closing(map_in_order(partial(_encoded, how=how), files, workers)) as results:
-            for (i, _, key), result in zip(missing, results, strict=True):
-                if isinstance(result, InputError):
-                    fail(i, result)
-                else:
-                    if key.content:
-                        cache.store(key, result)
-                    add(i, decode_record(result)[0], key)
-                bar.update()
-    _report(what, len(paths), list(problems.values()), len(missing), time.perf_counter() - start, cache)
-    return [found[i] for i in sorted(found)], [problems[i] for i in sorted(problems)]
-
-
-def fill_cache(
-    meshes: Sequence[tuple[Path, Preparation]],
-    cache: Cache,
-    *,
-    workers: int | None = None,
-    scheduler: str | None = None,
-) -> tuple[int, int, list[str]]:
-    """Prepare meshes into a cache, ahead of their use; entries that are there stay, so that it can be interrupted.
-
-    Parameters
-    ----------
-    meshes : sequence of (path, how)
-    cache : Cache
-    workers, scheduler
-        See :func:`~meshconv.datasets.processes.map_in_order`; the workers of a cluster read the files by the
-        same paths.
-
-    Returns
-    -------
-    made, there, problems
-        Number of entries that were computed and that were there; a line for each mesh that cannot be used.
-
-    Raises
-    ------
-    InputError
-        The folder of the cache cannot be written to.
-    """
-    made, there, problems = 0, 0, []
-    missing: list[tuple[Path, Preparation, Key]] = []
-    contents: dict[Path, str] = {}
-    with Progress(len(meshes), "preparing meshes", "mesh") as bar:
-        for path, how in meshes:
-            try:
-                content = contents[path] = contents.get(path) or how.content(path)
-            except InputError as error:
-                problems.append(str(error))
-                bar.update()
-                continue
-            key = cache_key(_PREPARED, content, how.spec)
-            if cache.load(key) is None:
-                missing.append((path, how, key))
-            else:
-                there += 1
-                bar.update()
-        with closing(map_in_order(_encoded_of, missing, workers, scheduler)) as results:
-            for (_, _, key), result in zip(missing, results, strict=True):
-                if isinstance(result, InputError):
-                    problems.append(str(result))
-                else:
-                    cache.store(key, result, strict=True)
-                    made += 1
-                bar.update()
-    return made, there, list(dict.fromkeys(problems))
-
-
-def _encoded_of(task: tuple[Path, Preparation, Key]) -> bytes | InputError:
-    path, how, key = task
-    return _encoded((path, key), how)
-
-
-def _report(what: str, count: int, problems: list[str], made: int, seconds: float, cache: Cache) -> None:
-    for problem in problems:
-        log.warning("skipped: %s", problem)
-    if problems:
-        log.warning("%s: %d of %d files skipped (strict stops at the first)", what, len(problems), count)
-    if cache.folder and made > len(problems):
-        entries, size = cache.size
-        log.info("%s: %d computed, %d from the cache, %.0f s; %s has %d entries, %.0f MB", what, made, count - made,
-                 seconds, cache.folder, entries, size / 1e6)  # fmt: skip
-
-
-def _encoded(file: tuple[MeshSource, Key], how: Preparation) -> bytes | InputError:
-    """Entry of a file as bytes, which pass cheaply from process to process; the error where there is none."""
-    path, key = file
-    try:
-        return key.encode(how.entry(path))
-    except InputError as error:
-        return error
 
 
 class _Collector(logging.Handler):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from meshconv.datasets.meshes.preparation import MeshSample, Preparation
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.errors import InputError
 from meshconv.geometry.repair.augmentation import Augmentation
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meshconv.datasets.meshes.preparation import MeshSource, name_of
+from meshconv.datasets.meshes.sample import MeshSource, name_of
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.collation import collate
-from meshconv.datasets.meshes.preparation import (
+from meshconv.datasets.meshes.collection import prepare_meshes
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import (
     Labelling,
     MeshSample,
     MeshSource,
-    Preparation,
-    prepare_meshes,
     read_source,
 )
 from meshconv.datasets.vertex_budget import VertexBudget
@@ -80,7 +80,7 @@ class Meshes:
     strict
         Raise the error of the first mesh that cannot be used; so does a single one.
     cache, workers
-        As of :func:`~meshconv.datasets.meshes.preparation.prepare_meshes`.
+        As of :func:`~meshconv.datasets.meshes.collection.prepare_meshes`.
     template : Path or TriangleMesh, optional
         What the others are compared with, for tasks that compare.
     together

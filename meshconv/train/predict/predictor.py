@@ -15,7 +15,8 @@ import torch
 
 from meshconv.datasets.class_path import import_class
 from meshconv.datasets.meshes.module import MeshData
-from meshconv.datasets.meshes.preparation import MeshSource, Preparation
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.cache import Cache
 from meshconv.train.checkpoints.load import check_inputs, load_task

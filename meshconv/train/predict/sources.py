@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meshconv.datasets.meshes.module import MESH_SUFFIXES, meshes_below
-from meshconv.datasets.meshes.preparation import MeshSource
+from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 

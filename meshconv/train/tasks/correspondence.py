@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.preparation import MeshSample, MeshSource, Preparation, name_of, read_source
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.datasets.meshes.sample import (
+    MeshSample,
+    MeshSource,
+    name_of,
+    read_source,
+)
 from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
 from meshconv.datasets.protocol import PairData, demand
 from meshconv.errors import InputError

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.layouts.arrays import read_array
-from meshconv.datasets.meshes.preparation import MeshSource
+from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.datasets.protocol import FieldData, demand
 from meshconv.errors import InputError
 from meshconv.fields import FieldType

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
 from meshconv.datasets.meshes.transfer.face_frames import FaceFrames, fields_at_faces
 from meshconv.datasets.meshes.transfer.file_fields import fields_in_space, whole_names

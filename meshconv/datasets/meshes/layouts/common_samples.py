@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from meshconv.datasets.meshes.module import files_below
-from meshconv.datasets.meshes.preparation import Labelling, PreparedMesh
+from meshconv.datasets.meshes.sample import Labelling, PreparedMesh
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.io.meshes.labels import read_labels

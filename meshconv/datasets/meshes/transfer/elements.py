@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from meshconv.datasets.meshes.preparation import MeshSample, PreparedMesh
+from meshconv.datasets.meshes.sample import MeshSample, PreparedMesh
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh

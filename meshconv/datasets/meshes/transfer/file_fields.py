@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshconv.datasets.meshes.preparation import MeshSample
+from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.datasets.meshes.transfer.elements import elements_of_file
 from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
 from meshconv.fields import FieldType
