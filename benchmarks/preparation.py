@@ -25,7 +25,7 @@ def prepare(root: Path, folder: str, workers: int, extent: dict[str, float]) -> 
     """Prepare all meshes below ``root`` and print what it took."""
     from meshconv import Neighbourhood
     from meshconv.datasets import Preparation, prepare_meshes
-    from meshconv.datasets.meshes.module import MESH_SUFFIXES
+    from meshconv.datasets.meshes.files import MESH_SUFFIXES
     from meshconv.io import Cache
 
     paths = [(p, 0) for p in sorted(root.rglob("*")) if p.suffix.lower() in MESH_SUFFIXES]

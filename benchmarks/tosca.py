@@ -37,9 +37,9 @@ from meshconv.io import save_mesh
 from meshconv.models import ShapeUNet
 from meshconv.shipped import find_config
 from meshconv.train import CorrespondenceTask
+from meshconv.train.inference.correspondence import PointMaps, mesh_of
 from meshconv.train.loop.run import run_options
 from meshconv.train.metrics.map_errors import Shape, map_errors
-from meshconv.train.tasks.correspondence import PointMaps, mesh_of
 
 #: Other triangulations of the test meshes: the share of the faces.
 CASES = {"half": 0.5, "fifth": 0.2, "noise": 1.0}

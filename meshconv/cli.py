@@ -8,14 +8,14 @@ import platform
 import signal
 import sys
 import threading
-from argparse import ArgumentError, ArgumentParser
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from meshconv.errors import InputError, PlaceError, behind, parser_says
+from meshconv.errors import InputError, PlaceError, behind
 from meshconv.extras import require
 
 _USAGE = """usage: meshconv COMMAND ...
@@ -113,6 +113,18 @@ class _Parser(ArgumentParser):
         raise InputError(f"{self.prog.removeprefix('meshconv ')}: {message}; {self.prog} --help lists the options")
 
 
+def _truth(word: str) -> bool:
+    """An option's value as configurations write it; argparse says what is wrong with another."""
+    if word.lower() not in ("true", "false"):
+        raise ValueError(word)
+    return word.lower() == "true"
+
+
+def _folder(word: str) -> bool | str:
+    """A folder, or whether there is one."""
+    return word.lower() == "true" if word.lower() in ("true", "false") else word
+
+
 def _lightning(args: list[str]) -> None:
     require(f"meshconv {args[0]}", "train")
     from meshconv.train.fit import RunCLI
@@ -132,35 +144,28 @@ def _calibrate(args: list[str]) -> None:
 
 
 def _predict(args: list[str]) -> None:
-    require("meshconv predict", "train")
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(
-        prog="meshconv predict", description="Prediction for meshes or maps by a trained network.", exit_on_error=False
-    )
+    parser = _Parser(prog="meshconv predict", description="Prediction for meshes or maps by a trained network.")
     parser.add_argument("checkpoint", type=Path, help="of meshconv fit, export, or a name of meshconv models")
-    parser.add_argument("files", type=str, nargs="+", help="meshes or folders of them, or NetCDF files with maps")
+    parser.add_argument("files", nargs="+", help="meshes or folders of them, or NetCDF files with maps")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="path without suffix")
     parser.add_argument("--strict", action="store_true", help="stop at the first unusable input")
-    parser.add_argument("--template", type=Path | None, help="mesh to which the others are matched; default: the first")
+    parser.add_argument("--template", type=Path, help="mesh to which the others are matched; default: the first")
     parser.add_argument("--pixel_order", choices=("nest", "ring"), help="pixel order of maps without the attribute")
     parser.add_argument("--join", action="store_true", help="map files together are one input (a variable in each)")
     parser.add_argument("--select", nargs="+", default=[], metavar="NAME=VALUE", help="of maps: member=3 level=850")
     parser.add_argument("--dimension", nargs="+", help="of maps: predict along these; default: that of the training")
-    parser.add_argument("--maps", type=bool, default=True, help="pictures of predicted maps beside the NetCDF")
+    parser.add_argument("--maps", type=_truth, default=True, help="false: no pictures of predicted maps")
     parser.add_argument("--step", type=int, nargs="+", help="steps to draw, from 0; default: the first and the last")
-    parser.add_argument("--steps", type=int | None, help="of a forecast from the last time of a file")
+    parser.add_argument("--steps", type=int, help="of a forecast from the last time of a file")
     parser.add_argument("--probability", help="class whose probability is drawn too")
     parser.add_argument("--uncertainty", action="store_true", help="of a calibrated checkpoint (meshconv calibrate)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto: the GPU if there is one")
     parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
-    parser.add_argument("--cache", type=bool | str, default=True, help="folder of prepared meshes; false: none")
-    parser.add_argument("--workers", type=int | None, help="processes that prepare meshes; 0: this one")
+    parser.add_argument("--cache", type=_folder, default=True, help="folder of prepared meshes; false: none")
+    parser.add_argument("--workers", type=int, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
-    try:
-        given = parser.parse_args(args[1:])
-    except ArgumentError as error:
-        raise InputError(f"predict: {parser_says(str(error))}; meshconv predict --help lists the options") from error
+    given = parser.parse_args(args[1:])
+    require("meshconv predict", "train")
     from meshconv.train import MapOptions, MapPictures, Predictor
 
     if given.uncertainty:
@@ -251,12 +256,11 @@ def _export(args: list[str]) -> None:
     if "onnx" in given.to:
         require("meshconv export --to onnx", "export")
     from meshconv import __version__
-    from meshconv.datasets.class_path import class_path
     from meshconv.export import export_network
-    from meshconv.train import load_task
+    from meshconv.train import load_inference
 
-    task = load_task(given.checkpoint, given.trust or ())
-    for found in export_network(task, class_path(type(task)), __version__, given.to, given.output, given.like):
+    trained = load_inference(given.checkpoint, given.trust or ())
+    for found in export_network(trained, trained.task_path, __version__, given.to, given.output, given.like):
         print(found)
 
 

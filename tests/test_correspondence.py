@@ -17,9 +17,10 @@ from meshconv.datasets import MeshCorrespondence, Preparation, prepare_meshes
 from meshconv.datasets.meshes.correspondence import collate_samples
 from meshconv.io import save_mesh
 from meshconv.train import CorrespondenceTask, Predictor, load_task
+from meshconv.train.inference.correspondence import PointMaps
 from meshconv.train.metrics.map_errors import Shape, map_errors
 from meshconv.train.metrics.point_contrast import PointContrast
-from meshconv.train.tasks.correspondence import PointMaps, unit_positions
+from meshconv.train.tasks.correspondence import unit_positions
 
 # A ring of neighbours is too few for the quadrature of SphereUNet.
 _SMALL = {"channels": [8, 12, 16], "width": 32, "dropout": 0.0, "aggregation": "mean"}

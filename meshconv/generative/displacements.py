@@ -15,8 +15,9 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.loader import Loader
+from meshconv.datasets.meshes.files import check_fractions, meshes_below
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, meshes_below
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy

@@ -183,7 +183,7 @@ def _info(predictor: Any) -> dict[str, Any]:
     names = getattr(task, "class_names", None) or getattr(task, "field_names", [])
     values = task.spec.get("class_values") or []
     numbers = values if all(isinstance(value, int) for value in values) else []  # labels in PLY are numbers
-    return {"task": type(task).__name__, "takes": "maps" if "inputs" in task.spec else "meshes",
+    return {"task": task.task_path.rpartition(".")[2], "takes": "maps" if "inputs" in task.spec else "meshes",
             "columns": list(names), "labels": numbers or list(range(len(names)))}  # fmt: skip
 
 

@@ -1,5 +1,17 @@
-from .checkpoints.load import load_task as load_task
+from .checkpoints.load import (
+    load_inference as load_inference,
+    load_task as load_task,
+)
 from .checkpoints.pretrained import load_pretrained as load_pretrained
+from .inference.base import Inference as Inference
+from .inference.classes import ClassInference as ClassInference
+from .inference.classification import ClassificationInference as ClassificationInference
+from .inference.correspondence import CorrespondenceInference as CorrespondenceInference
+from .inference.forecast import ForecastInference as ForecastInference
+from .inference.reconstruction import ReconstructionInference as ReconstructionInference
+from .inference.regression import RegressionInference as RegressionInference
+from .inference.segmentation import SegmentationInference as SegmentationInference
+from .inference.shape_regression import ShapeRegressionInference as ShapeRegressionInference
 from .predict.meshes import (
     Meshes as Meshes,
     MeshResult as MeshResult,

@@ -18,12 +18,13 @@ from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.transfer.elements import edges_of, file_origin
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.train.inference.classification import MeshClass
+from meshconv.train.inference.regression import MeshFieldValues
+from meshconv.train.inference.segmentation import MeshLabels
 from meshconv.train.predict.files import write_array
 from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.predict.predictor import Predictor
-from meshconv.train.tasks.classification import MeshClass
-from meshconv.train.tasks.regression import MeshFieldValues, RegressionTask
-from meshconv.train.tasks.segmentation import MeshLabels
+from meshconv.train.tasks.regression import RegressionTask
 from meshconv.uncertainty.calibrated import load_calibrated
 from meshconv.uncertainty.calibration import Calibration, sampled
 from meshconv.uncertainty.conformal import prediction_sets

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import torch
 
 from meshconv.datasets.loader import Loader
+from meshconv.datasets.meshes.files import check_fractions, cut, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.classes import find_mesh_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, cut, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ import torch
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.loader import EpochBatches, Loader
 from meshconv.datasets.meshes.collation import join_samples
+from meshconv.datasets.meshes.files import Split, check_fractions, meshes_below, split_of, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.common_samples import (
     Reading,
     category_of,
@@ -21,7 +22,7 @@ from meshconv.datasets.meshes.layouts.common_samples import (
     read_sample_files,
     sample_labelling,
 )
-from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, split_of, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.errors import InputError
 from meshconv.io.text import read_text

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meshconv.datasets.meshes.files import Split, check_fractions, meshes_below, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.arrays import Place, check_count, read_array
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
-from meshconv.datasets.meshes.module import MeshData, Split, check_fractions, meshes_below, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.sample import PreparedMesh
 from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
 from meshconv.errors import InputError

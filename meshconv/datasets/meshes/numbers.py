@@ -13,8 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from meshconv.datasets.meshes.files import check_fractions, files_below, meshes_below, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, files_below, meshes_below, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.sample import PreparedMesh
 from meshconv.errors import InputError
 from meshconv.fields import FieldType

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meshconv.datasets.meshes.files import check_fractions, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, pair_files, split_files
-from meshconv.datasets.meshes.module import MeshData, check_fractions, warn_of_duplicates
+from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.datasets.meshes.transfer.elements import (
     KINDS,

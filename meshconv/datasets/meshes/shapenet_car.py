@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from meshconv.datasets.meshes.fields import MeshFields
+from meshconv.datasets.meshes.files import Split, cut
 from meshconv.datasets.meshes.layouts.segments import LabelledFile
-from meshconv.datasets.meshes.module import Split, cut
 from meshconv.errors import InputError
 
 log = logging.getLogger(__name__)

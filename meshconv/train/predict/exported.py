@@ -15,8 +15,8 @@ from meshconv.errors import InputError
 from meshconv.export.files import SUFFIXES, Program, digest_of, open_program
 from meshconv.export.layout import Layout
 from meshconv.export.preprocess import NAME, point_digest, read_description
-from meshconv.train.checkpoints.load import make_task
-from meshconv.train.tasks.base import Task
+from meshconv.train.checkpoints.load import make_inference
+from meshconv.train.inference.base import Inference
 
 
 def is_exported(path: Any) -> bool:
@@ -24,7 +24,7 @@ def is_exported(path: Any) -> bool:
     return Path(path).suffix in SUFFIXES
 
 
-def load_exported(path: Path, trust: Sequence[str] = ()) -> Task:
+def load_exported(path: Path, trust: Sequence[str] = ()) -> Inference:
     """The task of an exported file, with ``preprocess.json`` beside it, ready to predict on the CPU.
 
     Raises
@@ -36,7 +36,7 @@ def load_exported(path: Path, trust: Sequence[str] = ()) -> Task:
         raise InputError(f"{path}: no such file; meshconv export writes it")
     content = read_description(path.with_name(NAME))
     hparams = {**content["hyper_parameters"], "network": "torch.nn.Identity", "options": {}}
-    task = make_task(path, content["task"], hparams, trust)
+    task = make_inference(path, content["task"], hparams, trust)
     given = content["maps"]
     runner = _Runner(open_program(path, "aoti" in trust), Layout.from_spec(content), given, path)
     task.network, task.forward = runner, runner.run  # type: ignore[method-assign]

@@ -24,8 +24,8 @@ from meshconv.datasets.maps.steps import step_values
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.progress import Progress
+from meshconv.train.inference.forecast import ForecastInference
 from meshconv.train.predict.maps import Maps
-from meshconv.train.tasks.forecast import ForecastTask
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Forecast:
 
     Parameters
     ----------
-    task : ForecastTask
+    task : ForecastInference
     maps : Maps
         The file on the points of the network.
     source
@@ -53,7 +53,7 @@ class Forecast:
         A file without time, without the history that the network sees, or without a step that has a state.
     """
 
-    def __init__(self, task: ForecastTask, maps: Maps, source: str):
+    def __init__(self, task: ForecastInference, maps: Maps, source: str):
         self.task, self.maps, self.source = task, maps, source
         fields = maps.fields
         if len(maps.leading) != 1:

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning
 import torch
 
-from meshconv.datasets.class_path import import_class
-from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.cache import Cache
-from meshconv.train.checkpoints.load import check_inputs, load_task
+from meshconv.train.checkpoints.load import load_inference
+from meshconv.train.inference.base import Inference
 from meshconv.train.predict.exported import is_exported, load_exported
 from meshconv.train.predict.files import make_folder, write_results, write_tables
 from meshconv.train.predict.meshes import Meshes, MeshResult
@@ -33,7 +31,6 @@ from meshconv.train.predict.sources import (
     mesh_sources,
     template_source,
 )
-from meshconv.train.tasks.base import Task
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -103,8 +100,8 @@ class Predictor:
 
     Parameters
     ----------
-    checkpoint : str, Path or Task
-        Written by ``meshconv fit``, or a file that ``meshconv export`` made of it; or a task in memory.
+    checkpoint : str, Path or Inference
+        Written by ``meshconv fit``, or a file that ``meshconv export`` made of it; or in memory, as a task is.
     device
         ``"auto"``: the GPU if there is one; else a device of torch, as ``"cpu"`` or ``"cuda:1"``.
     trust
@@ -127,17 +124,18 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: str | os.PathLike[str] | Task,
+        checkpoint: str | os.PathLike[str] | Inference,
         device: str = "auto",
         trust: Sequence[str] = (),
         cache: bool | str | None = True,
         workers: int | None = None,
     ):
-        exported = not isinstance(checkpoint, Task) and is_exported(checkpoint)
-        if isinstance(checkpoint, Task):
+        in_memory = isinstance(checkpoint, Inference)
+        exported = not in_memory and is_exported(checkpoint)
+        if isinstance(checkpoint, Inference):
             self.task = checkpoint
         else:
-            self.task = load_exported(Path(checkpoint), trust) if exported else load_task(checkpoint, trust)
+            self.task = load_exported(Path(checkpoint), trust) if exported else load_inference(checkpoint, trust)
         self.device = device_of("cpu" if exported and device == "auto" else device)
         if exported and self.device.type != "cpu":
             raise InputError(f"device {device}: exported programs run on the CPU here; leave it out")
@@ -145,11 +143,9 @@ class Predictor:
         self.task.to(self.device).eval()
         if "data" not in self.task.spec:
             raise InputError(f"{type(self.task).__name__}: its spec names no data module, so inputs cannot be prepared")
-        # The checkpoint's has been checked.
-        data = import_class(self.task.spec["data"], lightning.LightningDataModule)
-        if not exported and self.task is not checkpoint:
-            check_inputs(self.task, data, checkpoint)
-        self._of_meshes = issubclass(data, MeshData)
+        if not exported and not in_memory:
+            self.task.check_inputs(checkpoint)
+        self._of_meshes = "inputs" not in self.task.spec
         self._cache, self._workers = Cache.choose(cache), workers
 
     def __call__(
@@ -272,10 +268,10 @@ class Predictor:
 
     def _forecast(self, sources: list[MapSource], output: Path, options: MapOptions, horizon: int) -> Path:
         """Write a forecast of ``horizon`` steps from the one source."""
+        from meshconv.train.inference.forecast import ForecastInference
         from meshconv.train.predict.forecast import Forecast, forecast_target
-        from meshconv.train.tasks.forecast import ForecastTask
 
-        if not isinstance(self.task, ForecastTask):
+        if not isinstance(self.task, ForecastInference):
             raise InputError(f"steps: {type(self.task).__name__} makes no forecast; leave --steps out")
         if horizon < 1:
             raise InputError(f"steps {horizon} is not a positive number")

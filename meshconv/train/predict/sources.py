@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meshconv.datasets.meshes.module import MESH_SUFFIXES, meshes_below
+from meshconv.datasets.meshes.files import MESH_SUFFIXES, meshes_below
 from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch import Tensor, nn
+from torch import Tensor
 
 from meshconv import __version__
 from meshconv.datasets.batch import SurfaceBatch
@@ -30,18 +28,13 @@ from meshconv.train.checkpoints.fine_tuning import FineTuning
 from meshconv.train.checkpoints.matching import TargetMatch
 from meshconv.train.checkpoints.resuming import planned_steps
 from meshconv.train.checkpoints.state import check_loops, check_moments
+from meshconv.train.inference.base import Inference
 from meshconv.train.loop.schedule import keep_options, one_cycle
 from meshconv.train.networks import make_network, network_options
-from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.report.case import Case
 
-if TYPE_CHECKING:
-    import xarray as xr
 
-    from meshconv.train.predict.maps import Maps
-
-
-class Task(lightning.LightningModule):
+class Task(Inference, lightning.LightningModule):
     """Base class of tasks: a network with targets, loss, metrics and prediction.
 
     A task is a subclass in one file. Its constructor takes ``in_type`` and ``spec``, names of what is predicted where
@@ -91,9 +84,6 @@ class Task(lightning.LightningModule):
     kept: ClassVar[tuple[str, ...]] = ()
     """Arguments besides the network's that give its outputs their meaning: those of a checkpoint cannot be changed."""
 
-    takes_template: ClassVar[bool] = False
-    """Whether it predicts meshes beside another one."""
-
     def __init__(
         self,
         network: str,
@@ -134,26 +124,11 @@ class Task(lightning.LightningModule):
                 raise InputError(f"activation_checkpointing: {network} has no residual blocks; leave it out")
             for block in blocks:
                 block.recompute = True
-
-    def forward(self, batch: SurfaceBatch) -> Tensor:
-        """Output of the network for each surface, point or element."""
-        given = [part for part in (batch.elements, batch.shares) if part is not None]
-        if given and not _takes(type(self.network), 2 + len(given)):  # type: ignore[arg-type]  # classes have hashes
-            raise InputError(
-                f"the network {self.hparams['network']} gives nothing at elements, which faces, edges and points at a "
-                "resolution need: take ShapeUNet, or a network that is called with (x, surface, elements, shares)"
-            )
-        return self.network(batch.x, batch.surface, *given)
+        self.complete()
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """How inputs are made."""
-        return self.hparams["spec"]
-
-    @property
-    def num_levels(self) -> int | None:
-        """Levels of the hierarchies that the network works on; None: any number."""
-        return getattr(self.network, "num_levels", None)
+    def task_path(self) -> str:
+        return class_path(type(self))
 
     def setup(self, stage: str) -> None:
         """Before any training: the hierarchy that the data prepare has to be the network's, and names are matched."""
@@ -178,7 +153,7 @@ class Task(lightning.LightningModule):
         return {} if self.fine_tuning is None else self.fine_tuning.hashes
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["meshconv"] = {"format": FORMAT, "version": __version__, "task": class_path(type(self))}
+        checkpoint["meshconv"] = {"format": FORMAT, "version": __version__, "task": self.task_path}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Weights are those of the classes, fields and inputs that they were trained on; the loss is this task's."""
@@ -206,23 +181,6 @@ class Task(lightning.LightningModule):
 
     def test_step(self, batch: SurfaceBatch, index: int) -> None:
         self.evaluate(batch, "test")
-
-    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
-        """Results of a user's meshes, in any order."""
-        raise InputError(f"{type(self).__name__} does not predict meshes")
-
-    def predict_maps(self, maps: Maps) -> xr.Dataset:
-        """Result of a user's maps, on their own grid."""
-        raise InputError(f"{type(self).__name__} does not predict maps")
-
-    def describe_output(self) -> dict[str, Any]:
-        """The output of an exported network, in plain values.
-
-        ``name``; ``rows``: ``"surfaces"``, ``"vertices"``, ``"faces"``, ``"edges"``, or ``"points"`` of maps;
-        ``columns`` and their ``units``, None where the data have none; ``kind``: ``"logits"``, ``"fields"`` or
-        ``"embedding"``.
-        """
-        raise InputError(f"{type(self).__name__} has no describe_output, so it cannot be exported")
 
     def check_rows(self, output: Tensor, target: Tensor) -> None:
         """Raise an :class:`InputError` where the network's outputs are not those of the targets, one for each."""
@@ -277,13 +235,3 @@ def _no_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_no_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@cache
-def _takes(network: type[nn.Module], count: int) -> bool:
-    """Whether networks of a class are called with so many arguments."""
-    try:
-        inspect.signature(network.forward).bind(*[None] * (1 + count))
-    except TypeError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from meshconv.datasets.protocol import ClassData, demand
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.io.tables import write_table
+from meshconv.train.inference.classes import ClassInference
 from meshconv.train.metrics.confusion import Confusion
 from meshconv.train.metrics.losses import ClassLoss, OwnLoss
 from meshconv.train.metrics.point_weights import point_weights
@@ -19,7 +20,7 @@ from meshconv.train.tasks.base import Task
 from meshconv.viz.confusion import draw_confusion
 
 
-class ClassTask(Task):
+class ClassTask(ClassInference, Task):
     """Loss and metrics of classes.
 
     Parameters
@@ -57,7 +58,6 @@ class ClassTask(Task):
             found = ", ".join(class_names or []) or "none"
             raise InputError(f"a classifier needs data of at least two classes, these have {found}")
         super().__init__(network, in_type, spec, len(class_names), options, **training)
-        self.class_names = list(class_names)
         self.loss: ClassLoss | OwnLoss
         if "." in loss:
             if class_weights is not None or label_smoothing:
@@ -74,11 +74,6 @@ class ClassTask(Task):
         if isinstance(self.loss, ClassLoss) and self.loss.balanced:
             data = demand(self.data, ClassData, "class_weights: balanced")
             self.loss.balance(self.match.counts(data.class_counts, len(self.class_names)).to(self.device))
-
-    def describe_output(self) -> dict[str, Any]:
-        rows = "points" if "inputs" in self.spec else self.spec.get("element", "surfaces")
-        names = list(self.class_names)
-        return {"name": "logits", "kind": "logits", "rows": rows, "columns": names, "units": ["1"] * len(names)}
 
     def counted(self, batch: SurfaceBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits ``[N, classes]``, targets ``[N]`` and weights ``[N]`` of everything that counts."""

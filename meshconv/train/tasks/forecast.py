@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ import torch
 from torch import Tensor
 
 from meshconv.datasets.batch import SeriesBatch, SurfaceBatch
-from meshconv.datasets.maps.frames import Frames
 from meshconv.datasets.protocol import RolloutData, demand
 from meshconv.errors import InputError
+from meshconv.train.inference.forecast import ForecastInference
 from meshconv.train.metrics.forecast_results import ForecastResults
 from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.report.case import Case
 from meshconv.train.tasks.regression import RegressionTask
 
 
-class ForecastTask(RegressionTask):
+class ForecastTask(ForecastInference, RegressionTask):
     r"""Forecast of a state by a network that is applied to its own output.
 
     .. math:: s_{k+1} = s_k + \sigma \, N(s_k, s_{k-1}, \ldots, f_k)
@@ -66,9 +65,6 @@ class ForecastTask(RegressionTask):
             network, in_type, field_names, spec, options, area_weights=area_weights, residual=residual,
             relative=relative, field_weights=field_weights, **training,
         )  # fmt: skip
-        if "targets" not in spec or spec["targets"]["state"] is None or spec["targets"]["lead"] is None:
-            raise InputError("a forecast needs targets with a lead, all of which are inputs too: targets: {lead: 6h}")
-        self.layout = Frames.from_spec(spec)
         plan = {0: rollout} if isinstance(rollout, int) else {int(k): int(n) for k, n in rollout.items()}
         if 0 not in plan or min(plan) < 0 or min(plan.values()) < 1:
             raise InputError(f"rollout {rollout}: write a number of steps from 1, or {{0: 1, 10: 2}}, from epoch 0 on")
@@ -86,10 +82,6 @@ class ForecastTask(RegressionTask):
             raise InputError(
                 f"rollout: {max(self.plan.values())} steps, the data have {there}; give the data targets.steps"
             )
-
-    def step(self, frames: Tensor, batch: SurfaceBatch) -> Tensor:
-        """The next state ``[..., V, out]`` in units of the data, after frames ``[..., history, V, dim]``."""
-        return self(replace(batch, x=self.layout.join(frames)))
 
     def roll(self, batch: SeriesBatch, steps: int) -> Iterator[Tensor]:
         """States ``[S, V, out]`` after 1, 2, ... steps; forcings are those of the data."""

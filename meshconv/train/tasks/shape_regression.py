@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.fields import FieldType
+from meshconv.train.inference.shape_regression import ShapeRegressionInference
 from meshconv.train.metrics.number_errors import NumberErrors
-from meshconv.train.predict.meshes import Meshes, MeshResult
 from meshconv.train.report.case import Case
 from meshconv.train.tasks.regression import RegressionTask
 
 
-class ShapeRegressionTask(RegressionTask):
+class ShapeRegressionTask(ShapeRegressionInference, RegressionTask):
     """A number or several per mesh, with the mean square error of numbers in standard deviations of the training.
 
     Mean and standard deviation of the training stand in the checkpoint. Meshes whose number is unknown do not count in
@@ -86,38 +85,9 @@ class ShapeRegressionTask(RegressionTask):
                      for x in (said, truth)]  # fmt: skip
             yield Case(name, float(square.nanmean().sqrt()), texts[0], f"is {texts[1]}")
 
-    def describe_output(self) -> dict[str, Any]:
-        names = list(self.field_names)
-        units = [None] * len(names)
-        return {"name": "numbers", "kind": "numbers", "rows": "surfaces", "columns": names, "units": units}
-
-    def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
-        for sample, output in meshes.outputs(self, meshes.prepare(), lambda _: 1):
-            numbers = dict(zip(self.field_names, output[0].tolist(), strict=True))
-            yield MeshNumbersFound(sample.name, sample.source, numbers)
-
     def _log_numbers(self, measured: NumberErrors, split: str) -> None:
         found = measured.errors
         measured.reset()
         for name, values in found.items():
             shown = {f"{split}/{name}/{field}": value for field, value in zip(self.field_names, values, strict=True)}
             self.log_dict(shown, prog_bar=name == "r2", sync_dist=True)
-
-
-@dataclass(frozen=True, eq=False)
-class MeshNumbersFound(MeshResult):
-    """Numbers of a mesh.
-
-    Attributes
-    ----------
-    numbers : dict of str to float
-    """
-
-    numbers: dict[str, float]
-
-    @property
-    def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # those of the task's numbers
-        return ("file", *self.numbers)
-
-    def row(self) -> dict[str, Any]:
-        return {"file": self.name, **self.numbers}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from meshconv.datasets.meshes.files import meshes_below, split_of
 from meshconv.datasets.meshes.layouts.common_samples import category_of
-from meshconv.datasets.meshes.module import meshes_below, split_of
 from meshconv.errors import InputError
 from meshconv.io.text import read_text
 
@@ -28,7 +28,7 @@ def find_mesh_files(root: Path, pattern: str | None = None) -> ClassFiles:
     The split is given by folders named ``train``, ``test`` or ``val`` anywhere in the path, or by ``train.cla`` and
     ``test.cla``.
 
-    With a ``pattern`` as :func:`~meshconv.datasets.meshes.module.meshes_below` takes it.
+    With a ``pattern`` as :func:`~meshconv.datasets.meshes.files.meshes_below` takes it.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from meshconv.datasets.meshes.module import files_below
+from meshconv.datasets.meshes.files import files_below
 from meshconv.datasets.meshes.sample import Labelling, PreparedMesh
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import IntArray

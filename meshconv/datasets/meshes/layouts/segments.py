@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from meshconv.datasets.meshes.module import MESH_SUFFIXES, Split, cut, files_below, meshes_below, meshes_in, split_of
+from meshconv.datasets.meshes.files import MESH_SUFFIXES, Split, cut, files_below, meshes_below, meshes_in, split_of
 from meshconv.errors import InputError
 from meshconv.io.meshes.labels import LABEL_SUFFIXES
 from meshconv.io.text import read_text
@@ -47,7 +47,7 @@ def pair_files(root: Path, pattern: str | None = None, meshes_like: str | None =
     pattern : str, optional
         Of the label files, below ``root``: ``"seg/*.eseg"``.
     meshes_like : str, optional
-        Pattern of the mesh files, as of :func:`~meshconv.datasets.meshes.module.meshes_below`.
+        Pattern of the mesh files, as of :func:`~meshconv.datasets.meshes.files.meshes_below`.
 
     Returns
     -------
