@@ -1,11 +1,16 @@
 """Forecasts of the shallow-water planet: networks of one size on the same data and schedule.
 
     meshconv generate shallow_water planet --days 20 --runs 24 --truncation 31
-    python benchmarks/forecast.py planet --out forecast.jsonl                 # stopped, it goes on where it was
-    python benchmarks/forecast.py planet --out forecast.jsonl --print         # the table of docs/forecast.md
+    meshconv generate shallow_water turned --days 20 --runs 4 --truncation 31 --axis 1 1 0.5 --seed 1
+    meshconv generate shallow_water upright --days 20 --runs 4 --truncation 31 --seed 1
+    python benchmarks/forecast.py planet --also turned upright --out forecast.jsonl   # stopped, it goes on where it was
+    python benchmarks/forecast.py planet --out forecast.jsonl --print                 # the tables of docs/forecast.md
 
 Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
-from every tenth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector.
+from every fifth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector;
+``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also`` are for testing only: upright
+and turned are the same weather, once with its axis and Coriolis parameter turned. Networks of torch-harmonics run where
+it is installed.
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import harmonic_networks
 import numpy as np
 import torch
+from harmonic_networks import HarmonicNetwork
 from map_training import Results, count_weights
 from torch import Tensor, nn
 
@@ -28,14 +35,20 @@ from meshconv.train import ForecastTask
 from meshconv.train.metrics.forecast_errors import ForecastErrors
 
 TARGETS = {"scalars": ["h"], "vectors": [["u", "v"]], "lead": "6h", "steps": 1, "test_steps": 20}
-# Options that give about as many weights.
+FIELDS = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48}
+# Options that give about 90,000 weights.
 METHODS: dict[str, dict[str, Any]] = {
-    "FieldUNet": {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48},
-    "PlanarUNet": {"channels": [12, 16, 24], "width": 48, "dropout": 0.0},
+    "FieldUNet": FIELDS | {"aggregation": "quadrature"},
+    "FieldUNet, components": FIELDS | {"aggregation": "quadrature"},
+    "FieldUNet, mean": FIELDS,
+    "PlanarUNet": {"channels": [20, 28, 40], "width": 48, "dropout": 0.0},
     "IsotropicUNet": {"channels": [32, 48, 64], "width": 48, "dropout": 0.0},
-    "PixelwiseNetwork": {"width": 128},
-    "FieldUNet, components": {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48},
+    "PixelwiseNetwork": {"width": 208},
+    "SphericalFourierNeuralOperator": {"embed_dim": 28, "num_layers": 4, "scale_factor": 2},
+    "LocalSphericalNeuralOperator": {"embed_dim": 32, "num_layers": 4, "scale_factor": 2},
 }
+# Neighbours: 22 within 2.7 spacings, or the eight pixels around.
+RADII = {name: 2.7 if name in ("FieldUNet", "FieldUNet, components") else None for name in METHODS}
 
 
 class Components(nn.Module):
@@ -53,7 +66,7 @@ class Components(nn.Module):
         return self.network(x, surface)
 
 
-def build(method: str, in_type: FieldType, out_type: FieldType) -> nn.Module:
+def build(method: str, in_type: FieldType, out_type: FieldType, nside: int) -> nn.Module:
     """A network from fields to fields."""
     name, _, kind = method.partition(", ")
     options = METHODS[method]
@@ -62,16 +75,18 @@ def build(method: str, in_type: FieldType, out_type: FieldType) -> nn.Module:
         return Components(FieldUNet(*numbers, **options))
     if name == "FieldUNet":
         return FieldUNet(in_type, out_type, **options)
+    if name in harmonic_networks.NAMES:
+        return Components(HarmonicNetwork(name, in_type, out_type.dim, nside, **options))
     cls = {"PlanarUNet": PlanarUNet, "IsotropicUNet": IsotropicUNet, "PixelwiseNetwork": PixelwiseNetwork}[name]
     if name == "PixelwiseNetwork":
         in_type = FieldType.from_multiplicities([in_type.dim])
     return Components(cls(in_type, out_type.dim, **options))
 
 
-def run(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs: int | None) -> dict[str, Any]:
-    """One training and its test: root mean square errors at each lead."""
+def trained(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs: int | None) -> ForecastTask:
+    """A network after its training on the first ``pairs``."""
     torch.manual_seed(seed)
-    network = build(method, data.in_type, data.out_type)
+    network = build(method, data.in_type, data.out_type, data.inputs.nside)
     task = ForecastTask("FieldUNet", str(data.in_type), data.field_names, data.spec,
                         {"channels": [1] * data.num_levels, "max_order": 1, "context": 0})  # fmt: skip
     task.network = network
@@ -82,7 +97,6 @@ def run(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
     network.train()
-    begin = time.process_time()
     endless = itertools.chain.from_iterable(itertools.repeat(loader))
     for batch in itertools.islice(endless, steps):
         weights = batch.x.new_ones(batch.x.shape[:-1])
@@ -91,24 +105,32 @@ def run(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs
         loss.backward()
         optimiser.step()
         schedule.step()
-    seconds = time.process_time() - begin
     network.eval()
+    return task
+
+
+@torch.no_grad()
+def tested(task: ForecastTask, data: SphereMaps, mean: Tensor) -> dict[str, float]:
+    """Root mean square errors at each lead, of the forecast, persistence and climatology."""
     errors = ForecastErrors(data.out_type, TARGETS["test_steps"])
-    with torch.no_grad():
-        for batch in data.test_dataloader():
-            start = task.latest(batch.x)
-            mean = data.climatology
-            for k, state in enumerate(task.roll(batch, batch.target.shape[1])):
-                models = {"forecast": state, "persistence": start, "climatology": mean.expand_as(state)}
-                errors.update(k, models, batch.target[:, k], start, mean, batch.x.new_ones(batch.x.shape[:-1]))
-    found: dict[str, Any] = {"weights": count_weights(network), "cpu_s": seconds}
-    for row in errors.rows(data.field_names):
-        found[f"{row['model']} {row['field']} {row['step']}"] = row["rmse"]
-    return found
+    for batch in data.test_dataloader():
+        start = task.latest(batch.x)
+        for k, state in enumerate(task.roll(batch, batch.target.shape[1])):
+            models = {"forecast": state, "persistence": start, "climatology": mean.expand_as(state)}
+            errors.update(k, models, batch.target[:, k], start, mean, batch.x.new_ones(batch.x.shape[:-1]))
+    return {f"{row['model']} {row['field']} {row['step']}": row["rmse"] for row in errors.rows(data.field_names)}
 
 
-def table(results: Results, leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
+def open_planet(folder: Path, radius: float | None, given: argparse.Namespace, **options: Any) -> SphereMaps:
+    return SphereMaps(
+        str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS, nside=given.nside,
+        radius=radius, num_levels=3, batch_size=given.batch, cache=False, **options,
+    )  # fmt: skip
+
+
+def table(results: Results, planet: str = "", leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
     """RMSE of height and wind at some leads, mean and spread over seeds; persistence and climatology beside."""
+    planet = f"{planet} " if planet else ""
     columns = [f"{name} {6 * k} h" for name in ("h, m:", "wind, m/s:") for k in leads]
     print(f"| network | weights | seeds | s | {' | '.join(columns)} |")
     print("| --- " * (4 + len(columns)) + "|")
@@ -116,7 +138,7 @@ def table(results: Results, leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
     def line(title: str, model: str, rows: list[dict[str, Any]]) -> None:
         cells = []
         for field, k in itertools.product(("h", "u+v"), leads):
-            values = [row[f"{model} {field} {k}"] for row in rows]
+            values = [row[f"{planet}{model} {field} {k}"] for row in rows]
             spread = f" ± {np.std(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3g}{spread}")
         about = (rows[0]["weights"], len(rows), round(np.mean([r["cpu_s"] for r in rows])))
@@ -129,15 +151,17 @@ def table(results: Results, leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
             line(f"`{method}`", "forecast", rows)
     for model in ("persistence", "climatology"):
         line(model, model, results.rows[:1])
+    print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("planet", type=Path, help="folder that meshconv generate shallow_water wrote")
+    parser.add_argument("--also", nargs="*", type=Path, default=[], help="further planets to test on")
     parser.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--nside", type=int, help="of the networks; default: that of the files")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=4e-3)
@@ -145,17 +169,33 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
     given = parser.parse_args()
     results = Results(given.out)
+    methods = [m for m in given.only if m not in harmonic_networks.NAMES or harmonic_networks.AVAILABLE]
     if not given.print:
-        data = SphereMaps(
-            str(given.planet / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS,
-            nside=given.nside, radius=None, num_levels=3, batch_size=given.batch, cache=False,
-        )  # fmt: skip
-        for seed, method in itertools.product(given.seeds, given.only):
+        planets: dict[float | None, SphereMaps] = {}
+        for seed, method in itertools.product(given.seeds, methods):
+            radius = RADII[method]
+            if radius not in planets:
+                planets[radius] = open_planet(given.planet, radius, given)
+            data = planets[radius]
             key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs,
                    "nside": data.inputs.nside}  # fmt: skip
-            if not results.has(**key):
-                results.add(key | run(data, method, given.steps, given.rate, seed, given.pairs))
-    table(results)
+            if results.has(**key):
+                continue
+            begin = time.process_time()
+            task = trained(data, method, given.steps, given.rate, seed, given.pairs)
+            row: dict[str, Any] = {"weights": count_weights(task.network), "cpu_s": time.process_time() - begin}
+            assert data.climatology is not None
+            row |= tested(task, data, data.climatology)
+            for folder in given.also:
+                other = open_planet(folder, radius, given, splits="test")
+                other.take_statistics(data.spec)
+                row |= {f"{folder.name} {name}": e for name, e in tested(task, other, data.climatology).items()}
+            results.add(key | row)
+    shown = Results(given.out)
+    shown.rows = shown.select(steps=given.steps, batch=given.batch, pairs=given.pairs)
+    for planet in ("", *(folder.name for folder in given.also)):
+        print(planet or "the planet of the training")
+        table(shown, planet)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ from meshconv.progress import track
 
 Split = Literal["train", "val", "test"]
 
-# Bytes of samples that stay in memory.
-KEPT_BYTES = 1 << 30
+# Bytes of samples that stay in memory, and of variables that are read at once.
+KEPT_BYTES, READ_BYTES = 1 << 30, 1 << 28
 
 
 class SphereMaps(LightningDataModule):
@@ -160,6 +160,8 @@ class SphereMaps(LightningDataModule):
             if both is not None and self.label_dimension is not None:
                 self.fields = self.fields.steps(self.dimension, both[0])
                 self.label_fields = self.label_fields.steps(self.label_dimension, both[1])
+        self.fields = self.fields.in_memory(given.variables, READ_BYTES)
+        self.label_fields = self.label_fields.in_memory(asked, READ_BYTES)
         self.batch_size, self.num_workers = batch_size, num_workers
         self._cache, self._pixel_order = cache, pixel_order
         self.inputs = MapInputs(scalars, vectors, nside or usual_nside(self.fields), None, domain, radius)
