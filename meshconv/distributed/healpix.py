@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from meshconv.distributed.parts import even_bounds, hash_of, part_of_hierarchy
 from meshconv.errors import InputError
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.healpix import HealpixSphere
 
 # Radius, in widths of a pixel, of a disc that has the eight neighbours of a pixel and their corners.
@@ -57,7 +57,7 @@ class HealpixPartition(Sequence[Hierarchy]):
             reach = self.radius * 2 ** (self.num_levels - 1) + 2 * _WITHIN * width
         if reach >= np.pi:
             return np.arange(self.coarse.npix)
-        distance, _ = cKDTree(self.coarse.points(own)).query(self.coarse.xyz)
+        distance, _ = tree_of(self.coarse.points(own)).query(self.coarse.xyz)
         return np.flatnonzero(distance <= 2 * np.sin(reach / 2))
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
@@ -16,6 +15,7 @@ from meshconv.geometry.graph.rows import compressed_rows
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray, dot
 from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
+from meshconv.geometry.nearest import tree_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ class PointCloud:
             raise InputError(f"{nearest} nearest neighbours of {count} points; it takes 1 to {max(count - 1, 1)}")
         if count < 2:
             return np.zeros((count, 0), dtype=np.int64)
-        found = cKDTree(self.points).query(self.points, k=nearest + 1)[1]
+        found = tree_of(self.points).query(self.points, k=nearest + 1)[1]
         # The point itself is first, unless others coincide with it.
         own = found == np.arange(count)[:, None]
         own[~own.any(axis=1), -1] = True

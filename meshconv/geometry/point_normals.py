@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
-from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
+from meshconv.geometry.nearest import tree_of
 
 
 def estimate_normals(points: ArrayLike, nearest: int = 16) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def estimate_normals(points: ArrayLike, nearest: int = 16) -> NDArray[np.float64
     x = np.asarray(points, dtype=np.float64)
     if len(x) <= nearest:
         raise InputError(f"{len(x)} points; normals from {nearest} neighbours take at least {nearest + 1}")
-    _, near = cKDTree(x).query(x, k=nearest + 1)
+    _, near = tree_of(x).query(x, k=nearest + 1)
     off = x[near] - x[near].mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(off.transpose(0, 2, 1) @ off)[1][:, :, 0]
     src, dst = near[:, 1:].ravel(), np.repeat(np.arange(len(x)), nearest)

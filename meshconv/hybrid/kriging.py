@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.hybrid.arrays import check_shape, finite, like
 from meshconv.hybrid.matern import (
@@ -199,7 +199,7 @@ class Kriging:
         else:
             graph = self.surface.graph
             vertices, reach = graph.positions.numpy(), float(graph.log_radius.max())
-        distance, index = cKDTree(vertices).query(places.numpy())
+        distance, index = tree_of(vertices).query(places.numpy())
         if (distance > reach).any():
             k = int(distance.argmax())
             raise InputError(f"{int((distance > reach).sum())} observations are off the surface: "

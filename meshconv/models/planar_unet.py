@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -178,6 +177,8 @@ def map_resampling(sphere: GaugeGraph, multiple: int = 1) -> Resampling:
 
 
 def _resampling(sphere: GaugeGraph, multiple: int) -> Resampling:
+    from scipy.spatial import cKDTree  # which other networks do without
+
     xyz = sphere.positions.detach().cpu().double().numpy()
     xyz = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
     spacing = math.sqrt(float(sphere.areas.double().mean()))

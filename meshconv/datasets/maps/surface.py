@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from meshconv.datasets.maps.domain import find_domain, widened
 from meshconv.datasets.maps.inputs import MapInputs
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
 from meshconv.geometry.sphere.regrid import Regridder, cells_of_a_sphere, pixels_near
@@ -150,7 +150,7 @@ class MapSurface:
         left = np.flatnonzero(known & ~np.isfinite(there).all(axis=0))
         if len(present) and len(left):
             cell = float(np.sqrt(self.grid.areas.mean()))
-            distance, near = cKDTree(self.grid.xyz[present]).query(self.fields.grid.xyz[left])
+            distance, near = tree_of(self.grid.xyz[present]).query(self.fields.grid.xyz[left])
             close = distance <= cell
             there[:, left[close]] = values[:, present[near[close]]]
         return there

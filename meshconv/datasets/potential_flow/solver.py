@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, eye_array
-from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
+from meshconv.geometry.nearest import tree_of
 
 Array = NDArray[np.float64]
 
@@ -125,7 +125,7 @@ class BodyFlow:
     def _neighbours(self) -> NDArray[np.int64]:
         """Vertices near each, ``[V, k]``: ring by ring, since the nearest in space may all lie in one direction."""
         count = len(self.vertices)
-        near = cKDTree(self.vertices).query(self.vertices, k=_NEIGHBOURS + 1)[1][:, 1:].astype(np.int64)
+        near = tree_of(self.vertices).query(self.vertices, k=_NEIGHBOURS + 1)[1][:, 1:].astype(np.int64)
         corners = self.faces[:, [0, 1, 2, 1, 2, 0]].reshape(-1, 2, 3)
         src, dst = corners[:, 0].ravel(), corners[:, 1].ravel()
         step = coo_array((np.ones(len(src)), (src, dst)), shape=(count, count)).tocsr() + eye_array(count, format="csr")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
-from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.measures import FloatArray
@@ -157,7 +156,7 @@ class Augmentation:
         least, most = self.ranges["scale"]
         factor = math.exp(rng.uniform(math.log(least), math.log(most)))
         again, early, where = rng.uniform(size=3)
-        turn, seed = Rotation.random(None, rng).as_matrix(), rng.integers(2**63)
+        turn, seed = _random_rotation(rng), rng.integers(2**63)
         rng = np.random.default_rng(seed)
         if drawn["cutout"] > 0:
             mesh = _cut_out(mesh, drawn["cutout"], where)
@@ -202,6 +201,13 @@ def _shake(mesh: TriangleMesh, noise: float, rng: np.random.Generator) -> Triang
     if not deviation > 0:
         return mesh
     return _moved(mesh, mesh.vertices + deviation * rng.standard_normal(mesh.vertices.shape))
+
+
+def _random_rotation(rng: np.random.Generator) -> FloatArray:
+    """A rotation matrix, all equally likely."""
+    from scipy.spatial.transform import Rotation  # which predictions do without
+
+    return Rotation.random(None, rng).as_matrix()
 
 
 def _cut_out(mesh: TriangleMesh, radius: float, where: float) -> TriangleMesh:

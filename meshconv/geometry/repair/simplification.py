@@ -7,11 +7,11 @@ import math
 import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.repair.origin import Origin
 
 # How eagerly the library collapses edges; higher values than its own default miss the number of faces less often.
@@ -150,7 +150,7 @@ def _size(points: FloatArray) -> float:
 
 
 def _nearest(places: FloatArray, queries: FloatArray) -> IntArray:
-    return cKDTree(places).query(queries)[1].astype(np.int64)
+    return tree_of(places).query(queries)[1].astype(np.int64)
 
 
 def _centres(vertices: FloatArray, faces: IntArray, length: float) -> FloatArray:

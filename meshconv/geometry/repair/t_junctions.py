@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray, dot
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.repair.defects import WIDE, BoolArray, duplicates, edge_faces, places, repeated_corners
 
 # A vertex lies on an edge up to this distance, in units of the shorter of length and height of the faces on both sides.
@@ -216,7 +216,7 @@ def _partners(a: IntArray, b: IntArray, owner: IntArray, edges: _OpenEdges) -> I
 def _near(points: FloatArray, edges: _OpenEdges) -> tuple[IntArray, IntArray]:
     """Pairs of open edge and open vertex, among them all that may lie on each other."""
     vertex = np.unique(edges.corners[:, :2])
-    tree = cKDTree(points[vertex])
+    tree = tree_of(points[vertex])
     start, along, length = edges.segments(points)
     edge, rank = np.arange(len(start)), np.zeros(len(start))
     pairs: list[tuple[IntArray, IntArray]] = []

@@ -7,12 +7,13 @@ import functools
 import numpy as np
 import torch
 from scipy.sparse import coo_array
-from scipy.spatial import ConvexHull, QhullError, cKDTree
+from scipy.spatial import ConvexHull, QhullError
 
 from meshconv.errors import InputError
 from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
 from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
 from meshconv.geometry.sphere.point_hierarchy import independent_points, nearest_chosen
@@ -44,7 +45,7 @@ class DelaunayPoints:
     def __init__(self, xyz: Array, frames: Array):
         if len(xyz) < 4:
             raise InputError(f"{len(xyz)} points are too few for a surface; give at least four")
-        self.xyz, self.frames, self.tree = xyz, frames, cKDTree(xyz)
+        self.xyz, self.frames, self.tree = xyz, frames, tree_of(xyz)
         distance, other = self.tree.query(xyz, k=min(7, len(xyz)))
         if distance[:, 1].min() < SAME_PLACE:
             one = int(distance[:, 1].argmin())

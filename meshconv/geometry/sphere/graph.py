@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.sparse import coo_array
-from scipy.spatial import cKDTree
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.frames import Array, Index, sphere_edges
 
 _BLOCK = 1 << 15
@@ -58,12 +58,12 @@ def radius_graph(points: Array, frames: Array, areas: Array, radius: float) -> G
     """
     if not 0 < radius < np.pi:
         raise ValueError(f"radius {radius} is not between 0 and pi radians")
-    chord, tree, count = 2 * np.sin(radius / 2), cKDTree(points), len(points)
+    chord, tree, count = 2 * np.sin(radius / 2), tree_of(points), len(points)
     rows, columns = [], []
     for first in range(0, count, _BLOCK):
         block = points[first : first + _BLOCK]
         # The tree's bounds are rounded; the distances themselves are the same both ways, so pairs come in twos.
-        near = cKDTree(block).sparse_distance_matrix(tree, chord * (1 + 1e-9), output_type="ndarray")
+        near = tree_of(block).sparse_distance_matrix(tree, chord * (1 + 1e-9), output_type="ndarray")
         near = near[(near["v"] <= chord) & (near["i"] + first != near["j"])]
         pairs = near["i"], near["j"]
         row = coo_array((np.ones(len(near), dtype=bool), pairs), shape=(len(block), count)).tocsr()

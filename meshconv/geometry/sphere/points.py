@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull
 
 from meshconv.errors import InputError
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.delaunay import DelaunayPoints, IcosahedralPoints
 from meshconv.geometry.sphere.frames import Array, Index
 from meshconv.geometry.sphere.grid import SphereGrid
@@ -39,7 +40,7 @@ def distinct_points(xyz: Array) -> tuple[Index, Index]:
     """
     # Exact copies first: a thousand points at a pole are a million pairs.
     _, once, copy = np.unique(xyz.round(9) + 0.0, axis=0, return_index=True, return_inverse=True)
-    tree = cKDTree(xyz[once])
+    tree = tree_of(xyz[once])
     # The second neighbour: the first one may be a copy.
     spacing = np.median(tree.query(xyz[once], k=min(3, len(once)))[0][:, -1]) if len(once) > 1 else 0.0
     pairs = tree.query_pairs(min(_COPIES, 0.01 * spacing), output_type="ndarray")
@@ -142,7 +143,7 @@ class PointSphere(SphereGrid):
         weight = np.stack([nearest >= 0, *[np.zeros(len(xyz), bool)] * 2], axis=1).astype(np.float64)
         faces = self.triangles
         middle = self.xyz[faces].sum(axis=1)
-        tree = cKDTree(middle / np.linalg.norm(middle, axis=1, keepdims=True))
+        tree = tree_of(middle / np.linalg.norm(middle, axis=1, keepdims=True))
         open_ = np.flatnonzero(nearest >= 0)
         for count in (4, 16, 64):
             if not len(open_) or not len(faces):

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
-from scipy.spatial import cKDTree
 
 from meshconv.errors import InputError
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.sphere.frames import Array, Index
 from meshconv.geometry.sphere.grid import SphereGrid
 from meshconv.geometry.sphere.healpix import HealpixSphere
@@ -190,7 +190,7 @@ def pixels_near(grid: SphereGrid, nside: int) -> Index:
     """
     if grid.reach >= np.pi / 2 or cells_of_a_sphere(grid) < 2 * grid.num_points:
         return np.arange(12 * nside**2)
-    tree = cKDTree(grid.xyz)
+    tree = tree_of(grid.xyz)
     sphere = HealpixSphere(1)
     pixels = np.arange(12)
     while True:

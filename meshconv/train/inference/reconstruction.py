@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
@@ -19,6 +18,7 @@ from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.geometry.nearest import tree_of
 from meshconv.hybrid.field import FieldModel
 from meshconv.nn.ambient import from_ambient, to_ambient
 from meshconv.train.inference.base import Inference
@@ -141,7 +141,7 @@ class ReconstructionInference(Inference):
             raise InputError(f"{maps.fields.path}: no observations at {step or 'the map'}; leave the step out")
         points = maps.surface.points
         cell = float(np.sqrt(maps.surface.grid.areas.mean()))
-        distance, near = cKDTree(points).query(maps.fields.grid.xyz[there])
+        distance, near = tree_of(points).query(maps.fields.grid.xyz[there])
         close = distance <= 2 * cell
         if not close.any():
             raise InputError(f"{maps.fields.path}: all observations are off the domain; change it")

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from meshconv.datasets.meshes.sample import MeshSample, PreparedMesh
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.geometry.nearest import tree_of
 from meshconv.geometry.repair.origin import Origin
 
 ElementKind = Literal["vertices", "faces", "edges"]
@@ -212,5 +212,5 @@ def elements_of_file(kind: ElementKind, sample: MeshSample, raw: TriangleMesh) -
     place = np.where((place >= 0) & usable[place], place, -1)
     lost = np.flatnonzero((place < 0) & known)
     if len(lost) and usable.any():
-        place[lost] = np.flatnonzero(usable)[cKDTree(positions[usable]).query(centres[lost])[1]]
+        place[lost] = np.flatnonzero(usable)[tree_of(positions[usable]).query(centres[lost])[1]]
     return place
