@@ -55,7 +55,7 @@ class Layout:
 
     Notes
     -----
-    ``tests/test_export.py`` checks that :meth:`unpack` inverts :meth:`pack`.
+    ``tests/test_export_layout.py`` checks that :meth:`unpack` inverts :meth:`pack`.
     """
 
     def __init__(self, inputs: Iterable[Input], levels: int):
