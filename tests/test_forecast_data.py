@@ -110,8 +110,8 @@ def changed(planet: list[Path], path: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"targets": TARGETS | {"lead": "8h"}}, "lead 8h is not a multiple of the step, 0 days 12:00:00"),
-        ({"targets": TARGETS | {"lead": "soon"}}, "lead soon is not a multiple"),
+        ({"targets": TARGETS | {"lead": "8h"}}, "lead 8h is not a positive multiple of the step, 0 days 12:00:00"),
+        ({"targets": TARGETS | {"lead": "soon"}}, "lead soon is not a positive multiple"),
         ({"targets": TARGETS | {"scalars": ["z"]}}, "no variable z; the file has"),
         ({"targets": {}}, "targets: no variables are given"),
         ({"targets": None}, "give a label, the variable with the classes, or targets"),

@@ -161,7 +161,7 @@ class MapTargets:
         if lead <= 0 or abs(count - round(count)) > 1e-6 or round(count) < 1:
             shown = f"{pd.Timedelta(seconds=step)}" if dated else f"{step:g}"
             raise InputError(
-                f"{fields.path}: lead {self.lead} is not a multiple of the step, {shown}; give one that is"
+                f"{fields.path}: lead {self.lead} is not a positive multiple of the step, {shown}; give one that is"
             )
         self._apart, self.seconds = round(count), lead if dated else None
 
