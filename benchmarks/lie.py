@@ -1,13 +1,13 @@
 """Toroidal subgroup analysis: rings whose truth is known, turned patches, digits, rings on surfaces.
 
     python benchmarks/lie.py rings --seeds 0 1 2
-    python benchmarks/lie.py patches --pairs 60000 --seeds 0 1 2 --picture docs/images/lie_filters.png
+    python benchmarks/lie.py patches --seeds 0 1 2 --picture docs/images/lie_filters.png
     python benchmarks/lie.py digits --seeds 0 1 2
-    python benchmarks/lie.py surfaces --data PATH/shrec_16 PATH/maps.npz --picture docs/images/lie_rings.png
-    python benchmarks/lie.py classifier
+    python benchmarks/lie.py surfaces --data PATH/shrec_16 koeppen_hp64.nc --picture docs/images/lie_rings.png
+    python benchmarks/lie.py classifier --data PATH/shrec_16
 
-Each command prints its rows of docs/lie.md in markdown. ``digits`` needs scikit-learn. ``surfaces`` takes any of
-SHREC'11 as MeshCNN distributes it, and maps in HEALPix pixels, nested, as arrays of an npz file.
+Each command prints its rows of docs/lie.md in markdown. ``surfaces`` takes any of
+SHREC'11 as MeshCNN distributes it, unpacked, and the climate that ships, ``koeppen_hp64.nc``.
 """
 
 from __future__ import annotations
@@ -17,22 +17,27 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import xarray
 from scipy.ndimage import zoom
 from scipy.optimize import linear_sum_assignment
+from shrec11 import harder as harder_version
 from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere, Neighbourhood, TriangleMesh, load_mesh
-from meshconv.datasets import generate_shapes
+from meshconv.datasets.meshes.layouts.classes import find_mesh_files
 from meshconv.geometry import MESH_FEATURES, mesh_features, shape_operator
 from meshconv.lie import ToroidalSubgroup, disc_mask, noise_images, ring_pairs, suggest_type, turned_pairs
 from meshconv.models import ShapeClassifier
-from meshconv.models.invariants import InvariantLayers
-from meshconv.nn import ResidualBlock
-from meshconv.nn.block import surface_layer
+from meshconv.shipped import find_data
+
+Sample: TypeAlias = tuple[Tensor, GaugeGraph, int]
+BATCH = 10
 
 
 def uniform_angles(n: int, seed: int, limit: float = math.pi) -> np.ndarray:
@@ -173,16 +178,19 @@ def digits(seed: int, args: argparse.Namespace) -> str:
 
 
 def measured_surfaces(paths: list[str]) -> Iterator[tuple[str, GaugeGraph, Tensor]]:
-    """Name, graph and a scalar: mean curvature of three bodies, or maps averaged to nside 16."""
-    for path in map(Path, paths):
+    """Name, graph and scalars ``[V, C]``: mean curvature of three bodies, or climate averaged to HEALPix nside 16."""
+    for path in map(find_data, paths):
         if path.is_dir():
             meshes = [load_mesh(sorted(path.glob(f"{name}/train/*.obj"))[0]) for name in ("ants", "hand", "lamp")]
             yield "mean curvature of three SHREC'11 meshes", *curvature(meshes)
             continue
-        maps, graph = np.load(path), HealpixSphere(16).gauge_graph()
-        for name, key in (("temperature in January", "era5_t2m_degC"), ("relief", "itur_topo_km_P1511v1")):
-            pixels = maps[key] if maps[key].ndim == 1 else maps[key][0]
-            yield f"{name}, HEALPix nside 16", graph, torch.as_tensor(pixels.astype(float).reshape(3072, -1).mean(1))
+        sphere = HealpixSphere(16)
+        graph = sphere.gauge_graph(2.5 * sphere.spacing)
+        with xarray.open_dataset(path) as maps:
+            for name, fine in (("temperature in January", maps.t2m[:1]), ("precipitation of twelve months", maps.tp),
+                               ("elevation", maps.elevation)):  # fmt: skip
+                pixels = torch.as_tensor(fine.to_numpy()).reshape(-1, sphere.num_points, 4**2)
+                yield name, graph, pixels.mean(-1).T
 
 
 def curvature(meshes: list[TriangleMesh]) -> tuple[GaugeGraph, Tensor]:
@@ -217,10 +225,10 @@ def surfaces(seed: int, args: argparse.Namespace) -> str:
     rows = []
     for name, graph, x in measured_surfaces(args.data):
         kinds = [str(suggest_type(graph, x, noise=n, seed=seed)) for n in (0.3, 0.1)]
-        first, second, angles = ring_pairs(graph, x, seed=seed)
+        first, second, angles = ring_pairs(graph, x, noise=args.noise, seed=seed)
         model = ToroidalSubgroup(14, steps=args.steps, max_weight=8, seed=seed).fit((first, second), angles)
         energy = (first @ model.columns).square().mean(0).unflatten(0, (-1, 2)).sum(1)
-        strong = energy > 10 * 2 * 0.1**2
+        strong = energy > 5 * 2 * args.noise**2
         share, order = fourier_share(model, 16).max(1)
         right = float((order == model.weights)[strong].double().mean())
         weights = model.weights[strong].tolist()
@@ -256,60 +264,81 @@ def draw_rings(model: ToroidalSubgroup, kept: Tensor, path: Path) -> None:
     plt.close(figure)
 
 
-def typed_classifier(hidden: FieldType, num_classes: int) -> ShapeClassifier:
-    """A :class:`ShapeClassifier` of any hidden type: its layers, of this type."""
-    network = ShapeClassifier(MESH_FEATURES, num_classes, 1, 0, blocks=2, width=32)
-    network.stem = surface_layer("conv", MESH_FEATURES, hidden, num_radial=2, cutoff=2.0, aggregation="mean")
-    network.blocks = torch.nn.ModuleList(
-        ResidualBlock(hidden, hidden, "conv", num_radial=2, cutoff=2.0, aggregation="mean") for _ in range(2)
-    )
-    network.invariants = InvariantLayers(hidden, 32)
-    return network
+@cache
+def shrec11(root: str) -> tuple[list[list[Sample]], list[list[Sample]], list[TriangleMesh]]:
+    """The meshes of each class as networks take them, harder versions of these, and all meshes in one list."""
+    given: list[list[Sample]] = []
+    harder: list[list[Sample]] = []
+    meshes = []
+    for label, parts in enumerate(find_mesh_files(Path(root)).values()):
+        rng = np.random.default_rng(label)
+        found = [load_mesh(path) for path in sorted(p for paths in parts.values() for p in paths)]
+        given.append([sample(mesh, label) for mesh in found])
+        harder.append([sample(harder_version(mesh, rng), label) for mesh in found])
+        meshes += found
+    return given, harder, meshes
+
+
+def sample(mesh: TriangleMesh, label: int) -> Sample:
+    graph = mesh.gauge_graph()
+    return mesh_features(mesh, graph).float(), graph.to(torch.float32), label
+
+
+def logits_of(network: ShapeClassifier, samples: list[Sample]) -> tuple[Tensor, Tensor]:
+    """Logits of a batch, and the classes."""
+    logits = network(torch.cat([x for x, _, _ in samples]), GaugeGraph.batch([graph for _, graph, _ in samples]))
+    return logits, torch.tensor([label for _, _, label in samples])
+
+
+def trained(hidden: FieldType, train: list[Sample], classes: int, epochs: int, seed: int) -> ShapeClassifier:
+    torch.manual_seed(seed)
+    network = ShapeClassifier(MESH_FEATURES, classes, hidden, blocks=2, width=32)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=epochs * -(-len(train) // BATCH))
+    for _ in range(epochs):
+        for part in torch.randperm(len(train)).split(BATCH):
+            logits, labels = logits_of(network, [train[i] for i in part])
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(logits, labels).backward()
+            optimiser.step()
+            schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: ShapeClassifier, samples: list[Sample]) -> float:
+    parts = [logits_of(network, samples[i : i + BATCH]) for i in range(0, len(samples), BATCH)]
+    return float(torch.cat([logits.argmax(-1) == labels for logits, labels in parts]).double().mean())
 
 
 def classifier(seed: int, args: argparse.Namespace) -> str:
-    """Generated shapes, with hidden fields of uniform orders 0 to 2 and of the suggested type."""
-    shapes = [s for s in generate_shapes(args.train + args.test, seed, 300) if s[1] < args.families]
-    graphs = [m.gauge_graph() for m, _ in shapes]
-    features = [mesh_features(m, g).float() for (m, _), g in zip(shapes, graphs, strict=True)]
-    graphs = [g.to(torch.float32) for g in graphs]
-    labels = torch.tensor([label for _, label in shapes])
-    place = torch.arange(len(shapes)) % (args.train + args.test)
-    train, test = ((place < args.train).nonzero().flatten(), (place >= args.train).nonzero().flatten())
-    kind = suggest_type(*curvature([shapes[i][0] for i in train[:: max(1, len(train) // 8)]]), noise=args.noise)
-    copies = max(1, args.channels // max(kind.multiplicities))
-    rows = []
-    for name, hidden in (("uniform", FieldType.uniform(args.channels, 2)), ("suggested", copies * kind)):
-        torch.manual_seed(seed)
-        network = typed_classifier(hidden, args.families)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
-        steps = args.epochs * -(-len(train) // 8)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps)
+    """SHREC'11, ten meshes of a class for training, with hidden fields of uniform and of suggested types."""
+    given, harder, meshes = shrec11(args.data)
+    order = np.random.default_rng(seed).permuted(np.tile(np.arange(20), (len(given), 1)), axis=1)
+    train = [given[c][i] for c, chosen in enumerate(order[:, :10]) for i in chosen]
+    tests = [[s[c][i] for c, chosen in enumerate(order[:, 10:]) for i in chosen] for s in (given, harder)]
+    few = [meshes[20 * c + chosen[0]] for c, chosen in enumerate(order)][:: len(order) // 8]
+    kind = suggest_type(*curvature(few), noise=args.noise, seed=seed)
+    print(f"seed {seed}: suggested {kind} for noise {args.noise}", flush=True)
+    types = [("uniform", FieldType.uniform(c, 2)) for c in (8, 4, 2)] + [("suggested", c * kind) for c in (4, 2, 1)]
+    for name, hidden in types:
         start = time.perf_counter()
-        for _ in range(args.epochs):
-            for part in train[torch.randperm(len(train))].split(8):
-                logits = network(torch.cat([features[i] for i in part]), GaugeGraph.batch([graphs[i] for i in part]))
-                optimiser.zero_grad()
-                torch.nn.functional.cross_entropy(logits, labels[part]).backward()
-                optimiser.step()
-                schedule.step()
-        network.eval()
-        with torch.no_grad():
-            right = [int(network(features[i], graphs[i]).argmax()) == int(labels[i]) for i in test]
+        network = trained(hidden, train, len(given), args.epochs, seed)
         numbers = sum(p.numel() for p in network.parameters())
-        rows.append(f"| {seed} | {name} | `{hidden}` | {numbers} | {np.mean(right):.1%} of {len(right)} | "
-                    f"{time.perf_counter() - start:.0f} |")  # fmt: skip
-    return "\n".join(rows)
+        scores = " | ".join(f"{accuracy(network, samples):.1%}" for samples in tests)
+        seconds = time.perf_counter() - start
+        print(f"| {seed} | {name} | `{hidden}` | {numbers:,} | {scores} | {seconds:.0f} |", flush=True)
+    return ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {
-        rings: {"pairs": 2000, "steps": 500, "noise": 0.01, "limit": math.pi},
-        patches: {"pairs": 60_000, "planes": 50, "steps": 2000, "blur": 0.8, "picture": ""},
-        surfaces: {"steps": 300, "picture": "", "data": []},
-        classifier: {"train": 12, "test": 8, "families": 4, "channels": 8, "epochs": 12, "noise": 0.1},
+        rings: {"pairs": 2000, "steps": 300, "noise": 0.01, "limit": math.pi},
+        patches: {"pairs": 250_000, "planes": 50, "steps": 1500, "blur": 0.8, "picture": ""},
+        surfaces: {"steps": 300, "noise": 0.1, "picture": "", "data": []},
+        classifier: {"data": "shrec_16", "epochs": 20, "noise": 0.1},
         digits: {"train": 1000, "test": 500, "copies": 5, "planes": 40, "steps": 1000, "limit": 180.0},
     }
     for run, options in defaults.items():

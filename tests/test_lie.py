@@ -159,6 +159,20 @@ def test_planes_and_weights_of_mixed_rings() -> None:
     assert float(error.max()) > 0.999  # up to one sign
 
 
+def test_what_does_not_turn_stays_outside_of_the_planes() -> None:
+    """Strong directions that the pairs leave alone, and weak ones of noise alone, in which a plane is asked for too."""
+    true = model_of(10, (1, 2), noise=0.1)
+    strength = true.columns @ true.columns.mT
+    still = torch.linalg.qr(true.columns, mode="complete").Q[:, 4:6]
+    strength = strength + 10 * still @ still.mT
+    x, s = signals(600, 10) @ strength, 2 * math.pi * torch.rand(600).double()
+    pairs = tuple(p + 0.1 * signals(600, 10) for p in (x, true.transform(x, s)))
+    model = ToroidalSubgroup(3, steps=60, batch=64).fit(pairs, s)
+    assert float((model.columns.mT @ still).abs().max()) < 0.1
+    inside = torch.linalg.svdvals(true.columns.mT @ model.columns)
+    assert float(inside.min()) > 0.99
+
+
 def test_norms_change_in_mixtures_of_planes() -> None:
     """0 for a plane that turns; 1/2 for one dimension from each of two Gaussian planes.
 
@@ -327,7 +341,10 @@ def test_bad_pairs(pairs: object, message: str) -> None:
     [
         (lambda: ToroidalSubgroup(0), "num_planes 0"),
         (lambda: ToroidalSubgroup(1.5), "num_planes 1.5"),  # type: ignore[arg-type]
+        (lambda: ToroidalSubgroup("many"), "num_planes 'many'"),  # type: ignore[arg-type]
         (lambda: ToroidalSubgroup(2, concentration=-1), "concentration -1"),
+        (lambda: ToroidalSubgroup(2, learning_rate=math.nan), "learning_rate nan"),
+        (lambda: model_of().transform(np.ones((2, 7)), math.nan), "angles: NaN"),
         (lambda: ToroidalSubgroup(2).posterior((np.ones((2, 4)),) * 2), "call fit"),
         (lambda: ToroidalSubgroup.from_columns(torch.eye(5)[:, :3]), "3 columns, an odd number"),
         (lambda: ToroidalSubgroup.from_columns(torch.eye(4)[:3]), "need 4 dimensions, signals have 3"),
@@ -335,7 +352,7 @@ def test_bad_pairs(pairs: object, message: str) -> None:
         (lambda: ToroidalSubgroup.from_columns(torch.eye(4), [1, 0.5]), "whole numbers"),
         (lambda: ToroidalSubgroup.from_columns(torch.eye(4), [1]), "weights"),
         (lambda: ToroidalSubgroup.from_columns(torch.eye(4), noise=0), "noise 0"),
-        (lambda: model_of().posterior((np.ones((2, 4)),) * 2), "signals of 4 numbers; those of the fit have 7"),
+        (lambda: model_of().posterior((np.ones((2, 4)),) * 2), "4 numbers in a row; 7 are needed"),
         (lambda: model_of().distance((np.ones((2, 7)),) * 2, over="sphere"), "over 'sphere'"),  # type: ignore[arg-type]
         (lambda: model_of().turn(np.ones((2, 7)), [1.0, 2.0]), r"angles: shape \(2,\)"),
         (lambda: model_of().fit_weights((np.ones((2, 7)),) * 2, [1.0]), "angles"),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from meshes import bumpy_sheet, icosphere
+from scipy.ndimage import zoom
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from meshconv import GaugeGraph, HealpixSphere, InputError, Neighbourhood, TriangleMesh
@@ -148,6 +150,25 @@ def test_filters_of_turned_noise_are_steerable() -> None:
     assert len(model.weights.unique()) >= 3
 
 
+@pytest.mark.slow
+def test_turned_digits_are_nearest_along_their_orbits() -> None:
+    """Nearest neighbours err less by invariants than by the pixels, and least by the distance to the orbit."""
+    data, mask = load_digits(), disc_mask(16)
+    images = np.stack([zoom(image, 2, order=3) for image in data.images[:400]])
+    turned = np.zeros_like(images)
+    angles = np.random.default_rng(0).uniform(-math.pi, math.pi, (2, 400))
+    turned[:, mask] = turned_pairs(images, angles[0])[1]
+    model = ToroidalSubgroup(30, steps=300, max_weight=20).fit(turned_pairs(turned[:300], angles[1, :300]))
+    known, asked = torch.as_tensor(turned[:300][:, mask]), torch.as_tensor(turned[300:][:, mask])
+    distances = [
+        torch.cdist(asked, known),
+        torch.cdist(model.invariants(asked), model.invariants(known)),
+        torch.stack([model.distance((x.expand(300, -1), known)) for x in asked]),
+    ]
+    wrong = [int((data.target[:300][d.argmin(1)] != data.target[300:400]).sum()) for d in distances]
+    assert wrong[0] > wrong[1] > wrong[2]
+
+
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
@@ -157,6 +178,7 @@ def test_filters_of_turned_noise_are_steerable() -> None:
         (torch.randn(191), {}, "191 points, the graph has 192"),
         (torch.randn(192, 1, 1), {}, "shape"),
         (torch.randn(192), {"noise": 0.0}, "noise 0.0"),
+        (torch.randn(192), {"num_samples": 2}, "num_samples 2"),
     ],
 )
 def test_bad_scalars(x: Tensor, options: dict, message: str) -> None:

@@ -53,6 +53,20 @@ def test_shape_classifier_learns_and_stays_invariant(surfaces, name):
     assert gauge_equivariance_error(model.double(), surfaces[2]) < 1e-10
 
 
+def test_shape_classifier_of_any_hidden_type(surfaces):
+    """A uniform type is what the numbers say; others have no more parameters than their fields need."""
+    torch.manual_seed(0)
+    one = ShapeClassifier(IN, 3, channels=4, max_order=1, blocks=1)
+    torch.manual_seed(0)
+    same = ShapeClassifier(IN, 3, "4x0 + 4x1", blocks=1)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), same.parameters(), strict=True))
+    model = ShapeClassifier(IN, 3, FieldType("4x0 + 2x1 + 1x3"), blocks=1).double()
+    assert gauge_equivariance_error(model, surfaces[2]) < 1e-10
+    assert ShapeClassifier("O(2): 3x0", 3, "4x0 + 2x0- + 2x1", blocks=1).blocks[0].in_type == "4x0 + 2x0- + 2x1"
+    with pytest.raises(ValueError, match="odd"):
+        ShapeClassifier(IN, 3, "4x0 + 2x0- + 2x1")
+
+
 @pytest.mark.parametrize("name", PIXEL)
 def test_sphere_network_learns_and_stays_invariant(hierarchy, name):
     model = PIXEL[name]()

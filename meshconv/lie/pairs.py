@@ -35,7 +35,7 @@ def as_signals(x: Any, name: str, dim: int | None = None) -> Tensor:
     if signals.dim() != 2 or 0 in signals.shape:
         raise InputError(f"{name}: shape {tuple(signals.shape)}; give [n, dim] with n and dim above 0")
     if dim is not None and signals.shape[1] != dim:
-        raise InputError(f"{name}: signals of {signals.shape[1]} numbers; those of the fit have {dim}")
+        raise InputError(f"{name}: {signals.shape[1]} numbers in a row; {dim} are needed")
     wrong = ~torch.isfinite(signals).all(dim=1)
     if wrong.any():
         raise InputError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 _ITERATIONS = 20
 _SMALLEST = 1e-3
+_STILL = 0.1
 
 
 def invariant_planes(x: Tensor, y: Tensor, num_planes: int) -> Tensor:
@@ -23,9 +24,9 @@ def invariant_planes(x: Tensor, y: Tensor, num_planes: int) -> Tensor:
     num_planes
         Of them, J, the best.
     """
-    values, vectors = torch.linalg.eigh(x.mT @ x + y.mT @ y)
-    values = values.clamp(min=_SMALLEST * float(values[-1])) / (2 * len(x))
-    whitening = vectors @ (vectors * values.rsqrt()).mT
+    moving = moving_directions(x, y, 2 * num_planes)
+    x, y = x @ moving, y @ moving
+    whitening = _whitening(x, y)
     x, y = x @ whitening, y @ whitening
     cross = x.mT @ y
     form = (cross + cross.mT) / len(x)
@@ -43,7 +44,26 @@ def invariant_planes(x: Tensor, y: Tensor, num_planes: int) -> Tensor:
         pair = list(divmod(int(exchange.argmin()), len(exchange)))
         order += pair
         exchange[pair] = exchange[:, pair] = torch.inf
-    return vectors[:, order]
+    return moving @ vectors[:, order]
+
+
+def moving_directions(x: Tensor, y: Tensor, count: int) -> Tensor:
+    """Orthonormal columns ``[dim, m]``, at least ``count`` of them, without directions that the pairs leave alone.
+
+    Along those the mean square of the difference is small beside that of the signals. In a plane they would hold the
+    other direction fast.
+    """
+    whitening = _whitening(x, y)
+    change = (x - y) @ whitening
+    values, vectors = torch.linalg.eigh(change.mT @ change)
+    still = min(len(values) - count, int((values < _STILL * values[-1]).sum()))
+    return torch.linalg.qr(whitening @ vectors[:, :still], mode="complete").Q[:, still:]
+
+
+def _whitening(x: Tensor, y: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(x.mT @ x + y.mT @ y)
+    values = values.clamp(min=_SMALLEST * float(values[-1])) / (2 * len(x))
+    return vectors @ (vectors * values.rsqrt()).mT
 
 
 def _nearest_invariant(form: Tensor, x: Tensor, y: Tensor) -> Tensor:

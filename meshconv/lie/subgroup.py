@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
@@ -96,10 +97,12 @@ class ToroidalSubgroup:
         counts = {"num_planes": num_planes, "steps": steps, "batch": batch}
         counts |= {} if max_weight is None else {"max_weight": max_weight}
         for name, value in counts.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise InputError(f"{name} {value}: give a whole number above 0")
-        if not 0 <= concentration < float("inf"):
-            raise InputError(f"concentration {concentration}: give a number of at least 0")
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} {value!r}: give a whole number above 0")
+        if not (isinstance(concentration, Real) and 0 <= concentration < float("inf")):
+            raise InputError(f"concentration {concentration!r}: give a number of at least 0")
+        if not (isinstance(learning_rate, Real) and 0 < learning_rate < float("inf")):
+            raise InputError(f"learning_rate {learning_rate!r}: give a number above 0")
         self.num_planes = int(num_planes)
         self.concentration = float(concentration)
         self.steps, self.batch, self.learning_rate = int(steps), int(batch), learning_rate
@@ -207,13 +210,10 @@ class ToroidalSubgroup:
         angles : [n], optional
             Radians, where they are known.
         """
-        x, y = (p[:_WEIGHT_PAIRS] for p in as_pairs(pairs, self.dim))
-        known = None
-        if angles is not None:
-            total = len(as_pairs(pairs)[0])
-            known = as_signals(angles, "angles", total)[0, :_WEIGHT_PAIRS]
-        limit = self.max_weight or min(self.dim, 64)
-        self._set(self.columns, integer_weights(self._products(x, y) / self.noise.square(), known, limit))
+        x, y = as_pairs(pairs, self.dim)
+        known = None if angles is None else as_signals(angles, "angles", len(x))[0, :_WEIGHT_PAIRS]
+        eta = self._products(x[:_WEIGHT_PAIRS], y[:_WEIGHT_PAIRS]) / self.noise.square()
+        self._set(self.columns, integer_weights(eta, known, self.max_weight or min(self.dim, 64)))
         return self
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:
@@ -269,6 +269,8 @@ class ToroidalSubgroup:
         phi = torch.as_tensor(angles, dtype=torch.float64)
         if phi.shape[-1:] != (self.num_planes,) or (phi.dim() > 1 and phi.shape != (len(x), self.num_planes)):
             raise InputError(f"angles: shape {tuple(phi.shape)}; give one for all, or one for each of {len(x)} signals")
+        if not bool(torch.isfinite(phi).all()):
+            raise InputError("angles: NaN or infinity among them; give radians")
         u = coordinates(x, self.columns)
         return x + (turned(u, phi) - u).flatten(1) @ self.columns.mT
 

@@ -55,6 +55,8 @@ def ring_pairs(
     if bool((spread <= 1e-12 * values.abs().amax(0)).any()):
         number = int((spread <= 1e-12 * values.abs().amax(0)).nonzero()[0])
         raise InputError(f"x: channel {number} is constant; leave it out")
+    if num_samples < 3:
+        raise InputError(f"num_samples {num_samples}: an order above 0 takes at least 3 on a ring")
     if not noise > 0:
         raise InputError(f"noise {noise}: give a number above 0, the share of the signal that does not count")
     values = (values - values.mean(0)) / spread
@@ -120,7 +122,8 @@ def suggest_type(
     first, second, angles = ring_pairs(graph, x, num_samples, noise, seed)
     half = len(first) // 2
     train, held = (first[:half], second[:half]), (first[half:], second[half:])
-    model = ToroidalSubgroup(num_samples - 2, max_weight=num_samples // 2, steps=300, seed=seed)
+    # On each of two rings, orders from 1 to below half of the samples.
+    model = ToroidalSubgroup(2 * ((num_samples - 1) // 2), max_weight=num_samples // 2, steps=300, seed=seed)
     model.fit(train, angles[:half])
     columns, square = principal_columns(model, train[0]), model.noise.square()
     counts = [0] * (num_samples // 2 + 1)

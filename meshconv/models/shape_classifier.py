@@ -25,9 +25,9 @@ class ShapeClassifier(SurfaceModule):
         Type of the input features (:data:`~meshconv.geometry.features.moments.MESH_FEATURES` for meshes).
     num_classes
     channels
-        Fields of each order.
+        Fields of each order inside the network; or the type of its fields, ``"8x0 + 4x1"``.
     max_order
-        Highest order (angular frequency m) inside the network.
+        Highest order (angular frequency m) inside the network, where ``channels`` is a number.
     blocks
         Residual blocks of two convolutions each; every convolution extends the receptive field by one ring.
     num_radial, cutoff
@@ -47,7 +47,7 @@ class ShapeClassifier(SurfaceModule):
         self,
         in_type: FieldType | str,
         num_classes: int,
-        channels: int = 16,
+        channels: int | FieldType | str = 16,
         max_order: int = 2,
         *,
         blocks: int = 4,
@@ -61,7 +61,8 @@ class ShapeClassifier(SurfaceModule):
         super().__init__()
         self.in_type = FieldType(in_type)
         self.out_type = FieldType.from_multiplicities([num_classes])
-        hidden = self.in_type.like([channels] * (max_order + 1))
+        kind = FieldType.uniform(channels, max_order) if isinstance(channels, int) else FieldType(channels)
+        hidden = self.in_type.like(kind.multiplicities, kind.odd_scalars)
         options = {"num_radial": num_radial, "cutoff": cutoff, "aggregation": aggregation}
         self.stem = surface_layer(layer, self.in_type, hidden, **options)
         self.blocks = nn.ModuleList(ResidualBlock(hidden, hidden, layer, **options) for _ in range(blocks))
@@ -75,4 +76,3 @@ class ShapeClassifier(SurfaceModule):
         for block in self.blocks:
             x = block(x, graph)
         return self.head(self.pool(self.invariants(x), graph))
-
