@@ -19,8 +19,8 @@ def tree_of(points: NDArray) -> cKDTree:
     Examples
     --------
     >>> import numpy as np
-    >>> tree_of(np.eye(3)).query([0.0, 0.9, 0.0])[1]
-    np.int64(1)
+    >>> int(tree_of(np.eye(3)).query([0.0, 0.9, 0.0])[1])
+    1
     """
     from scipy.spatial import cKDTree
 

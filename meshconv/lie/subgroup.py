@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,11 +97,11 @@ class ToroidalSubgroup:
         counts = {"num_planes": num_planes, "steps": steps, "batch": batch}
         counts |= {} if max_weight is None else {"max_weight": max_weight}
         for name, value in counts.items():
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} {value!r}: give a whole number above 0")
-        if not (isinstance(concentration, Real) and 0 <= concentration < float("inf")):
+        if not (isinstance(concentration, float | int) and 0 <= concentration < float("inf")):
             raise InputError(f"concentration {concentration!r}: give a number of at least 0")
-        if not (isinstance(learning_rate, Real) and 0 < learning_rate < float("inf")):
+        if not (isinstance(learning_rate, float | int) and 0 < learning_rate < float("inf")):
             raise InputError(f"learning_rate {learning_rate!r}: give a number above 0")
         self.num_planes = int(num_planes)
         self.concentration = float(concentration)
