@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,23 @@ def test_surfaces_and_overlays_of_freesurfer(subjects: Path) -> None:
     assert data.samples("train")[0].target[:, 0].numpy() == pytest.approx(2.5 + z, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", [b"\xff\xff\xff", b"\xff\xff\xfd"])
+def test_quadrilaterals_of_old_surfaces_are_two_triangles(kind: bytes, tmp_path: Path) -> None:
+    cube = np.array([(x, y, z) for z in (0, 1) for y in (0, 1) for x in (0, 1)])
+    quads = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]])
+    points = (100 * cube).astype(">i2") if kind[2] == 255 else cube.astype(">f4")
+    threes = b"".join(int(k).to_bytes(3, "big") for k in (8, 6))
+    path = tmp_path / "lh.white"
+    path.write_bytes(kind + threes + points.tobytes() + b"".join(int(k).to_bytes(3, "big") for k in quads.ravel()))
+    mesh = load_mesh(path)
+    assert mesh.vertices.tolist() == cube.tolist() and mesh.num_faces == 12
+    a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
+    assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 == pytest.approx(1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="too few for what it promises"):
+        load_mesh(path)
+
+
 def test_annotations_are_labels_and_rows_of_a_table_are_subjects(subjects: Path) -> None:
     data = MeshSegments(str(subjects), attribute="aparc", **OPTIONS)
     assert data.class_names == ["cuneus", "insula"] and data.element == "vertices"
@@ -96,6 +115,32 @@ def test_overlays_of_gifti_are_found_by_the_other_words_of_the_name(tmp_path: Pa
     data = MeshSegments(str(tmp_path), attribute="aparc", test_fraction=0.5, cache=False, workers=0,
                         pattern="*.surf.gii")  # fmt: skip
     assert data.class_names == ["???", "insula"]
+
+
+@pytest.mark.parametrize("encoding", ["ASCII", "Base64Binary", "GZipBase64Binary"])
+@pytest.mark.parametrize("order", ["RowMajorOrder", "ColumnMajorOrder"])
+@pytest.mark.parametrize("endian", ["Little", "Big"])
+def test_gifti_in_every_layout_with_arrays_of_its_own(encoding: str, order: str, endian: str, tmp_path: Path) -> None:
+    ball, curved = icosphere(1), np.linspace(-1, 1, 42)
+    arrays = []
+    for values, kind, intent in ((ball.vertices, "f4", "POINTSET"), (ball.faces, "i4", "TRIANGLE"),
+                                 (curved, "f4", "SHAPE")):  # fmt: skip
+        flat = values.ravel("C" if order[0] == "R" else "F")
+        block = flat.astype("<>"[endian == "Big"] + kind).tobytes()
+        block = zlib.compress(block) if encoding[0] == "G" else block
+        text = " ".join(map(str, flat.tolist())) if encoding == "ASCII" else base64.b64encode(block).decode()
+        dims = " ".join(f'Dim{k}="{n}"' for k, n in enumerate(values.shape))
+        arrays.append(
+            f'<DataArray Intent="NIFTI_INTENT_{intent}" DataType="NIFTI_TYPE_{"FLOAT" if kind[0] == "f" else "INT"}32" '
+            f'ArrayIndexingOrder="{order}" Dimensionality="{values.ndim}" {dims} Encoding="{encoding}" '
+            f'Endian="{endian}Endian" ExternalFileName="" ExternalFileOffset=""><MetaData><MD><Name>Name</Name>'
+            f"<Value>{intent}</Value></MD></MetaData><Data>{text}</Data></DataArray>"
+        )
+    path = tmp_path / "a.surf.gii"
+    path.write_text(f'<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="3">{"".join(arrays)}</GIFTI>')
+    mesh = load_mesh(path)
+    assert mesh.vertices == pytest.approx(ball.vertices, abs=1e-6) and np.array_equal(mesh.faces, ball.faces)
+    assert mesh.vertex_data["SHAPE"] == pytest.approx(curved, abs=1e-6)
 
 
 def test_bad_overlays_are_one_line(subjects: Path, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ VTK = "# vtk DataFile Version 3.0\nt\nASCII\nDATASET {}\nPOINTS 5 float\n{}\n1 1
 @pytest.mark.parametrize("kind", ["vtktypeint32", "vtktypeint64", "vtktypeuint64", "vtkIdType", "int"])
 @pytest.mark.parametrize("binary", [False, True])
 def test_vtk_offsets_of_any_type(kind: str, binary: bool, tmp_path: Path) -> None:
-    dtype = ">i4" if kind in ("vtktypeint32", "int") else ">i8"
+    dtype = ">i4" if kind in ("vtktypeint32", "vtkIdType", "int") else ">i8"
 
     def block(values: np.ndarray, kind: str) -> bytes:
         return values.astype(kind).tobytes() if binary else " ".join(map(str, values.ravel().tolist())).encode()

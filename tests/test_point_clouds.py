@@ -96,6 +96,53 @@ def test_files_of_points(tmp_path: Path) -> None:
     assert sample.x.numpy() == pytest.approx(cloud_features(graph, ["curvature"]).numpy(), abs=1e-3)
 
 
+def test_columns_of_text_are_what_they_are(tmp_path: Path) -> None:
+    points, normals = torus(20)
+    colors = np.arange(60).reshape(20, 3) * 4 + 1
+    path = tmp_path / "a.xyz"
+    for head, parts, found in (
+        ("", [colors], {"color": colors}),
+        ("", [colors, normals], {"color": colors, "normal": normals}),
+        ("20\nscan\n", [normals, colors], {"color": colors, "normal": normals}),
+        ("//X Y Z R G B Nx Ny Nz\n", [colors, normals], {"color": colors, "normal": normals}),
+        ("# x y z nx ny nz\n", [3 * normals], {"normal": 3 * normals}),
+        ("x;y;z;intensity\n", [points[:, :1]], {"intensity": points[:, 0]}),
+        ("", [points[:, :1]], {}),
+    ):
+        rows = np.concatenate([points, *parts], axis=1)
+        path.write_text(head + "\n".join(" ".join(f"{v:.9g}" for v in r) for r in rows) + "\n")
+        cloud = read_mesh(path)
+        assert cloud.vertices == pytest.approx(points, abs=1e-8)
+        assert set(cloud.vertex_data) == set(found)
+        assert all(cloud.vertex_data[name] == pytest.approx(values, abs=1e-8) for name, values in found.items())
+
+
+def test_compressed_points_and_colours_of_the_point_cloud_library(tmp_path: Path) -> None:
+    """Literal runs, and one that goes on with itself: ``x`` is 1 everywhere, ``y`` and ``z`` are counted."""
+    count = 40
+    y, rgb = np.arange(count, dtype="<f4"), np.arange(count, dtype="<u4") * 65536 + 0x0201
+    rest = y.tobytes() + (2 * y).tobytes() + rgb.tobytes()
+    literal = b"".join(bytes([len(rest[k : k + 32]) - 1]) + rest[k : k + 32] for k in range(0, len(rest), 32))
+    # Four bytes, and 4 * 39 more that lie four before: the length beyond 9, the distance less 1.
+    block = b"\x03" + np.float32(1).tobytes() + bytes([7 << 5, 4 * 39 - 9, 3]) + literal
+    head = (f"VERSION .7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\nWIDTH {count}\nHEIGHT 1\n"
+            f"POINTS {count}\nDATA binary_compressed\n")  # fmt: skip
+    sizes = np.array([len(block), 16 * count], "<u4").tobytes()
+    path = tmp_path / "a.pcd"
+    path.write_bytes(head.encode() + sizes + block)
+    cloud = read_mesh(path)
+    assert cloud.vertices.tolist() == [[1, k, 2 * k] for k in range(count)]
+    assert cloud.vertex_data["color"].tolist() == [[k, 2, 1] for k in range(count)]
+    for damaged in (block[:-3], block[:4] + bytes([7 << 5, 250, 3]) + literal, b"\x20\x09" + block):
+        path.write_bytes(head.encode() + np.array([len(damaged), 16 * count], "<u4").tobytes() + damaged)
+        with pytest.raises(InputError, match="a compressed block") as error:
+            read_mesh(path)
+        assert str(error.value).startswith(f"{path}: ")
+    text = head.replace("DATA binary_compressed", "DATA ascii").replace("F F F U", "F F F F").replace("40", "2")
+    path.write_text(text + "0 0 0 4278190081\n1 1 1 4294967295\n")
+    assert read_mesh(path).vertex_data["color"].tolist() == [[0, 0, 1], [255, 255, 255]]
+
+
 def test_laser_scans(tmp_path: Path) -> None:
     laspy = pytest.importorskip("laspy")
     header = laspy.LasHeader(point_format=3, version="1.2")
@@ -121,11 +168,14 @@ def test_bad_files_of_points_are_one_line(tmp_path: Path) -> None:
     whole = (tmp_path / "a.pcd").read_bytes()
     for name, content, says in (
         ("a.pcd", whole[:-9], "20 points promised, fewer found"),
-        ("b.pcd", whole.replace(b"DATA binary", b"DATA binary_compressed"), "ascii and binary are read"),
+        ("b.pcd", whole.replace(b"DATA binary", b"DATA binary_packed"), "ascii, binary and binary_compressed are read"),
+        ("f.pcd", whole.replace(b"DATA binary", b"DATA binary_compressed"), "20 points promised"),
         ("c.pcd", whole.replace(b"POINTS 20", b"POINTS 99999999999"), "promised"),
         ("d.pcd", whole.replace(b"FIELDS x", b"FIELDS q"), "x"),
         ("e.pcd", b"no points", "cannot be read as 'pcd'"),
         ("a.xyz", b"1 2 3\n4 5\n", "cannot be read as 'xyz'"),
+        ("c.xyz", b"1 2 3 0.5 0.1 300\n4 5 6 0 1 0\n", "neither normals of length 1 nor colours to 255"),
+        ("d.xyz", b"1 2 3\nnan nan nan\n4 5 6\n", "1 of 3 vertices have NaN"),
         ("b.xyz", b"one two\nthree four\nfive six\n", "cannot be read as 'xyz'"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -115,3 +115,31 @@ def test_bad_files_name_what_is_wrong(tmp_path: Path, change: tuple[str, str], s
     path.write_text(QUADS.replace(*change))
     with pytest.raises(InputError, match=f"bad.vtk: cannot be read as 'vtk' .*({says})"):
         read_mesh(path)
+
+
+@pytest.mark.parametrize("kind", ["ASCII", "BINARY"])
+def test_all_that_vtk_writes_beside_numbers(kind: str, tmp_path: Path) -> None:
+    """Identifiers of four bytes, packed bits, texts (one is empty, one long), and names with characters encoded."""
+    binary = kind == "BINARY"
+
+    def block(values: np.ndarray, dtype: str) -> bytes:
+        return values.astype(dtype).tobytes() if binary else " ".join(map(str, values.ravel().tolist())).encode()
+
+    bits = np.array([1, 0, 0, 1, 1, 0, 1, 0, 1, 1])
+    texts = [b"a word", b"", b"x" * 100, *[b"y"] * 7]
+    packed = b"".join((bytes([192 | len(t)]) if len(t) < 64 else (len(t) | 2 << 14).to_bytes(2, "big")) + t for t in texts)
+    points = np.stack([np.arange(10.0), np.arange(10.0) ** 2, np.zeros(10)], axis=1)
+    parts = [f"# vtk DataFile Version 4.2\nt\n{kind}\nDATASET POLYDATA\nPOINTS 10 float\n".encode(), block(points, ">f4"),
+             b"\nPOLYGONS 1 4\n", block(np.array([3, 0, 1, 2]), ">i4"), b"\nPOINT_DATA 10\nGLOBAL_IDS ids vtkIdType\n",
+             block(np.arange(10) + 5, ">i4"), b"\nSCALARS p%20(Pa) double\nLOOKUP_TABLE default\n",
+             block(np.arange(10) / 3, ">f8"), b"\nFIELD FieldData 4\n50%25%20quantile 1 10 float\n",
+             block(np.arange(10), ">f4"), b"\nwords 1 10 string\n", packed if binary else b"\n".join(texts),
+             b"\nflag 1 10 bit\n", np.packbits(bits).tobytes() if binary else block(bits, "i1"),
+             b"\nnumber 1 10 unsigned_long\n", block(np.arange(10, dtype=np.uint64) + 2**63, ">u8"), b"\n"]  # fmt: skip
+    path = tmp_path / "m.vtk"
+    path.write_bytes(b"".join(parts))
+    data = read_mesh(path).vertex_data
+    assert set(data) == {"ids", "p (Pa)", "50% quantile", "flag", "number"}
+    assert data["ids"].tolist() == list(range(5, 15)) and data["flag"].tolist() == bits.tolist()
+    assert data["p (Pa)"] == pytest.approx(np.arange(10) / 3) and data["50% quantile"].tolist() == list(range(10))
+    assert data["number"].tolist() == [2**63 + k for k in range(10)]

@@ -118,6 +118,10 @@ def test_blocks_are_one_mesh_with_their_names(tmp_path: Path) -> None:
     assert mesh.num_vertices == 2 * ball.num_vertices
     assert mesh.face_data["part"].tolist() == ["wall"] * ball.num_faces + ["top"] * ball.num_faces
     assert mesh.vertex_data["p"] == pytest.approx(mesh.vertices[:, 0])
+    within = blocks.replace('name="wall" ', "").replace('name="top" ', "")
+    path.write_text(text.replace(blocks, f'<Block name="car"><Piece name="body">{within}</Piece></Block>'))
+    assert load_mesh(path).face_data["part"].tolist() == ["body"] * 2 * ball.num_faces
+    path.write_text(text)
     before = file_content(path)
     save_mesh(ball, tmp_path / "lid.vtp")
     assert file_content(path) != before

@@ -44,9 +44,9 @@ def check_expansion(unpacked: int, packed: int) -> None:
 
 
 def inflate(block: bytes, size: int, method: str) -> bytes:
-    """Exactly ``size`` bytes of a compressed block, ``method`` "zlib", "lzma" or "lz4"; ``ValueError`` if not so."""
-    if method == "lz4":
-        return _inflate_lz4(block, size)
+    """Exactly ``size`` bytes of a compressed block, ``method`` "zlib", "lzma", "lz4" or "lzf"; else ``ValueError``."""
+    if method in ("lz4", "lzf"):
+        return _inflate_lz4(block, size) if method == "lz4" else _inflate_lzf(block, size)
     try:
         content = _DECOMPRESSORS[method]().decompress(block, size + 1)
     except (zlib.error, lzma.LZMAError) as error:
@@ -68,6 +68,34 @@ def _inflate_lz4(block: bytes, size: int) -> bytes:
     if len(content) != size:
         raise ValueError(f"a compressed block promises {size} bytes and holds {len(content)}")
     return content
+
+
+def _inflate_lzf(block: bytes, size: int) -> bytes:
+    """Runs of new bytes, and of bytes that came before, by a number that tells which."""
+    found, at = bytearray(), 0
+    try:
+        while at < len(block) and len(found) <= size:
+            control = block[at]
+            at += 1
+            if control < 32:
+                found += block[at : at + control + 1]
+                at += control + 1
+                continue
+            length = control >> 5
+            if length == 7:
+                length += block[at]
+                at += 1
+            start, length = len(found) - ((control & 31) << 8) - block[at] - 1, length + 2
+            at += 1
+            if start < 0:
+                raise IndexError
+            run = found[start : start + length]
+            found += (run * -(-length // len(run)))[:length]  # a run may go on with itself
+    except IndexError:
+        raise ValueError("a compressed block is damaged") from None
+    if len(found) != size or at > len(block):
+        raise ValueError(f"a compressed block promises {size} bytes and holds others")
+    return bytes(found)
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:

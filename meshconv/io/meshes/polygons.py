@@ -124,7 +124,7 @@ class PolygonFile:
     def _placed(self, name: str) -> tuple[NDArray[np.float64], int]:
         """The vertices with all that no polygon uses in a finite place, and how many were moved there."""
         lost: NDArray[np.bool_] = np.asarray(~np.isfinite(self.vertices).all(axis=1))
-        if not lost.any():
+        if not lost.any() or not len(self.sizes):  # points without faces are themselves what counts
             return self.vertices, 0
         named = self.corners[(self.corners >= 0) & (self.corners < len(lost))]
         free = lost.copy()

@@ -11,25 +11,74 @@ from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.meshes.readers.libraries import in_one_line
 from meshconv.io.text import decode_text, read_text
+from meshconv.io.unpack import check_expansion, inflate
 
 _NONE = np.zeros(0, np.int64)
 _PCD = {("F", 4): "f4", ("F", 8): "f8", **{(k, n): f"{k.lower()}{n}" for k in "IU" for n in (1, 2, 4, 8)}}
 
+# Colours as the bytes of one number, blue first.
+_PACKED = ("rgb", "rgba")
+
 
 def read_xyz(path: Path) -> PolygonFile:
-    """Rows of x, y, z, and where there are six numbers or more the normal; a headline and comments are left out."""
-    lines = [line.split("#")[0].replace(",", " ").replace(";", " ").split() for line in read_text(path).split("\n")]
+    """Rows of x, y, z and more numbers; a count, a headline and comments are left out.
+
+    Columns have the names of a headline. Without one, columns of three behind the coordinates are normals if they are
+    of length 1, and colours if they are whole numbers up to 255; others are left out.
+
+    Raises
+    ------
+    InputError
+        No rows of three numbers or more, or three columns that could be normals and are neither these nor colours.
+    """
+    given = [line.replace(",", " ").replace(";", " ") for line in read_text(path).split("\n")]
+    lines = [line.split("#")[0].split() for line in given]
     lines = [line for line in lines if line]
-    start = next((k for k, line in enumerate(lines[:2]) if _is_number(line[0]) and len(line) >= 3), 2)
+    start = next((k for k, line in enumerate(lines[:2]) if len(line) >= 3 and all(map(_is_number, line))), 2)
     try:
         table = np.array(lines[start:], dtype=np.float64)
         if table.ndim != 2 or table.shape[1] < 3:
             raise ValueError("no rows of three numbers")
+        names = next((n for n in map(_names, given[:3]) if n[:3] == ["x", "y", "z"] and len(n) == table.shape[1]), None)
+        data = _by_kind(table[:, 3:]) if names is None else dict(zip(names[3:], table.T[3:], strict=True))
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as 'xyz' ({first_line(error)}); write x y z, or x y z nx ny nz, a "
                          "line") from error  # fmt: skip
-    data = {"normal": table[:, 3:6]} if table.shape[1] >= 6 else {}
-    return PolygonFile(table[:, :3], _NONE, _NONE, data)
+    return PolygonFile(table[:, :3], _NONE, _NONE, _joined(data))
+
+
+def _names(line: str) -> list[str]:
+    """Words of a headline, behind a mark of comments or not."""
+    return line.lower().lstrip("#/ ").split()
+
+
+def _by_kind(columns: NDArray[np.float64]) -> dict[str, NDArray]:
+    """Normals and colours among columns without names, three at a time from the first."""
+    data: dict[str, NDArray] = {}
+    for k in range(0, columns.shape[1] - 2, 3):
+        block = columns[:, k : k + 3]
+        length = np.linalg.norm(block, axis=1)
+        if "normal" not in data and (np.abs(length - 1) < 0.05).all():
+            data["normal"] = block
+        elif "color" not in data and ((block >= 0) & (block <= 255) & (block == np.round(block))).all():
+            data["color"] = block.astype(np.uint8)
+        elif not k:
+            raise ValueError("columns 4 to 6 are neither normals of length 1 nor colours to 255; name the columns in "
+                             "the first line")  # fmt: skip
+    return data
+
+
+def _joined(data: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Data by name, with components of normals and colours as one array."""
+    for names, joined in (
+        (("nx", "ny", "nz"), "normal"),
+        (("normal_x", "normal_y", "normal_z"), "normal"),
+        (("r", "g", "b"), "color"),
+        (("red", "green", "blue"), "color"),
+    ):
+        if set(names) <= set(data):
+            data[joined] = np.stack([data.pop(n) for n in names], axis=1)
+    return data
 
 
 def _is_number(word: str) -> bool:
@@ -41,12 +90,12 @@ def _is_number(word: str) -> bool:
 
 
 def read_pcd(path: Path) -> PolygonFile:
-    """Points of the Point Cloud Library, as text or binary, with their normals and other numbers.
+    """Points of the Point Cloud Library, as text, binary or compressed, with their normals and other numbers.
 
     Raises
     ------
     InputError
-        Another layout (``binary_compressed``), or fewer points than promised.
+        Another layout, or fewer points than promised.
     """
     content = path.read_bytes()
     head: dict[str, list[str]] = {}
@@ -68,22 +117,39 @@ def read_pcd(path: Path) -> PolygonFile:
                 raise ValueError(f"{count} points promised, fewer found")
             table = np.frombuffer(content, row, count, at)
             columns = {n: table[f"{k}"] for k, n in enumerate(names)}
+        elif head["DATA"] == ["binary_compressed"]:  # column after column
+            packed, size = np.frombuffer(content, "<u4", 2, at).tolist()
+            if size != count * row.itemsize or packed > len(content) - at - 8:
+                raise ValueError(f"{count} points promised, {size} bytes of them found")
+            check_expansion(size, len(content))
+            block, columns = inflate(content[at + 8 : at + 8 + packed], size, "lzf"), {}
+            ends = np.cumsum([count * row[k].itemsize for k in range(len(names))]).tolist()
+            for k, (name, end) in enumerate(zip(names, ends, strict=True)):
+                kind, width = row[k].base, widths[k]
+                columns[name] = np.frombuffer(block, kind, count * width, end - count * row[k].itemsize)
+                columns[name] = columns[name].reshape(count, width)
         elif head["DATA"] == ["ascii"]:
             numbers = np.array(decode_text(content[at:]).split(), dtype=np.float64)
             if count * sum(widths) != len(numbers):
                 raise ValueError(f"{count} points promised, others found")
             parts = np.split(numbers.reshape(count, -1), np.cumsum(widths)[:-1], axis=1)
             columns = {n: part.astype(row[f"{k}"].base) for k, (n, part) in enumerate(zip(names, parts, strict=True))}
+            for n, part in zip(names, parts, strict=True):
+                if n in _PACKED and (part == np.round(part)).all():  # no bits of a real number
+                    columns[n] = part.astype(np.int64).astype(np.uint32)
         else:
-            raise ValueError(f"data are {' '.join(head['DATA'])}, ascii and binary are read")
+            raise ValueError(f"data are {' '.join(head['DATA'])}; ascii, binary and binary_compressed are read")
         points = np.concatenate([columns.pop(n) for n in "xyz"], axis=1).astype(np.float64)
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: cannot be read as 'pcd' ({first_line(error)}); save it as ply") from error
     known = np.isfinite(points).all(axis=1)  # scanners mark what they did not see
     kept = {name: values[known] for name, values in columns.items() if name != "_"}
     data: dict[str, NDArray] = {name: v[:, 0] if v.shape[1] == 1 else v for name, v in kept.items()}
-    if {"normal_x", "normal_y", "normal_z"} <= set(data):
-        data["normal"] = np.stack([data.pop(f"normal_{n}") for n in "xyz"], axis=1).astype(np.float64)
+    for name in [n for n in _PACKED if n in data and data[n].dtype.itemsize == 4]:
+        data["color"] = np.ascontiguousarray(data.pop(name)).view("u1").reshape(-1, 4)[:, 2::-1]
+    data = _joined(data)
+    if "normal" in data:
+        data["normal"] = data["normal"].astype(np.float64)
     return PolygonFile(points[known], _NONE, _NONE, data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,7 +31,8 @@ def read_vtm(path: Path) -> PolygonFile:
     Returns
     -------
     PolygonFile
-        Blocks in the order of the file; ``part`` is the name of the block of each polygon. Arrays that some block lacks
+        Blocks in the order of the file; ``part`` is the name of the block of each polygon, of a data set without a name
+        that of the block round it. Arrays that some block lacks
         are left out, as are blocks without polygons (grids of volumes, empty blocks, other data sets).
 
     Raises
@@ -73,17 +75,26 @@ def _blocks(path: Path) -> list[tuple[str, Path]]:
         if root.tag != "VTKFile" or root.get("type") != "vtkMultiBlockDataSet":
             raise ValueError(f"{root.tag} of type {root.get('type')} where vtkMultiBlockDataSet belongs")
         folder, found = path.parent.resolve(), []
-        for number, element in enumerate(e for e in root.iter("DataSet") if e.get("file")):
-            place = (folder / element.attrib["file"]).resolve()
+        for number, (name, file) in enumerate(_files(root, "")):
+            place = (folder / file).resolve()
             if not place.is_relative_to(folder):
-                raise ValueError(f"its block {element.attrib['file'][:60]!r} lies outside of its folder")
-            found.append((element.get("name") or f"block {number}", path.parent / place.relative_to(folder)))
+                raise ValueError(f"its block {file[:60]!r} lies outside of its folder")
+            found.append((name or f"block {number}", path.parent / place.relative_to(folder)))
         twice = [place for k, (_, place) in enumerate(found) if place in [p for _, p in found[:k]]]
         if twice:
             raise ValueError(f"it has {twice[0].name} twice")
     except (ValueError, ElementTree.ParseError) as error:
         raise InputError(f"{path}: cannot be read as 'vtm' ({first_line(error)}); save its surface as vtp") from error
     return found
+
+
+def _files(element: ElementTree.Element, name: str) -> Iterator[tuple[str, str]]:
+    """Name and file of each data set in a block, whose name those without one of their own have."""
+    name = element.get("name") or name
+    if element.tag == "DataSet" and element.get("file"):
+        yield name, element.attrib["file"]
+    for part in element:
+        yield from _files(part, name)
 
 
 FORMATS = (MeshFormat("VTK blocks", (".vtm",), read_vtm),)

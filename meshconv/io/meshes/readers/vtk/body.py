@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.io.text import as_type, decode_text
 
-_TYPES = {"bit": "u1", "char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4",
+_TYPES = {"char": "i1", "signed_char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4",
           "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8", "vtktypeint32": "i4", "vtktypeint64": "i8",
-          "vtktypeuint64": "u8", "vtkidtype": "i8",
-          "float": "f4", "double": "f8"}  # fmt: skip
+          "vtktypeuint64": "u8", "vtkidtype": "i4", "float": "f4", "double": "f8"}  # fmt: skip
 # Components of an attribute of this kind; normals are computed, not read.
 _COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
 
@@ -59,6 +59,9 @@ class VtkBody:
 
     def values(self, count: int, kind: str) -> NDArray:
         """So many numbers of a type by its name in VTK."""
+        if kind.lower() == "bit":  # eight in a byte
+            packed = self.values(-(-count // 8) if self.binary else count, "unsigned_char")
+            return np.unpackbits(packed)[:count] if self.binary else packed
         if kind.lower() not in _TYPES:
             raise ValueError(f"no type {kind!r}")
         dtype = np.dtype(_TYPES[kind.lower()])
@@ -71,7 +74,9 @@ class VtkBody:
             self.at += count * dtype.itemsize
             return block.astype(dtype)
         words = self._words(count)
-        return as_type(np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64), dtype)
+        # Identifiers take 4 bytes and have all digits in text.
+        exact = dtype if dtype.kind == "f" or dtype.itemsize == 8 else np.dtype(np.int64)
+        return as_type(np.array(words, dtype=exact), exact if kind.lower() == "vtkidtype" else dtype)
 
     def _words(self, count: int) -> list[bytes]:
         """The next words, from a window that grows: what follows is looked at once, however many blocks there are."""
@@ -123,7 +128,7 @@ class VtkBody:
                     line = self.line()
                 if line is None:
                     raise ValueError("a field ends early")
-                name, kind = line[0], line[3]
+                name, kind = unquote(line[0]), line[3]
                 width, count = int(line[1]), int(line[2])
                 if kind.lower() == "string":
                     self._skip_strings(width * count)
@@ -137,11 +142,13 @@ class VtkBody:
             if table is None or table[0].upper() != "LOOKUP_TABLE":
                 self.at = place
             values = self.values(rows * width, words[2])
-            found[words[1]] = values.reshape(rows, width) if width > 1 else values
+            found[unquote(words[1])] = values.reshape(rows, width) if width > 1 else values
+        elif key in ("GLOBAL_IDS", "PEDIGREE_IDS", "EDGE_FLAGS"):
+            found[unquote(words[1])] = self.values(rows, words[2])
         elif key in _COMPONENTS:
             values = self.values(rows * _COMPONENTS[key], words[2]).reshape(rows, -1)
             if key != "NORMALS":
-                found[words[1]] = values
+                found[unquote(words[1])] = values
         elif key in ("COLOR_SCALARS", "LOOKUP_TABLE"):
             width, count = (int(words[2]), rows) if key == "COLOR_SCALARS" else (4, int(words[2]))
             values = self.values(count * width, "unsigned_char" if self.binary else "float").reshape(count, width)
@@ -153,9 +160,15 @@ class VtkBody:
             raise ValueError(f"attribute {words[0]!r} is not supported")
 
     def _skip_strings(self, count: int) -> None:
-        """Texts of a field, a line each."""
-        if self.binary:
-            raise ValueError("a field of texts is not read")
+        """Texts of a field: a line each, or bytes behind their number."""
         for _ in range(count):
-            if self.line() is None:
+            if self.at >= len(self.content):
                 raise ValueError("a field ends early")
+            if not self.binary:
+                end = self.content.find(b"\n", self.at)
+                self.at = len(self.content) if end < 0 else end + 1
+                continue
+            # The two highest bits of the number tell how many bytes it has.
+            width = (8, 4, 2, 1)[self.content[self.at] >> 6]
+            number = int.from_bytes(self.content[self.at : self.at + width], "big") & (1 << 8 * width - 2) - 1
+            self.at += width + number
