@@ -127,10 +127,14 @@ def test_all_that_vtk_writes_beside_numbers(kind: str, tmp_path: Path) -> None:
 
     bits = np.array([1, 0, 0, 1, 1, 0, 1, 0, 1, 1])
     texts = [b"a word", b"", b"x" * 100, *[b"y"] * 7]
-    packed = b"".join((bytes([192 | len(t)]) if len(t) < 64 else (len(t) | 2 << 14).to_bytes(2, "big")) + t for t in texts)
+    packed = b"".join(
+        (bytes([192 | len(t)]) if len(t) < 64 else (len(t) | 2 << 14).to_bytes(2, "big")) + t for t in texts
+    )
     points = np.stack([np.arange(10.0), np.arange(10.0) ** 2, np.zeros(10)], axis=1)
-    parts = [f"# vtk DataFile Version 4.2\nt\n{kind}\nDATASET POLYDATA\nPOINTS 10 float\n".encode(), block(points, ">f4"),
-             b"\nPOLYGONS 1 4\n", block(np.array([3, 0, 1, 2]), ">i4"), b"\nPOINT_DATA 10\nGLOBAL_IDS ids vtkIdType\n",
+    head = f"# vtk DataFile Version 4.2\nt\n{kind}\nDATASET POLYDATA\nPOINTS 10 float\n"
+    parts = [head.encode(), block(points, ">f4"),
+             b"\nPOLYGONS 1 4\n", block(np.array([3, 0, 1, 2]), ">i4"),
+             b"\nPOINT_DATA 10\nGLOBAL_IDS ids vtkIdType\n",
              block(np.arange(10) + 5, ">i4"), b"\nSCALARS p%20(Pa) double\nLOOKUP_TABLE default\n",
              block(np.arange(10) / 3, ">f8"), b"\nFIELD FieldData 4\n50%25%20quantile 1 10 float\n",
              block(np.arange(10), ">f4"), b"\nwords 1 10 string\n", packed if binary else b"\n".join(texts),
