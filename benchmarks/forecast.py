@@ -35,6 +35,8 @@ from meshconv.train import ForecastTask
 from meshconv.train.metrics.forecast_errors import ForecastErrors
 
 TARGETS = {"scalars": ["h"], "vectors": [["u", "v"]], "lead": "6h", "steps": 1, "test_steps": 20}
+# Steps of a rollout in the last part of a training, with --rolled.
+ROLLED_STEPS = 2
 FIELDS = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48}
 # Options that give about 90,000 weights.
 METHODS: dict[str, dict[str, Any]] = {
@@ -83,24 +85,26 @@ def build(method: str, in_type: FieldType, out_type: FieldType, nside: int) -> n
     return Components(cls(in_type, out_type.dim, **options))
 
 
-def trained(data: SphereMaps, method: str, steps: int, rate: float, seed: int, pairs: int | None) -> ForecastTask:
-    """A network after its training on the first ``pairs``."""
+def trained(data: SphereMaps, method: str, given: argparse.Namespace, seed: int) -> ForecastTask:
+    """A network after its training."""
     torch.manual_seed(seed)
+    steps = given.steps + given.rolled
     network = build(method, data.in_type, data.out_type, data.inputs.nside)
     task = ForecastTask("FieldUNet", str(data.in_type), data.field_names, data.spec,
                         {"channels": [1] * data.num_levels, "max_order": 1, "context": 0})  # fmt: skip
     task.network = network
     task.normalise(torch.zeros(data.out_type.num_fields), data.change_sizes)
     loader = data.train_dataloader()
-    if pairs is not None:
-        loader.dataset.dataset.windows = loader.dataset.dataset.windows[:pairs]
-    optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
+    if given.pairs is not None:
+        loader.dataset.dataset.windows = loader.dataset.dataset.windows[: given.pairs]
+    optimiser = torch.optim.AdamW(network.parameters(), given.rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, given.rate, total_steps=steps, pct_start=0.2)
     network.train()
     endless = itertools.chain.from_iterable(itertools.repeat(loader))
-    for batch in itertools.islice(endless, steps):
+    for step, batch in enumerate(itertools.islice(endless, steps)):
         weights = batch.x.new_ones(batch.x.shape[:-1])
-        loss = task.error(task(batch), batch.target[:, 0], weights)
+        states = task.roll(batch, 1 if step < given.steps else ROLLED_STEPS)
+        loss = torch.stack([task.error(s, batch.target[:, k], weights) for k, s in enumerate(states)]).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -122,8 +126,9 @@ def tested(task: ForecastTask, data: SphereMaps, mean: Tensor) -> dict[str, floa
 
 
 def open_planet(folder: Path, radius: float | None, given: argparse.Namespace, **options: Any) -> SphereMaps:
+    targets = TARGETS | {"steps": ROLLED_STEPS} if given.rolled else TARGETS
     return SphereMaps(
-        str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=TARGETS, nside=given.nside,
+        str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=targets, nside=given.nside,
         radius=radius, num_levels=3, batch_size=given.batch, cache=False, **options,
     )  # fmt: skip
 
@@ -162,6 +167,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, default=range(3))
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rolled", type=int, default=0, help=f"further steps, of rollouts over {ROLLED_STEPS} steps")
     parser.add_argument("--nside", type=int, help="of the networks; default: that of the files")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=4e-3)
@@ -177,12 +183,12 @@ def main() -> None:
             if radius not in planets:
                 planets[radius] = open_planet(given.planet, radius, given)
             data = planets[radius]
-            key = {"method": method, "seed": seed, "steps": given.steps, "batch": given.batch, "pairs": given.pairs,
-                   "nside": data.inputs.nside}  # fmt: skip
+            key = {"method": method, "seed": seed, "steps": given.steps, "rolled": given.rolled or None,
+                   "batch": given.batch, "pairs": given.pairs, "nside": data.inputs.nside}  # fmt: skip
             if results.has(**key):
                 continue
             begin = time.process_time()
-            task = trained(data, method, given.steps, given.rate, seed, given.pairs)
+            task = trained(data, method, given, seed)
             row: dict[str, Any] = {"weights": count_weights(task.network), "cpu_s": time.process_time() - begin}
             assert data.climatology is not None
             row |= tested(task, data, data.climatology)
@@ -192,7 +198,8 @@ def main() -> None:
                 row |= {f"{folder.name} {name}": e for name, e in tested(task, other, data.climatology).items()}
             results.add(key | row)
     shown = Results(given.out)
-    shown.rows = shown.select(steps=given.steps, batch=given.batch, pairs=given.pairs)
+    same = {"steps": given.steps, "rolled": given.rolled or None, "batch": given.batch, "pairs": given.pairs}
+    shown.rows = [row for row in shown.select(**same) if given.nside in (None, row["nside"])]
     for planet in ("", *(folder.name for folder in given.also)):
         print(planet or "the planet of the training")
         table(shown, planet)

@@ -329,7 +329,8 @@ def _generate(args: list[str]) -> None:
         "more runs only append.",
     )
     parser.add_argument("what", choices=("shallow_water", "potential_flow"))
-    parser.add_argument("output", type=Path, help="folder of the runs, a NetCDF file each")
+    parser.add_argument("output", type=Path, help="folder of the runs, a file or store each")
+    parser.add_argument("--format", dest="form", choices=("netcdf", "zarr"), default="netcdf")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--days", type=int, default=40, help="of each run")
     parser.add_argument("--step_hours", type=float, default=6.0, help="between two maps")
@@ -346,9 +347,9 @@ def _generate(args: list[str]) -> None:
     require("meshconv generate", "planet", "climate")
     from meshconv.datasets.shallow_water.runs import ShallowWaterRuns
 
-    output, runs = given.pop("output"), given.pop("runs")
+    output, runs, form = (given.pop(name) for name in ("output", "runs", "form"))
     del given["what"], given["debug"]
-    for path in ShallowWaterRuns(**given).write(output, runs):
+    for path in ShallowWaterRuns(**given).write(output, runs, form):
         print(path)
 
 

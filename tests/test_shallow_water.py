@@ -118,6 +118,25 @@ def test_runs_are_files_of_one_series(tmp_path: Path) -> None:
     fields.dataset.close()
 
 
+def test_zarr_stores_hold_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    options = {"days": 1, "step_hours": 12, "nside": 4, "truncation": 8, "spin_up_days": 0}
+    files = ShallowWaterRuns(**options).write(tmp_path, 2)
+    command = ["generate", "shallow_water", str(tmp_path), "--format=zarr", "--runs=2"]
+    assert main([*command, *(f"--{name}={value}" for name, value in options.items())]) == 0
+    stores = capsys.readouterr().out.splitlines()
+    assert stores == [str(path.with_suffix(".zarr")) for path in files]
+    one, other = open_fields(files), open_fields(str(tmp_path / "*.zarr"))
+    assert one.grid.content == other.grid.content and (one.dataset.time == other.dataset.time).all()
+    for name in ("h", "u", "v"):
+        assert (one.values(name) == other.values(name)).all()
+        assert other.unit(name) == one.unit(name)
+    one.dataset.close()
+    before = (tmp_path / "run_0000.zarr" / ".zmetadata").stat().st_mtime_ns
+    assert main([*command, *(f"--{name}={value}" for name, value in options.items())]) == 0
+    assert (tmp_path / "run_0000.zarr" / ".zmetadata").stat().st_mtime_ns == before
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_latitudes_and_longitudes_agree_with_pixels(tmp_path: Path) -> None:
     options = {"days": 1, "step_hours": 24, "truncation": 8, "axis": (1, 0, 0)}
     (one,) = ShallowWaterRuns(**options, nside=4, grid="latlon").write(tmp_path / "a", 1)

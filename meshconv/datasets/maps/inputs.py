@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshconv.datasets.maps.domain import parse_domain
+from meshconv.datasets.maps.insolation import insolation_at
 from meshconv.datasets.maps.variables import (
+    COMPUTED,
     Variable,
     apply_function,
     parse_scalars,
@@ -40,6 +42,7 @@ class MapInputs:
         Names of variables, or ``{"name": "t", "select": {"level": 850}}``; with ``"mean": "month"`` the mean over a
         dimension, with ``"function": "log1p"`` a function of :data:`~meshconv.datasets.maps.variables.FUNCTIONS` of
         the values on the network's points. A list of selected values gives one input each, unless averaged over.
+        ``{"name": "insolation", "computed": True}``: of the map's time, not of the file.
     vectors : list of pairs
         Eastward and northward component: ``[["u10", "v10"]]``, or ``{"names": ["u", "v"], "select": {"level": 850}}``,
         with ``"mean"`` too. Components along the axes of a curvilinear or rotated grid are turned; where the file does
@@ -104,6 +107,9 @@ class MapInputs:
         known = np.ones(fields.grid.num_points, dtype=bool)
         change = self._conversions(fields)
         for entry in self.scalars:
+            if "computed" in entry:
+                columns.append(insolation_at(fields, at, (fields.grid if regridder is None else regridder.target).xyz))
+                continue
             values = read_map(fields, entry["name"], entry, at) * change[entry["name"]][0] + change[entry["name"]][1]
             known &= np.isfinite(values)
             # Regridding conserves amounts, not functions of them.
@@ -172,6 +178,8 @@ class MapInputs:
         self._units(fields)  # the components of a vector have one
         found = {}
         for name, wanted in self._wanted_units.items():
+            if name not in self.variables:
+                continue
             unit = fields.unit(name)
             change = (
                 (1.0, 0.0) if unit is None or wanted is None or same_unit(unit, wanted) else conversion(unit, wanted)
@@ -199,8 +207,10 @@ class MapInputs:
 
     @property
     def variables(self) -> list[str]:
-        """Names of all variables, scalars first."""
-        return [name for names in self._names for name in names]
+        """Names of all variables of the files, scalars first."""
+        entries: list[dict[str, Any]] = [*self.scalars, *self.vectors]
+        given = zip(entries, self._names, strict=True)
+        return [name for entry, names in given if "computed" not in entry for name in names]
 
     @property
     def _names(self) -> list[list[str]]:
@@ -209,7 +219,7 @@ class MapInputs:
     def _units(self, fields: SphereFields) -> list[str | None]:
         units = []
         for names in self._names:
-            given = [fields.unit(name) for name in names]
+            given = [fields.unit(name) if name in self.variables else COMPUTED[name] for name in names]
             if len(given) == 2 and None not in given and not same_unit(*given):  # type: ignore[arg-type]
                 raise InputError(
                     f"{fields.path}: {names[0]} is in {given[0]!r}, {names[1]} in {given[1]!r}; the components of a "

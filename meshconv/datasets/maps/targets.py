@@ -75,6 +75,8 @@ class MapTargets:
         if not scalars and not vectors:
             raise InputError("targets: no variables are given; name them in scalars or vectors")
         self.fields = MapInputs(scalars, vectors, inputs.nside, None, inputs.domain)
+        if any("computed" in entry for entry in self.fields.scalars):
+            raise InputError("targets: what is computed is known at all times; name it in scalars of the inputs alone")
         self.lead = options.get("lead")
         self.steps, self.history = options.get("steps"), options.get("history", 1)
         self.test_steps = options.get("test_steps", self.steps)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from meshconv.datasets.maps import insolation
 from meshconv.errors import InputError
 from meshconv.io.maps.directions import RelativeTo
 from meshconv.io.maps.fields import SphereFields
@@ -37,6 +38,8 @@ FUNCTIONS: dict[str, Function] = {
     "log": Function(np.log, False),
     "sqrt": Function(np.sqrt, True),
 }
+#: Scalars that need no file but the time, and their units.
+COMPUTED = {"insolation": insolation.UNIT}
 # Amounts that were packed into 16 bits come back a little below 0: as a share of the largest.
 _PACKING = 1e-4
 
@@ -44,7 +47,8 @@ _PACKING = 1e-4
 def parse_scalars(entries: Sequence[Variable]) -> list[dict[str, Any]]:
     """Scalars in plain values, each with ``name`` and ``select``, ``mean`` and ``function`` where they are given.
 
-    A list of values to select makes an input of each, unless it is averaged over.
+    A list of values to select makes an input of each, unless it is averaged over. ``{"name": "insolation", "computed":
+    True}`` is not in the file (:func:`~meshconv.datasets.maps.insolation.insolation`).
 
     Raises
     ------
@@ -61,6 +65,11 @@ def parse_scalars(entries: Sequence[Variable]) -> list[dict[str, Any]]:
     scalars = []
     for entry in entries:
         given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
+        if given.get("computed"):
+            if given.get("name") not in COMPUTED or set(given) - {"name", "select", "computed"}:
+                raise InputError(f"scalar input {entry!r}: what is computed is {{name: insolation, computed: true}}")
+            scalars.append({"name": given["name"], "select": {}, "computed": True})
+            continue
         if not isinstance(given.get("name"), str) or not set(given) <= {"name", "select", "mean", "function"}:
             raise InputError(
                 f"scalar input {entry!r}: write a variable's name, or {{name: t, select: {{level: 850}}, mean: month, "

@@ -1,4 +1,4 @@
-"""Series of shallow-water weather as CF NetCDF: one file a run."""
+"""Series of shallow-water weather as CF NetCDF or Zarr: one file or store a run."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class ShallowWaterRuns:
         times = first + (np.arange(count) * self.step_hours * 3600).astype("timedelta64[s]")
         return self._dataset(values, times.astype("datetime64[ns]"))
 
-    def write(self, folder: str | Path, runs: int) -> list[Path]:
-        """Write ``folder/run_0000.nc`` and so on; runs that are there already are kept, so that it can go on.
+    def write(self, folder: str | Path, runs: int, form: Literal["netcdf", "zarr"] = "netcdf") -> list[Path]:
+        """Write ``folder/run_0000.nc`` or ``.zarr`` and so on; runs that are there are kept, so that it can go on.
 
         Raises
         ------
@@ -123,22 +123,26 @@ class ShallowWaterRuns:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PlaceError.of(error, folder) from error
-        files = [folder / f"run_{k:04d}.nc" for k in range(runs)]
+        suffix = {"netcdf": "nc", "zarr": "zarr"}[form]
+        files = [folder / f"run_{k:04d}.{suffix}" for k in range(runs)]
         missing = [k for k, path in enumerate(files) if not self._is_there(path)]
-        packed = {name: {"zlib": True, "complevel": 2, "shuffle": True} for name in ("h", "u", "v")}
-        units = {"time": {"units": "hours since 2000-01-01", "dtype": "f8"}}
         total = len(missing) * round(self.days * 24 / self.step_hours)
         with Progress(total, f"shallow water, {runs} runs", "map") as bar:
             for k in missing:
                 dataset = self.run(k, bar)
+                dataset.time.encoding = {"units": "hours since 2000-01-01", "dtype": "f8"}
                 with atomic_write(files[k]) as part:
-                    dataset.to_netcdf(part, engine="netcdf4", encoding={**packed, **units})
+                    if form == "zarr":
+                        dataset.to_zarr(part, zarr_format=2, consolidated=True)
+                    else:
+                        packed = {name: {"zlib": True, "complevel": 2, "shuffle": True} for name in ("h", "u", "v")}
+                        dataset.to_netcdf(part, engine="netcdf4", encoding=packed)
         return files
 
     def _is_there(self, path: Path) -> bool:
         if not path.exists():
             return False
-        with xr.open_dataset(path, engine="netcdf4") as there:
+        with xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else "netcdf4") as there:
             given = there.attrs.get("options")
         if given != self._options:
             raise InputError(f"{path}: a run with other options ({given}); give another folder, or the same options")

@@ -1,9 +1,10 @@
-"""Atomic writing of files."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,9 @@ from meshconv.errors import PlaceError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to, and move it there at the end; an exception leaves nothing behind.
+    """Give a place beside ``path`` to write a file or folder to, and move it there at the end.
+
+    An exception leaves nothing behind. A folder at ``path`` is not replaced.
 
     The temporary path is unique, so concurrent writers of the same file do not interfere.
 
@@ -37,4 +40,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise PlaceError(f"{path}: cannot be written ({error}); see to space and permissions there") from error
     finally:
         with suppress(OSError):  # of a folder that is none there is nothing left either
+            if part.is_dir():
+                shutil.rmtree(part)
             part.unlink(missing_ok=True)

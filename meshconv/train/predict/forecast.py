@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.maps.insolation import insolation
 from meshconv.datasets.maps.steps import step_values
 from meshconv.errors import InputError, PlaceError
 from meshconv.io.cache.atomic import atomic_write
@@ -153,12 +154,15 @@ class Forecast:
         """The frame at a step of the forecast; its state does not count."""
         state = set(self.targets["state"])
         inputs, dataset = self.maps.inputs, self.maps.fields.dataset
+        computed = [k for k, entry in enumerate(inputs.scalars) if "computed" in entry]
         names = [[s["name"]] for s in inputs.scalars] + [v["names"] for v in inputs.vectors]
-        fields = range(len(names))
-        moving = [k for k in fields if k not in state and any(self.dimension in dataset[n].dims for n in names[k])]
-        if not moving:
+        ours = [k for k in range(len(names)) if k not in state and k not in computed]
+        moving = [k for k in ours if any(self.dimension in dataset[n].dims for n in names[k])]
+        if not moving and not computed:
             return self.frames[0, -1]
-        raw, _ = self.maps.surface.raw({self.dimension: self._position(step)})
+        raw, _ = self.maps.surface.raw({self.dimension: self._position(step) if moving else self.start})
+        for k in computed:
+            raw[:, k] = insolation(self._time(step), self.maps.surface.points)
         for k in moving:
             if not np.isfinite(raw[self.present, k]).all():
                 raise InputError(

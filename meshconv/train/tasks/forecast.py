@@ -30,7 +30,7 @@ class ForecastTask(ForecastInference, RegressionTask):
 
     Parameters
     ----------
-    network, in_type, field_names, spec, options, area_weights, relative, field_weights
+    network, in_type, field_names, spec, options, area_weights, loss, relative, field_weights
         As in :class:`~meshconv.train.tasks.regression.RegressionTask`.
     rollout : int or dict
         Steps of a rollout in training; ``{0: 1, 10: 2, 20: 4}``: from these epochs on. At most the ``steps`` of the
@@ -55,6 +55,7 @@ class ForecastTask(ForecastInference, RegressionTask):
         options: dict[str, Any] | None = None,
         *,
         area_weights: bool = True,
+        loss: str | None = None,
         rollout: int | dict[int, int] = 1,
         residual: bool = True,
         relative: bool = False,
@@ -62,8 +63,8 @@ class ForecastTask(ForecastInference, RegressionTask):
         **training: Any,
     ):
         super().__init__(
-            network, in_type, field_names, spec, options, area_weights=area_weights, residual=residual,
-            relative=relative, field_weights=field_weights, **training,
+            network, in_type, field_names, spec, options, area_weights=area_weights, loss=loss,
+            residual=residual, relative=relative, field_weights=field_weights, **training,
         )  # fmt: skip
         plan = {0: rollout} if isinstance(rollout, int) else {int(k): int(n) for k, n in rollout.items()}
         if 0 not in plan or min(plan) < 0 or min(plan.values()) < 1:

@@ -20,6 +20,7 @@ from meshconv.train.metrics.field_errors import FieldErrors
 from meshconv.train.metrics.losses import OwnLoss
 from meshconv.train.metrics.mesh_errors import MeshErrors
 from meshconv.train.metrics.point_weights import point_weights
+from meshconv.train.metrics.spectral_loss import SpectralLoss
 from meshconv.train.report.case import Case, each_surface
 from meshconv.train.tasks.base import Task
 
@@ -41,8 +42,9 @@ class RegressionTask(RegressionInference, Task):
     area_weights
         False: all vertices count the same.
     loss : str, optional
-        Path of another class (:class:`~meshconv.train.metrics.losses.OwnLoss`). It is called with known components,
-        prediction and target ``[n]``, in the units above.
+        ``spectral``, of maps: :class:`~meshconv.train.metrics.spectral_loss.SpectralLoss`, which does not reward
+        blurring. Or the path of another class (:class:`~meshconv.train.metrics.losses.OwnLoss`). It is called with
+        known components, prediction and target ``[n]``, in the units above.
     loss_options : dict, optional
         Arguments of that class.
     residual
@@ -80,7 +82,9 @@ class RegressionTask(RegressionInference, Task):
         if "out_type" not in spec:
             raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('data')}")
         super().__init__(network, in_type, spec, spec["out_type"], options, **training)
-        self.loss = None if loss is None else OwnLoss(loss, loss_options)
+        spectral = loss == "spectral"
+        self.spectral = SpectralLoss(self.out_type, spec) if spectral else None
+        self.loss = None if loss is None or spectral else OwnLoss(loss, loss_options)
         self.residual, self.relative, self.weigh = residual, relative, area_weights
         if relative and loss is not None:
             raise InputError("relative is for the mean square error; leave loss out")
@@ -120,10 +124,15 @@ class RegressionTask(RegressionInference, Task):
             units = [((field - self.mean) / self.size)[known] for field in (predicted, target)]
             return self.loss(*units, a[known] if self.weigh else None)
         tiny = torch.finfo(a.dtype).tiny
-        square = a * torch.where(known, (predicted - target) / self.size, 0.0) ** 2
+        error = torch.where(known, (predicted - target) / self.size, 0.0)
+        square = a * error**2
         if not self.relative:
-            total = mean_over_ranks(a.sum()) if self.training else a.sum()
-            return square.sum() / total.clamp(min=tiny)
+            found, total = square.sum(), mean_over_ranks(a.sum()) if self.training else a.sum()
+            if self.spectral is not None:
+                shares = self.weight.sqrt()
+                beyond = self.spectral(shares * error, shares * (target - self.mean) / self.size)
+                found = found + (beyond * weights.expand(error.shape[:-1]).sum(-1)).sum().to(found.dtype)
+            return found / total.clamp(min=tiny)
         size = a * torch.where(known, (target - self.mean) / self.size, 0.0) ** 2
         return (_of_fields(self.out_type, square) / _of_fields(self.out_type, size).clamp(min=tiny)).mean()
 
