@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import random
 import time
@@ -235,6 +236,15 @@ def test_a_regression_on_maps_corrects_the_interpolation(tmp_path: Path) -> None
     assert isinstance(predict.task, RegressionTask)
     result = predict(coarse[0])
     assert result.u.shape == (8, 48) and np.isfinite(result.u.values).all()
+    # A test says how far off the interpolation is.
+    assert main(["test", "--config", str(tmp_path / "d" / "config.yaml"), "--ckpt_path", "last"]) == 0
+    measured = json.loads((tmp_path / "d" / "test_metrics.json").read_text())
+    data = series(str(coarse[0]), labels=str(fine[0]), nside=4, targets=targets)
+    off = [data.targets.fields.raw(data.label_fields, None, {"time": k})[0] - data.arrays(k)[0][:, [0, 2, 3]]
+           for k in data.steps["test"]]  # fmt: skip
+    height, wind = (np.sqrt(np.square(part).sum(-1).mean()) for part in np.split(np.array(off), [1], axis=-1))
+    assert measured["unchanged/rmse/h"] == pytest.approx(height, rel=1e-4)
+    assert measured["unchanged/rmse/u+v"] == pytest.approx(wind, rel=1e-4)
 
 
 def test_vectors_come_out_as_they_went_in(planet: list[Path], tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ class RegressionTask(RegressionInference, Task):
         Arguments of that class.
     residual
         Maps whose targets are among the inputs: the network gives the difference from the latest input, in units of its
-        root mean square over the training, in which the loss is measured too.
+        root mean square over the training, in which the loss is measured too. The test has the errors of that input,
+        such as interpolation from a coarser grid, as ``test/unchanged``.
     relative
         The error of each map and field is divided by the mean square of its target's deviation from the training mean.
     field_weights : dict, optional
@@ -91,6 +92,7 @@ class RegressionTask(RegressionInference, Task):
         self.register_buffer("weight", _weights(field_weights or {}, self.out_type, self.field_names), persistent=False)
         self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
         self.test_meshes = MeshErrors(self.out_type)
+        self.test_unchanged = FieldErrors(self.out_type)  # of the latest input, which a residual corrects
 
     def on_fit_start(self) -> None:
         if self.data is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
@@ -149,6 +151,8 @@ class RegressionTask(RegressionInference, Task):
         if split == "test" and target.ndim == 2:
             mesh = batch.surface.finest.batch_index
             self.test_meshes.update(predicted, target, mesh if batch.elements is None else mesh[batch.elements[:, 0]])
+        if split == "test" and self.frames is not None:
+            self.test_unchanged.update(self.latest(self.match(batch).x).flatten(0, -2), *flat[1:])
         self.log_loss(split, loss, len(target))
 
     def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
@@ -190,6 +194,8 @@ class RegressionTask(RegressionInference, Task):
 
     def on_test_epoch_end(self) -> None:
         self._log_errors(self.test_errors, "test")
+        if self.test_unchanged.update_called:
+            self._log_errors(self.test_unchanged, "test/unchanged")
         if "inputs" in self.spec:  # of maps
             return
         of_meshes = self.test_meshes.relative_l2
