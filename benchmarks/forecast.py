@@ -95,8 +95,6 @@ def trained(data: SphereMaps, method: str, given: argparse.Namespace, seed: int)
     task.network = network
     task.normalise(torch.zeros(data.out_type.num_fields), data.change_sizes)
     loader = data.train_dataloader()
-    if given.pairs is not None:
-        loader.dataset.dataset.windows = loader.dataset.dataset.windows[: given.pairs]
     optimiser = torch.optim.AdamW(network.parameters(), given.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, given.rate, total_steps=steps, pct_start=0.2)
     network.train()
@@ -127,10 +125,14 @@ def tested(task: ForecastTask, data: SphereMaps, mean: Tensor) -> dict[str, floa
 
 def open_planet(folder: Path, radius: float | None, given: argparse.Namespace, **options: Any) -> SphereMaps:
     targets = TARGETS | {"steps": ROLLED_STEPS} if given.rolled else TARGETS
-    return SphereMaps(
+    data = SphereMaps(
         str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=targets, nside=given.nside,
         radius=radius, num_levels=3, batch_size=given.batch, cache=False, **options,
     )  # fmt: skip
+    if given.pairs is not None and data._windows["train"]:
+        data._windows["train"] = data._windows["train"][: given.pairs]
+        data._fit()
+    return data
 
 
 def table(results: Results, planet: str = "", leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:

@@ -13,14 +13,18 @@ Digits are the 1,797 of scikit-learn (1,297 for training, 500 for the test), in 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from entries import peak
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
@@ -296,32 +300,62 @@ def run_convergence(given: argparse.Namespace) -> None:
         print(f"| {name} | order | {orders[0]:.1f} | {orders[1]:.1f} |", flush=True)
 
 
-def run_cost(given: argparse.Namespace) -> None:
-    """Processor time of a layer, forward and backward, per sample, beside a gauge convolution of as many channels."""
+def spectral_convolution(channels: int, lmax: int) -> tuple[nn.Module, tuple[int, int]]:
+    """That of torch-harmonics on a Gauss-Legendre grid of as many degrees, and the shape of the grid."""
+    import torch_harmonics
+    from torch_harmonics.examples.models._layers import SpectralConvS2
+
+    shape, kind = (lmax + 1, 2 * lmax + 2), {"lmax": lmax + 1, "mmax": lmax + 1, "grid": "legendre-gauss"}
+    there, back = torch_harmonics.RealSHT(*shape, **kind), torch_harmonics.InverseRealSHT(*shape, **kind)
+    return SpectralConvS2(there, back, channels, channels), shape
+
+
+def cost_of(layer: str, nside: int) -> dict[str, float]:
+    """Processor milliseconds and megabytes of one layer, forward and backward, on one sample."""
+    torch.set_num_threads(1)
     kind = FieldType("16x0 + 16x1")
-    print("| nside, lmax | `SpinConv`, ms | transforms alone | `GaugeConv`, 20 neighbours, ms |")
-    print("| --- | --- | --- | --- |")
-    for nside in given.nsides:
-        lmax, sphere = nside, HealpixSphere(nside)
-        grid = SphereTransform(lmax, "gauss")
+    grid = SphereTransform(nside, "gauss")
+    call: Callable[[], Tensor]
+    if layer == "GaugeConv":
+        sphere = HealpixSphere(nside)
         graph = sphere.gauge_graph(2.5 * sphere.spacing).to(torch.float32)
-        spin, gauge = SpinConv(kind, kind, lmax), GaugeConv(kind, kind)
-        fields, x = (
-            kind.randn(1, grid.num_points, requires_grad=True),
-            kind.randn(1, graph.num_vertices, requires_grad=True),
-        )
-        times = []
-        for call in (
-            lambda: spin(fields, grid),  # noqa: B023
-            lambda: grid.synthesis(grid.analysis(fields, kind), kind),  # noqa: B023
-            lambda: gauge(x, graph),  # noqa: B023
-        ):
-            call().sum().backward()
-            start = time.process_time()
-            for _ in range(3):
-                call().sum().backward()
-            times.append((time.process_time() - start) / 3 * 1e3)
-        print(f"| {nside}, {lmax} | {' | '.join(f'{t:.0f}' for t in times)} |", flush=True)
+        gauge, x = GaugeConv(kind, kind), kind.randn(1, graph.num_vertices, requires_grad=True)
+        call = lambda: gauge(x, graph)
+    elif layer == "SpectralConvS2":
+        spectral, shape = spectral_convolution(kind.dim, nside)
+        maps = torch.randn(1, kind.dim, *shape, requires_grad=True)
+        call = lambda: spectral(maps)[0]
+    else:
+        spin, fields = SpinConv(kind, kind, nside), kind.randn(1, grid.num_points, requires_grad=True)
+        alone = layer == "transforms"
+        call = lambda: grid.synthesis(grid.analysis(fields, kind), kind) if alone else spin(fields, grid)
+    call().sum().backward()  # tables of the first call are no part of a step
+    ctypes.CDLL(None).malloc_trim(0)  # what it has freed counts again
+    found = {"mb": peak(lambda: call().sum().backward(), torch.device("cpu"))[0]}
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        call().sum().backward()
+        times.append((time.process_time() - start) * 1e3)
+    return found | {"ms": float(np.median(times))}
+
+
+def run_cost(given: argparse.Namespace) -> None:
+    """Each layer in a process of its own."""
+    if given.layer:
+        print(json.dumps(cost_of(given.layer, given.nsides[0])))
+        return
+    names = {"SpinConv": "`SpinConv`", "transforms": "transforms alone", "SpectralConvS2": "`SpectralConvS2`",
+             "GaugeConv": "`GaugeConv`, 20 neighbours"}  # fmt: skip
+    print(f"| nside, lmax | {', ms, MB | '.join(names.values())}, ms, MB |")
+    print("| --- " * (len(names) + 1) + "|")
+    for nside in given.nsides:
+        cells = []
+        for layer in names:
+            command = [sys.executable, __file__, "cost", "--layer", layer, "--nsides", str(nside)]
+            done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            cells.append(f"{done['ms']:.0f}, {done['mb']:.0f}")
+        print(f"| {nside}, {nside} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -341,6 +375,7 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("--nsides", nargs="*", type=int, default=nsides)
         command.set_defaults(run=run)
+    command.add_argument("--layer", help="one of them, in this process")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.run(given)
