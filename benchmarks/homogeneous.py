@@ -310,25 +310,28 @@ def spectral_convolution(channels: int, lmax: int) -> tuple[nn.Module, tuple[int
     return SpectralConvS2(there, back, channels, channels), shape
 
 
-def cost_of(layer: str, nside: int) -> dict[str, float]:
-    """Processor milliseconds and megabytes of one layer, forward and backward, on one sample."""
-    torch.set_num_threads(1)
+def layer_on_a_sample(layer: str, nside: int) -> Callable[[], Tensor]:
+    """A layer of 16 scalars and 16 vectors, or of as many numbers, ready to be called."""
     kind = FieldType("16x0 + 16x1")
-    grid = SphereTransform(nside, "gauss")
-    call: Callable[[], Tensor]
     if layer == "GaugeConv":
         sphere = HealpixSphere(nside)
         graph = sphere.gauge_graph(2.5 * sphere.spacing).to(torch.float32)
         gauge, x = GaugeConv(kind, kind), kind.randn(1, graph.num_vertices, requires_grad=True)
-        call = lambda: gauge(x, graph)
-    elif layer == "SpectralConvS2":
+        return lambda: gauge(x, graph)
+    if layer == "SpectralConvS2":
         spectral, shape = spectral_convolution(kind.dim, nside)
         maps = torch.randn(1, kind.dim, *shape, requires_grad=True)
-        call = lambda: spectral(maps)[0]
-    else:
-        spin, fields = SpinConv(kind, kind, nside), kind.randn(1, grid.num_points, requires_grad=True)
-        alone = layer == "transforms"
-        call = lambda: grid.synthesis(grid.analysis(fields, kind), kind) if alone else spin(fields, grid)
+        return lambda: spectral(maps)[0]
+    grid = SphereTransform(nside, "gauss")
+    spin, fields = SpinConv(kind, kind, nside), kind.randn(1, grid.num_points, requires_grad=True)
+    if layer == "SpinConv":
+        return lambda: spin(fields, grid)
+    return lambda: grid.synthesis(grid.analysis(fields, kind), kind)
+
+
+def cost_of(layer: str, nside: int) -> dict[str, float]:
+    """Processor milliseconds and megabytes of one layer, forward and backward, on one sample."""
+    call = layer_on_a_sample(layer, nside)
     call().sum().backward()  # tables of the first call are no part of a step
     ctypes.CDLL(None).malloc_trim(0)  # what it has freed counts again
     found = {"mb": peak(lambda: call().sum().backward(), torch.device("cpu"))[0]}

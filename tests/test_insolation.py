@@ -33,14 +33,14 @@ def sun(time: object) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(
-    "time, declination",
+    ("time", "declination"),
     [("2021-03-20 09:37", 0.0), ("2021-06-21 03:32", 23.44), ("2021-09-22 19:21", 0.0), ("2021-12-21 15:59", -23.44)],
 )
 def test_seasons(time: str, declination: float) -> None:
     assert sun(pd.Timestamp(time))[0] == pytest.approx(declination, abs=0.02)
 
 
-@pytest.mark.parametrize("day, minutes", [("02-11", -14.2), ("05-14", 3.7), ("07-26", -6.5), ("11-03", 16.4)])
+@pytest.mark.parametrize(("day", "minutes"), [("02-11", -14.2), ("05-14", 3.7), ("07-26", -6.5), ("11-03", 16.4)])
 def test_equation_of_time(day: str, minutes: float) -> None:
     # A sundial is ahead by so much: at noon in Greenwich the sun has passed to the west.
     longitude = sun(pd.Timestamp(f"2021-{day} 12:00"))[1]

@@ -48,7 +48,7 @@ def test_derivative_of_coefficients(order: int, sphere: HealpixSphere) -> None:
     assert torch.autograd.gradcheck(lambda x: coefficients(x, order, sphere), x)
 
 
-@pytest.mark.parametrize("alpha, delta", [(1.0, 0.4), (0.6, 0.4), (1.5, 1.2), (0.7, 2.5), (1.0, 0.0)])
+@pytest.mark.parametrize(("alpha", "delta"), [(1.0, 0.4), (0.6, 0.4), (1.5, 1.2), (0.7, 2.5), (1.0, 0.0)])
 @pytest.mark.parametrize("kind", [None, 1])
 def test_waves_that_are_too_weak_or_displaced(alpha: float, delta: float, kind: int | None) -> None:
     field_type = FieldType("1x0") if kind is None else FieldType("0x0 + 1x1")
@@ -70,7 +70,8 @@ def test_full_strength_is_best_where_the_phase_is_uncertain() -> None:
     x = strengths[:, None, None, None] * shifted
     usual = ((x - y) ** 2).mean((1, 2, 3))
     whole = usual + loss(x - y, y.expand_as(x)).mean(1)
-    assert strengths[usual.argmin()].item() == pytest.approx(0.5) and strengths[whole.argmin()].item() == pytest.approx(1)
+    assert strengths[usual.argmin()].item() == pytest.approx(0.5)
+    assert strengths[whole.argmin()].item() == pytest.approx(1)
 
 
 def test_fields_that_are_equal_have_no_loss_and_a_derivative() -> None:

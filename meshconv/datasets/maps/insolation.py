@@ -69,7 +69,7 @@ def insolation_at(fields: SphereFields, at: Mapping[str, int], xyz: NDArray[np.f
         index = fields.dataset.indexes.get(dimension)
         if isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex):
             return insolation(index[position], xyz)
-    raise InputError(f"{fields.path}: insolation needs the date of each map; give the file a coordinate time with dates")
+    raise InputError(f"{fields.path}: insolation needs the date of each map; give the file a time with dates")
 
 
 def _days_since_2000(time: Any) -> float:
