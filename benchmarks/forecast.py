@@ -125,14 +125,18 @@ def tested(task: ForecastTask, data: SphereMaps, mean: Tensor) -> dict[str, floa
 
 def open_planet(folder: Path, radius: float | None, given: argparse.Namespace, **options: Any) -> SphereMaps:
     targets = TARGETS | {"steps": ROLLED_STEPS} if given.rolled else TARGETS
-    data = SphereMaps(
+    return SphereMaps(
         str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=targets, nside=given.nside,
         radius=radius, num_levels=3, batch_size=given.batch, cache=False, **options,
     )  # fmt: skip
-    if given.pairs is not None and data._windows["train"]:
-        data._windows["train"] = data._windows["train"][: given.pairs]
-        data._fit()
-    return data
+
+
+def first_pairs(data: SphereMaps, count: int) -> dict[str, list[str]]:
+    """Splits with the first pairs of maps a lead apart for training."""
+    times = {split: data.fields.dataset.indexes["time"][steps] for split, steps in data.steps.items()}
+    ahead = np.flatnonzero(np.diff(times["train"]) == np.timedelta64(6, "h"))
+    times["train"] = times["train"][: ahead[count - 1] + 2]
+    return {split: [str(index.min()), str(index.max())] for split, index in times.items()}
 
 
 def table(results: Results, planet: str = "", leads: tuple[int, ...] = (1, 4, 8, 20)) -> None:
@@ -184,6 +188,9 @@ def main() -> None:
             radius = RADII[method]
             if radius not in planets:
                 planets[radius] = open_planet(given.planet, radius, given)
+                if given.pairs is not None:
+                    few = first_pairs(planets[radius], given.pairs)
+                    planets[radius] = open_planet(given.planet, radius, given, splits=few)
             data = planets[radius]
             key = {"method": method, "seed": seed, "steps": given.steps, "rolled": given.rolled or None,
                    "batch": given.batch, "pairs": given.pairs, "nside": data.inputs.nside}  # fmt: skip
