@@ -8,6 +8,7 @@ of one's own has :class:`TaskData`, and of the others those that its tasks name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.geometry.graph.hierarchy import Rings
 
 
 @runtime_checkable
@@ -62,6 +64,13 @@ class NormalisedData(Protocol):
     """Protocol of data normalised by statistics of the training: taken from its :attr:`TaskData.spec` by others."""
 
     def take_statistics(self, spec: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class PatchedData(Protocol):
+    """Protocol of data in patches: the halo is as wide as the network sees, which its task sets."""
+
+    reach: Sequence[Rings] | None
 
 
 @runtime_checkable

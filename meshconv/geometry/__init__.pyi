@@ -28,11 +28,13 @@ from .graph.gauge_graph import GaugeGraph as GaugeGraph
 from .graph.hierarchy import (
     Hierarchy as Hierarchy,
     Pooling as Pooling,
+    Rings as Rings,
 )
 from .graph.holonomy import (
     face_holonomies as face_holonomies,
     loop_holonomy as loop_holonomy,
 )
+from .graph.patches import geodesic_patches as geodesic_patches
 from .mesh.distances import surface_distances as surface_distances
 from .mesh.neighbourhood import Neighbourhood as Neighbourhood
 from .mesh.surface import Surface as Surface

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy, Rings
 from meshconv.models.context import ContextConditioning, GlobalContext
 from meshconv.nn import (
     ClusterInterpolation,
@@ -87,6 +87,17 @@ class UNet(SurfaceModule):
     def num_levels(self) -> int:
         """Number of levels of the hierarchy."""
         return len(self.down)
+
+    @property
+    def reach(self) -> list[Rings] | None:
+        """How far an output sees on each level; None: a global context sees everything."""
+        if self.context is not None:
+            return None
+        layers = [2 * sum(isinstance(m, ResidualBlock) for m in level.modules()) for level in self.down]
+        # Smooth unpooling takes derivatives on the coarser level.
+        smooth = [0, *[int(self.smooth)] * (len(layers) - 1)]
+        down, up = [layers[0] + 1, *layers[1:]], [*layers[:-1], 0]
+        return [Rings(d, u + s) for d, u, s in zip(down, up, smooth, strict=True)]
 
     def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Learnt and input fields ``[..., V, seen.dim]`` for input fields ``[..., V, given.dim]``, finest level."""

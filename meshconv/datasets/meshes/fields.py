@@ -71,6 +71,7 @@ class MeshFields(MeshData):
 
     target_kind: ClassVar[str] = "fields at the vertices"
     takes_resolution = False
+    takes_patches = True
 
     def __init__(
         self,

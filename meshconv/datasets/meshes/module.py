@@ -18,6 +18,7 @@ from meshconv.datasets.loader import Loader
 from meshconv.datasets.meshes.collation import collate
 from meshconv.datasets.meshes.collection import fill_cache, prepare_meshes
 from meshconv.datasets.meshes.given_inputs import GivenInputs, given_inputs
+from meshconv.datasets.meshes.patches import in_patches
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.datasets.meshes.sample import Labelling
 from meshconv.datasets.meshes.stored import EntryMemory
@@ -25,6 +26,7 @@ from meshconv.datasets.meshes.variants import Variants, variant_preparations
 from meshconv.datasets.vertex_budget import VertexBudget
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.geometry.graph.hierarchy import Rings
 from meshconv.geometry.mesh.neighbourhood import Neighbourhood
 from meshconv.geometry.mesh.transport import Transport
 from meshconv.geometry.repair.augmentation import Augmentation
@@ -80,6 +82,10 @@ class MeshData(LightningDataModule):
         None: the points are the vertices.
     max_faces
         Meshes with more faces are simplified to this number first; labels follow.
+    max_vertices
+        Meshes with more vertices are learned in geodesic patches of at most so many, halo included, and predicted in
+        them, for networks without a global context (:func:`~meshconv.geometry.geodesic_patches`). A vertex or element
+        counts in one patch, an epoch has all of them.
     volume_surface
         Of files of volume cells the surface, as of :func:`~meshconv.io.meshes.load.load_mesh`.
     augment
@@ -108,6 +114,12 @@ class MeshData(LightningDataModule):
     takes_resolution: ClassVar[bool] = True
     """Whether what is predicted may be interpolated between points of a ``resolution``."""
 
+    takes_patches: ClassVar[bool] = False
+    """Whether targets are of vertices or elements, which patches of a mesh have."""
+
+    reach: Sequence[Rings] | None
+    """How far the network sees, with ``max_vertices``; the task says it."""
+
     def __init__(
         self,
         *,
@@ -126,6 +138,7 @@ class MeshData(LightningDataModule):
         num_levels: int = 1,
         resolution: float | None = None,
         max_faces: int | None = None,
+        max_vertices: int | None = None,
         volume_surface: bool = False,
         augment: Mapping[str, Any] | None = None,
         variants: int = 0,
@@ -136,7 +149,7 @@ class MeshData(LightningDataModule):
     ):
         super().__init__()
         for name, value, least in (("batch_size", batch_size, 1), ("batch_vertices", batch_vertices, 1),
-                                   ("workers", workers, 0)):  # fmt: skip
+                                   ("workers", workers, 0), ("max_vertices", max_vertices, 1)):  # fmt: skip
             if value is not None and value < least:
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
@@ -145,6 +158,14 @@ class MeshData(LightningDataModule):
             raise InputError(
                 f"resolution {resolution}: {type(self).__name__} has values at the vertices themselves; leave it out"
             )
+        if max_vertices is not None and not self.takes_patches:
+            kind = type(self).__name__
+            raise InputError(f"max_vertices {max_vertices}: {kind} has targets of whole meshes; leave it out")
+        if max_vertices is not None and (variants or resolution is not None):
+            raise InputError(
+                f"max_vertices {max_vertices}: patches are of the meshes themselves; leave variants and resolution out"
+            )
+        self.max_vertices, self.reach = max_vertices, None
         near = Neighbourhood(rings, radius, nearest)
         if vectors and (augment or {}).get("rotation"):
             raise InputError("augment: rotation would leave the vectors behind; invariant inputs do not need it")
@@ -197,7 +218,8 @@ class MeshData(LightningDataModule):
     @property
     def spec(self) -> dict[str, Any]:
         """Specification of the inputs, in plain values, for prediction."""
-        return {"data": class_path(type(self)), **self.how.spec}
+        most = {} if self.max_vertices is None else {"max_vertices": self.max_vertices}
+        return {"data": class_path(type(self)), **self.how.spec, **most}
 
     def samples(self, split: str) -> list[Any]:
         """Prepared meshes of ``"train"``, ``"val"`` or ``"test"``, computed once.
@@ -286,6 +308,8 @@ class MeshData(LightningDataModule):
         return batch.to(device, non_blocking=True)
 
     def train_dataloader(self) -> Loader:
+        if self.max_vertices is not None:
+            return self._loader(in_patches(self.samples("train"), self.max_vertices, self.reach), train=True)
         return self._loader(self._varied(), train=True)
 
     def val_dataloader(self) -> Loader | list:

@@ -84,6 +84,7 @@ class MeshSegments(MeshData):
     """
 
     target_kind: ClassVar[str] = "a class for each element"
+    takes_patches = True
 
     def __init__(
         self,

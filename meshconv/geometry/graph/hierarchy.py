@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -226,3 +226,16 @@ class Hierarchy(Record):
         levels = [g.change_gauge(a, f) for g, a, f in zip(self.levels, alphas, mirror, strict=True)]
         steps = zip(self.pools, alphas[:-1], alphas[1:], mirror[:-1], mirror[1:], strict=True)
         return Hierarchy(levels, [p.change_gauge(*step) for p, *step in steps])
+
+
+class Rings(NamedTuple):
+    """How far a network sees on one level: its layers over neighbours before pooling, and after unpooling.
+
+    Attributes
+    ----------
+    down, up : int
+        On the coarsest level, and on a graph, ``down`` alone counts.
+    """
+
+    down: int
+    up: int = 0

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
 from meshconv.datasets.batch import SurfaceBatch
+from meshconv.datasets.meshes.patches import output_in_patches
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
+from meshconv.geometry.graph.hierarchy import Rings
 from meshconv.nn.compact.plan import compact
 from meshconv.train.networks import make_network
 from meshconv.train.predict.meshes import Meshes, MeshResult
@@ -96,7 +98,19 @@ class Inference(nn.Module):
                 f"the network {self.hparams['network']} gives nothing at elements, which faces, edges and points at a "
                 "resolution need: take ShapeUNet, or a network that is called with (x, surface, elements, shares)"
             )
+        most = self.spec.get("max_vertices")
+        if not self.training and isinstance(most, int) and batch.surface.num_vertices > most:
+            return output_in_patches(self._output, batch, most, self.reach)
+        return self._output(batch)
+
+    def _output(self, batch: SurfaceBatch) -> Tensor:
+        given = [part for part in (batch.elements, batch.shares) if part is not None]
         return self.network(batch.x, batch.surface, *given)
+
+    @property
+    def reach(self) -> Sequence[Rings] | None:
+        """How far the network sees on each level; None: it does not say, or sees everything."""
+        return getattr(self.network, "reach", None)
 
     @property
     def spec(self) -> dict[str, Any]:

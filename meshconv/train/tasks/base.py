@@ -17,7 +17,7 @@ from torch import Tensor
 from meshconv import __version__
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.class_path import class_path
-from meshconv.datasets.protocol import NormalisedData, check_target
+from meshconv.datasets.protocol import NormalisedData, PatchedData, check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
 from meshconv.nn import ResidualBlock
@@ -138,6 +138,8 @@ class Task(Inference, lightning.LightningModule):
         self.match = TargetMatch.of(self.hparams, self.data)
         if isinstance(self.data, NormalisedData):
             self.data.take_statistics(self.spec)
+        if isinstance(self.data, PatchedData):
+            self.data.reach = self.reach
         levels = getattr(self.data, "num_levels", None)
         if levels is not None and self.num_levels not in (None, levels):
             raise InputError(
