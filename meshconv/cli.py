@@ -165,10 +165,10 @@ def _predict(args: list[str]) -> None:
     parser.add_argument("--workers", type=int, help="processes that prepare meshes; 0: this one")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    require("meshconv predict", "train")
     from meshconv.train import MapOptions, MapPictures, Predictor
 
     if given.uncertainty:
+        require("meshconv predict --uncertainty", "train")
         from meshconv.uncertainty import UncertainPredictor as Predictor
 
     if given.select:  # of maps alone
@@ -252,7 +252,6 @@ def _export(args: list[str]) -> None:
     parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    require("meshconv export", "train")
     if "onnx" in given.to:
         require("meshconv export --to onnx", "export")
     from meshconv import __version__
@@ -280,7 +279,7 @@ def _serve(args: list[str]) -> None:
     parser.add_argument("--trust", action="append", metavar="PACKAGE", help="may be imported for the checkpoint")
     parser.add_argument("--debug", action="store_true", help="show a traceback for bad input")
     given = parser.parse_args(args[1:])
-    require("meshconv serve", "train", "serve")
+    require("meshconv serve", "serve")
     from meshconv.serve import Limits, Worker, run
 
     limits = Limits(given.megabytes, given.seconds, given.memory_gigabytes, given.waiting)

@@ -22,7 +22,7 @@ PARTS = [p for p in FILES if p != PACKAGE / "__init__.py"]  # the root re-export
 OUTSIDE_OPS = [p for p in FILES if PACKAGE / "ops" not in p.parents]
 PACKAGES = ["meshconv", *(f"meshconv.{p.parent.name}" for p in sorted(PACKAGE.glob("*/__init__.py")))]
 
-EVERYWHERE = {"errors", "progress", "extras", "fields", "ranks", "shipped"}
+EVERYWHERE = {"errors", "progress", "extras", "fields", "ranks", "shipped", "palettes"}
 # What each part may import besides itself and EVERYWHERE.
 BELOW: dict[str, set[str]] = {
     "errors": set(),
@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "extras": set(),
     "ranks": set(),
     "shipped": set(),
+    "palettes": set(),
     "fields": set(),
     "ops": set(),
     "geometry": {"ops"},

@@ -12,22 +12,27 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import torch
+from map_case import save, weather
 
+from meshconv.datasets import write_shapes
 from meshconv.extras import MODULES, MissingExtraError, require
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "meshconv"
+RELEASE = ROOT / "tests" / "data" / "releases" / "0.2.0"
 FILES = sorted(PACKAGE.rglob("*.py"))
 DISTRIBUTIONS = packages_distributions()
 # Names that no program imports, which others read files with.
 FOR_OTHERS = {"lxml", "netcdf4", "zarr", "pycollada", "onnxscript"}
 # Files whose callers ask for the extra.
-ASKED_BEFORE = {"io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats",
+ASKED_BEFORE = {"train/checkpoints/fine_tuning.py": "train", "train/checkpoints/resuming.py": "train",
+                "io/interop/surface_data.py": "pyg", "io/meshes/readers/libraries.py": "formats",
                 "io/meshes/readers/freesurfer.py": "formats", "io/meshes/readers/points.py": "formats"}  # fmt: skip
 # Commands with the extras that they lack where there is only the core.
-COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply": "train",
-            "compress last.ckpt": "train", "demo": "train,climate", "export x --to torch": "train", "view x.ply": "viz",
-            "serve x": "train,serve",
+COMMANDS = {"fit --config classify": "train", "test": "train", "predict last.ckpt box.ply --uncertainty": "train",
+            "compress last.ckpt": "train", "demo": "train,climate", "export x --to onnx": "export", "view x.ply": "viz",
+            "serve x": "serve",
             "generate shallow_water out": "planet,climate"}  # fmt: skip
 
 
@@ -147,13 +152,13 @@ def test_the_core_works_alone(tmp_path: Path) -> None:
     """Layers, networks, geometry, the sphere, mesh files and ``meshconv check`` need no extra; others say which."""
     code = f"""
 import contextlib, io as text, torch, trimesh, meshconv
-from meshconv import cli, datasets, geometry, io, models, nn, testing
-for module in (datasets, geometry, io, models, nn, testing):
+from meshconv import cli, datasets, geometry, io, models, nn, testing, train
+for module in (datasets, geometry, io, models, nn, testing, train):
     for name in module.__all__:
         try:
             getattr(module, name)
         except ImportError as error:
-            assert module in (datasets, io) and "pip install 'meshconv[" in str(error), error
+            assert module in (datasets, io, train) and "pip install 'meshconv[" in str(error), error
 sphere = meshconv.HealpixSphere(2).hierarchy(2).to(torch.float32)
 network = models.SphereUNet("1x0", 2, channels=(2, 2), width=4)
 assert network(torch.randn(48, 1), sphere).shape == (48, 2)
@@ -165,7 +170,7 @@ for command, extra in {COMMANDS}.items():
     with contextlib.redirect_stderr(text.StringIO()) as said:
         assert cli.main(command.split()) == 2
     line = said.getvalue()
-    assert line.startswith(f"meshconv: error: meshconv {{command.split()[0]}} needs "), line
+    assert line.startswith(f"meshconv: error: meshconv {{command.split()[0]}} ") and " needs " in line, line
     assert line.endswith(f"pip install 'meshconv[{{extra}}]'\\n") and line.count("\\n") == 1, line
 """
     done = alone(code)
@@ -188,26 +193,52 @@ except ImportError as error:
 
 
 @pytest.mark.slow
-def test_prediction_of_meshes_needs_no_climate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["classes.ckpt", "faces.ckpt", "fields.ckpt"])
+def test_predictions_of_meshes_and_export_need_no_extra(tmp_path: Path, name: str) -> None:
+    mesh, trained = write_shapes(tmp_path / "shapes", train=1, test=1, seed=1)[0], RELEASE / name
     code = f"""
-import torch
 from meshconv import Predictor, cli
-from meshconv.datasets import MeshFolder, write_shapes
-from meshconv.train import ClassificationTask
-file = write_shapes({str(tmp_path / "shapes")!r}, train=2, test=1, seed=1)[0]
-data = MeshFolder(str(file.parents[2]), cache=False, workers=0)
-options = dict(channels=4, blocks=1, width=8)
-task = ClassificationTask("ShapeClassifier", str(data.in_type), data.class_names, data.spec, options)
-content = dict(state_dict=task.state_dict(), hyper_parameters=dict(task.hparams))
-task.on_save_checkpoint(content)
-torch.save(content, {str(tmp_path / "last.ckpt")!r})
-found = Predictor(task, cache=False, workers=0)(str(file))
-words = [str(file), "--output", {str(tmp_path / "out")!r}, "--cache", "false", "--workers", "0"]
-assert cli.main(["predict", {str(tmp_path / "last.ckpt")!r}, *words]) == 0
-assert found.label in open({str(tmp_path / "out.csv")!r}).read()
+words = [{str(mesh)!r}, "--output", {str(tmp_path / "out")!r}, "--cache", "false", "--workers", "0"]
+assert cli.main(["predict", {str(trained)!r}, *words]) == 0
+assert Predictor({str(trained)!r}, cache=False, workers=0)({str(mesh)!r})
+if {name!r} == "classes.ckpt":
+    assert cli.main(["export", {str(trained)!r}, "--to", "torch", "--output", {str(tmp_path / "made")!r}]) == 0
+    assert cli.main(["predict", {str(tmp_path / "made/model.pt2")!r}, *words]) == 0
 """
-    done = alone(code, "train")
+    done = alone(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_prediction_of_maps_needs_climate_alone_and_pictures_viz(tmp_path: Path) -> None:
+    file = save(weather(), tmp_path / "a.nc")
+    code = f"""
+import contextlib, io as text
+from meshconv import cli
+trained, output = {str(RELEASE / "maps.ckpt")!r}, {str(tmp_path / "out")!r}
+words = ["predict", trained, {str(file)!r}, "--output", output, "--cache", "false"]
+assert cli.main([*words, "--maps", "false"]) == 0
+with contextlib.redirect_stderr(text.StringIO()) as said:
+    assert cli.main(words) == 2
+print(said.getvalue(), end="")
+"""
+    done = alone(code, "climate")
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith("meshconv: error: ") and line.endswith("pip install 'meshconv[viz]'") and "--maps" in line
+
+
+@pytest.mark.slow
+def test_a_task_of_ones_own_needs_lightning(tmp_path: Path) -> None:
+    content = torch.load(RELEASE / "classes.ckpt", weights_only=True)
+    content["meshconv"]["task"] = "my_package.Task"
+    torch.save(content, tmp_path / "own.ckpt")
+    code = f"""
+from meshconv import cli
+assert cli.main(["predict", {str(tmp_path / "own.ckpt")!r}, "x.ply", "--trust", "my_package"]) == 2
+"""
+    done = alone(code)
+    assert done.returncode == 0 and done.stderr.strip().endswith("pip install 'meshconv[train]'"), done.stderr
 
 
 def test_the_error_is_an_import_error_and_names_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 import torch
 from map_case import DIMS, maps, save, weather
+from segments import body
 
 from meshconv.cli import main
 from meshconv.datasets import MapFields
 from meshconv.datasets.class_path import class_path
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.errors import InputError
+from meshconv.io import save_mesh
 from meshconv.train import (
+    ClassificationTask,
     CorrespondenceTask,
     ForecastTask,
     Predictor,
     ReconstructionTask,
     RegressionTask,
     SegmentationTask,
+    ShapeRegressionTask,
 )
 
 SHAPE = {"channels": [2, 2], "max_order": 1, "context": 0}
@@ -162,6 +166,48 @@ def test_weights_and_sizes(tasks, tmp_path, kind):
         with pytest.raises(InputError) as error:
             Predictor(tmp_path / "x.ckpt", "cpu", cache=False)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "was", "said"),
+    [("ShapeRegressor", ShapeRegressionTask, RegressionTask), ("FieldUNet", RegressionTask, ShapeRegressionTask),
+     ("ShapeClassifier", ClassificationTask, SegmentationTask), ("ShapeUNet", SegmentationTask, ClassificationTask)],
+)  # fmt: skip
+def test_a_checkpoint_that_confuses_meshes_with_their_vertices(tmp_path, capsys, network, was, said):
+    """Numbers or classes of whole meshes taken for those of vertices, and the other way round: the rows are wrong."""
+    whole = network.startswith(("ShapeR", "ShapeC"))
+    targets = {"out_type": "2x0"} if issubclass(was, RegressionTask) else {"element": "vertices"}
+    values = {"class_values": [0, 1]} if was is SegmentationTask else {}
+    spec = {"data": "meshconv.datasets.MeshFields", **Preparation(num_levels=1 if whole else 2).spec, **targets}
+    options = {"channels": 2, "blocks": 1, "width": 4} if whole else SHAPE
+    right = content(was(network, IN_TYPE, ["a", "b"], {**spec, **values}, options))
+    torch.save(right, tmp_path / "right.ckpt")
+    wrong = copy.deepcopy(right) | {"meshconv": {"task": class_path(said)}}
+    wrong["hyper_parameters"]["spec"] = {**spec, **({"class_values": [0, 1]} if said is SegmentationTask else {})}
+    torch.save(wrong, tmp_path / "wrong.ckpt")
+    mesh = body(0)
+    save_mesh(mesh, tmp_path / "mesh.ply")
+    words = [str(tmp_path / "mesh.ply"), "--cache", "false", "--workers", "0", "--output", str(tmp_path / "out")]
+    assert main(["predict", str(tmp_path / "right.ckpt"), *words]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "wrong.ckpt"), *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("meshconv: error: ")
+    found, wanted = (1, mesh.num_vertices) if whole else (mesh.num_vertices, 1)
+    rows = f"the network has {found} rows of outputs where its task predicts {wanted}; use a checkpoint"
+    assert (rows in line) != (said is SegmentationTask and "gives nothing at elements" in line), line
+
+
+def test_numbers_of_meshes_have_no_direction_and_no_place(tmp_path):
+    spec = {"data": "meshconv.datasets.MeshNumbers", **Preparation().spec, "out_type": "1x0"}
+    options = {"channels": 2, "blocks": 1, "width": 4}
+    task = ShapeRegressionTask("ShapeRegressor", IN_TYPE, ["a"], spec, options)
+    for change in ({"element": "faces"}, {"tangent": False}, {"out_type": "0x0 + 1x1"}):
+        wrong = content(task)
+        wrong["hyper_parameters"]["spec"].update(change)
+        torch.save(wrong, tmp_path / "x.ckpt")
+        with pytest.raises(InputError, match=r"x\.ckpt: .*numbers of whole meshes"):
+            Predictor(tmp_path / "x.ckpt", "cpu", cache=False)
 
 
 @pytest.mark.slow

@@ -180,8 +180,11 @@ def _open_onnx(path: Path) -> Program:
     require("ONNX", "export", only="onnxruntime")
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave their cores
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many kinds
         raise InputError(f"{path}: onnxruntime does not take it ({first_line(error)}); export it again") from error
     names = [entry.name for entry in session.get_inputs()]

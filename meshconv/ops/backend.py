@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -75,3 +76,25 @@ def has_kernel(operator: str, device: Literal["cpu", "cuda"]) -> bool:
 def is_compiled(device: torch.device) -> bool:
     """Whether tensors on ``device`` are handled by the compiled operators."""
     return device.type in BACKEND.devices
+
+
+def register(
+    operator: str, shapes: Callable[..., Any], backward: Callable[..., Any] | None = None,
+    setup: Callable[..., None] | None = None,
+) -> None:  # fmt: skip
+    """Give ``torch.ops.meshconv.<operator>`` its shapes, and a derivative where it has one.
+
+    All registrations come from this file: torch looks for the module of each file that registers among all that are
+    imported, which takes longer than everything else in an import of the operators.
+
+    Parameters
+    ----------
+    operator
+    shapes
+        The operator on tensors without data.
+    backward, setup
+        As ``torch.library.register_autograd`` takes them.
+    """
+    torch.library.register_fake(f"meshconv::{operator}", shapes)
+    if backward is not None:
+        torch.library.register_autograd(f"meshconv::{operator}", backward, setup_context=setup)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.backend import BACKEND, is_compiled, register
 from meshconv.ops.gauge_autograd import (
     GaugeCall,
     Sizes,
@@ -136,5 +136,4 @@ if BACKEND.devices:
         ("depthwise_conv_weight", _fake_weight, weight_backward),
         ("depthwise_conv_edge", fake_edge, edge_backward),
     ):
-        torch.library.register_fake(f"meshconv::{_name}", _fake)
-        torch.library.register_autograd(f"meshconv::{_name}", _backward, setup_context=_setup_depthwise)
+        register(_name, _fake, _backward, _setup_depthwise)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.backend import BACKEND, is_compiled, register
 
 ACTIVATIONS = ("relu", "silu")
 
@@ -162,5 +162,4 @@ if BACKEND.devices:
         ("fourier_act_grad", _grad_backward),
         ("fourier_act_curvature", _curvature_backward),
     ):
-        torch.library.register_fake(f"meshconv::{_name}", _fake)
-        torch.library.register_autograd(f"meshconv::{_name}", _backward, setup_context=_setup)
+        register(_name, _fake, _backward, _setup)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.ops.backend import BACKEND, has_block_operators
+from meshconv.ops.backend import BACKEND, has_block_operators, register
 from meshconv.ops.gauge_conv import Edges
 from meshconv.ops.references.gauge_conv import point_terms_reference
 
@@ -232,13 +232,11 @@ def _point_elsewhere(
 
 if has_block_operators():
     torch.library.impl("meshconv::gauge_conv_point", "default", _point_elsewhere)  # where the library has no kernel
-    torch.library.register_fake("meshconv::gauge_conv_point", _fake_point)
-    torch.library.register_autograd("meshconv::gauge_conv_point", _point_backward, setup_context=_setup_point)
+    register("gauge_conv_point", _fake_point, _point_backward, _setup_point)
 if BACKEND.devices:
     for _name, _fake, _backward in (
         ("gauge_conv", fake_conv, conv_backward),
         ("gauge_conv_weight", _fake_weight, weight_backward),
         ("gauge_conv_edge", fake_edge, edge_backward),
     ):
-        torch.library.register_fake(f"meshconv::{_name}", _fake)
-        torch.library.register_autograd(f"meshconv::{_name}", _backward, setup_context=setup)
+        register(_name, _fake, _backward, setup)

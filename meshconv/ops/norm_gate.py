@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meshconv.fields import FieldType
-from meshconv.ops.backend import has_block_operators, is_compiled
+from meshconv.ops.backend import has_block_operators, is_compiled, register
 from meshconv.ops.references.norm_gate import (
     field_moments_reference,
     gated_type,
@@ -190,12 +190,10 @@ def _fake_grad(x: Tensor, scale: Tensor, shift: Tensor, *_: Any) -> tuple[Tensor
 
 
 if _FUSED:
-    for _name, _function, _meta in (
-        ("field_moments", _moments_elsewhere, _fake_moments),
-        ("norm_gate", _elsewhere, _fake),
-        ("norm_gate_grad", _grad_elsewhere, _fake_grad),
+    for _name, _function, _registered in (
+        ("field_moments", _moments_elsewhere, (_fake_moments,)),
+        ("norm_gate", _elsewhere, (_fake, _backward, _setup)),
+        ("norm_gate_grad", _grad_elsewhere, (_fake_grad, _second, _setup_grad)),
     ):
         torch.library.impl(f"meshconv::{_name}", "default", _function)  # where the library has no kernel
-        torch.library.register_fake(f"meshconv::{_name}", _meta)
-    torch.library.register_autograd("meshconv::norm_gate", _backward, setup_context=_setup)
-    torch.library.register_autograd("meshconv::norm_gate_grad", _second, setup_context=_setup_grad)
+        register(_name, *_registered)

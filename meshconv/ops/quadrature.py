@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshconv.ops.backend import BACKEND, is_compiled
+from meshconv.ops.backend import BACKEND, is_compiled, register
 
 LEAST, MOST = 0.5, 2.0
 """Shares of the disc's mass between which its neighbours are taken for a sample of all of it."""
@@ -153,4 +153,4 @@ def _fake(ptr: Tensor, radius: Tensor, angle: Tensor, share: Tensor, target: Ten
 
 
 if BACKEND.devices:
-    torch.library.register_fake("meshconv::matched_weights", _fake)
+    register("matched_weights", _fake)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshconv.ops.backend import BACKEND
+from meshconv.ops.backend import BACKEND, register
 from meshconv.ops.gauge_autograd import Sizes, generator, num_components
 
 # A call's state is (transporter, the five edge tensors, type). Sources and targets of a form
@@ -139,7 +139,7 @@ def _fake_values(values: Tensor, ptr: Tensor) -> Tensor:
 
 
 if BACKEND.devices:
-    torch.library.register_fake("meshconv::transport_argmax", _fake_argmax)
+    register("transport_argmax", _fake_argmax)
     for _name, _fake, _backward, _setup in (
         ("transport_sum", _fake_collected, _sum_backward, _setup_collect),
         ("transport_dot", _fake_dot, _dot_backward, _setup_dot),
@@ -147,5 +147,4 @@ if BACKEND.devices:
         ("segment_softmax", _fake_values, _softmax_backward, _setup_softmax),
         ("segment_total", _fake_values, _total_backward, _setup_total),
     ):
-        torch.library.register_fake(f"meshconv::{_name}", _fake)
-        torch.library.register_autograd(f"meshconv::{_name}", _backward, setup_context=_setup)
+        register(_name, _fake, _backward, _setup)

@@ -4,5 +4,5 @@ import lazy_loader
 
 from meshconv.extras import require
 
-require(__name__, "train", "serve")
+require(__name__, "serve")
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

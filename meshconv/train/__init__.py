@@ -1,8 +1,5 @@
-"""Training: Lightning modules, checkpoints, prediction and the demonstration."""
+"""Tasks, which are Lightning modules, and their checkpoints; prediction, which does without Lightning."""
 
 import lazy_loader
 
-from meshconv.extras import require
-
-require(__name__, "train")
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

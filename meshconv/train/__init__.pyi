@@ -7,6 +7,7 @@ from .inference.base import Inference as Inference
 from .inference.classes import ClassInference as ClassInference
 from .inference.classification import ClassificationInference as ClassificationInference
 from .inference.correspondence import CorrespondenceInference as CorrespondenceInference
+from .inference.fields import FieldInference as FieldInference
 from .inference.forecast import ForecastInference as ForecastInference
 from .inference.reconstruction import ReconstructionInference as ReconstructionInference
 from .inference.regression import RegressionInference as RegressionInference

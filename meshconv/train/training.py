@@ -8,9 +8,13 @@ import warnings
 from typing import Any
 
 from meshconv.errors import behind
-from meshconv.train.fit import RunCLI
-from meshconv.train.loop.run import quiet
-from meshconv.train.predict.predictor import Predictor
+from meshconv.extras import require
+
+require("meshconv.fit", "train")
+
+from meshconv.train.fit import RunCLI  # noqa: E402
+from meshconv.train.loop.run import quiet  # noqa: E402
+from meshconv.train.predict.predictor import Predictor  # noqa: E402
 
 # Options of a run by plain names; other plain names are those of the data.
 _RUN = ("name", "runs", "seed_everything", "ckpt_path")

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize, to_rgb
 
 from meshconv.errors import InputError
-from meshconv.viz.palettes import KOEPPEN_COLORS, zone_colors
+from meshconv.palettes import KOEPPEN_COLORS, zone_colors
 
 __all__ = ["KOEPPEN_COLORS", "NO_DATA", "VIRIDIS", "Categorical", "Continuous", "zone_colors"]
 

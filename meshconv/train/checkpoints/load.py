@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from meshconv.datasets.class_path import check_trust, constructor_parameters, import_class
 from meshconv.datasets.protocol import check_target
 from meshconv.errors import InputError, first_line
+from meshconv.extras import require
 from meshconv.train.checkpoints.file import check_format, checkpoint_path, read_checkpoint
 from meshconv.train.inference.base import Inference
 
@@ -111,6 +112,8 @@ def make_task(path: Path, name: Any, hparams: Mapping[str, Any], trust: Sequence
     InputError
         A class that is not trusted, or hyperparameters that no task takes.
     """
+    require(f"{path}: the task {name}", "train")
+
     def find() -> Callable[[], Task]:
         from lightning import LightningDataModule
 

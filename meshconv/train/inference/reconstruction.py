@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.nearest import tree_of
 from meshconv.hybrid.field import FieldModel
 from meshconv.nn.ambient import from_ambient, to_ambient
-from meshconv.train.inference.base import Inference
+from meshconv.train.inference.fields import FieldInference
 from meshconv.train.inference.regression import MeshFieldValues
 from meshconv.train.predict.meshes import Meshes
 
@@ -31,14 +31,11 @@ if TYPE_CHECKING:
     from meshconv.train.predict.maps import Maps
 
 
-class ReconstructionInference(Inference):
+class ReconstructionInference(FieldInference):
     """One scalar or tangent field everywhere, from observations.
 
     Attributes
     ----------
-    out_type : FieldType
-    field_names : list of str
-        The one.
     mean, size : Tensor []
         What the network's field is measured from and in.
     prior : Tensor [3]
@@ -51,21 +48,13 @@ class ReconstructionInference(Inference):
     size: Tensor
     prior: Tensor
 
-    @classmethod
-    def check_spec(cls, spec: Mapping[str, Any]) -> None:
-        super().check_spec(spec)
-        if "out_type" not in spec:
-            raise InputError(f"a reconstruction needs data with a field, these have none: {spec.get('data')}")
-
-    @property
-    def out(self) -> str:
-        return self.spec["out_type"]
+    need = "a reconstruction needs data with a field"
 
     def input_type(self, made: Any) -> FieldType:
         return FieldType("1x0") if "inputs" in self.spec else super().input_type(made)
 
     def complete(self) -> None:
-        self.out_type, self.field_names = FieldType(self.spec["out_type"]), list(self.hparams["field_names"])
+        super().complete()
         if len(self.field_names) != 1:
             raise InputError(f"fields {self.field_names}: one is reconstructed; train a network for each")
         self.observed, self.order = self.hparams["observed"], self.out_type.max_order

@@ -18,9 +18,8 @@ from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origi
 from meshconv.datasets.meshes.transfer.face_frames import FaceFrames, fields_at_faces
 from meshconv.datasets.meshes.transfer.file_fields import fields_in_space
 from meshconv.errors import InputError
-from meshconv.fields import FieldType
 from meshconv.io.meshes.save import save_beside, save_mesh
-from meshconv.train.inference.base import Inference
+from meshconv.train.inference.fields import FieldInference
 from meshconv.train.predict.files import write_array
 from meshconv.train.predict.meshes import Meshes, MeshResult
 
@@ -70,13 +69,11 @@ class MeshFieldValues(MeshResult):
         return written
 
 
-class RegressionInference(Inference):
+class RegressionInference(FieldInference):
     """Fields of any type, in units of the data.
 
     Attributes
     ----------
-    field_names : list of str
-    out_type : FieldType
     mean, size : Tensor [out_type.dim]
         What the network's outputs are measured from and in.
     tangent : bool
@@ -88,21 +85,8 @@ class RegressionInference(Inference):
     mean: Tensor
     size: Tensor
 
-    @classmethod
-    def check_spec(cls, spec: Mapping[str, Any]) -> None:
-        super().check_spec(spec)
-        if "out_type" not in spec:
-            raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('data')}")
-
-    @property
-    def out(self) -> str:
-        return self.spec["out_type"]
-
     def complete(self) -> None:
-        self.out_type, self.field_names = FieldType(self.spec["out_type"]), list(self.hparams["field_names"])
-        if len(self.field_names) != self.out_type.num_fields:
-            count = len(self.field_names)
-            raise InputError(f"{count} names for {self.out_type.num_fields} fields of type {self.out_type}")
+        super().complete()
         self.register_buffer("mean", torch.zeros(self.out_type.dim))
         self.register_buffer("size", torch.ones(self.out_type.dim))
         self.tangent: bool = self.spec.get("tangent", True) or 1 not in self.out_type.orders

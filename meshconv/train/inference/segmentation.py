@@ -22,10 +22,10 @@ from meshconv.datasets.meshes.transfer.elements import (
 from meshconv.errors import InputError
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.io.meshes.save import save_beside, save_mesh
+from meshconv.palettes import rgb_of, zone_colors
 from meshconv.train.inference.classes import ClassInference
 from meshconv.train.predict.files import write_text
 from meshconv.train.predict.meshes import Meshes, MeshResult
-from meshconv.viz.palettes import rgb_of, zone_colors
 
 if TYPE_CHECKING:
     import xarray as xr

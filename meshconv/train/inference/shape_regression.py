@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshconv.errors import InputError
+from meshconv.fields import FieldType
 from meshconv.train.inference.regression import RegressionInference
 from meshconv.train.predict.meshes import Meshes, MeshResult
 
@@ -31,6 +33,12 @@ class MeshNumbersFound(MeshResult):
 
 class ShapeRegressionInference(RegressionInference):
     """A number or several per mesh."""
+
+    @classmethod
+    def check_spec(cls, spec: Mapping[str, Any]) -> None:
+        super().check_spec(spec)
+        if "inputs" in spec or {"element", "tangent"} & set(spec) or FieldType(spec["out_type"]).max_order > 0:
+            raise InputError(f"its data have fields of type {spec['out_type']}, numbers of whole meshes have no place")
 
     def describe_output(self) -> dict[str, Any]:
         names = list(self.field_names)

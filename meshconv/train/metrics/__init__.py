@@ -1,1 +1,5 @@
 """Losses and metrics."""
+
+from meshconv.extras import require
+
+require(__name__, "train")

@@ -141,6 +141,11 @@ class Meshes:
         samples
         rows : callable
             How many rows of the output belong to a sample: 1, or one for each vertex or element.
+
+        Raises
+        ------
+        InputError
+            The output has other rows: the network is not one for what its task predicts.
         """
         sizes = [len(sample.x) for sample in samples]
         together = VertexBudget(sizes, max(_BUDGET, *sizes)) if sizes and self._together else None
@@ -148,4 +153,10 @@ class Meshes:
             chosen = [samples[i] for i in batch]
             with torch.no_grad():
                 output = network(collate(chosen).to(self.device)).cpu()
-            yield from zip(chosen, output.split([rows(sample) for sample in chosen]), strict=True)
+            counts = [rows(sample) for sample in chosen]
+            if len(output) != sum(counts):
+                raise InputError(
+                    f"{chosen[0].name}: the network has {len(output)} rows of outputs where its task predicts "
+                    f"{sum(counts)}; use a checkpoint that meshconv fit wrote"
+                )
+            yield from zip(chosen, output.split(counts), strict=True)

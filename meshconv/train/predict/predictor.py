@@ -15,6 +15,7 @@ import torch
 from meshconv.datasets.meshes.preparation import Preparation
 from meshconv.datasets.meshes.sample import MeshSource
 from meshconv.errors import InputError, PlaceError
+from meshconv.extras import require
 from meshconv.io.cache.cache import Cache
 from meshconv.train.checkpoints.load import load_inference
 from meshconv.train.inference.base import Inference
@@ -221,14 +222,17 @@ class Predictor:
         names = ["_".join(name.split()) for name in getattr(self.task, "class_names", ())]
         if pictures and pictures.probability is not None and pictures.probability not in names:
             raise InputError(f"probability: no class {pictures.probability!r}; it has {', '.join(names)}")
+        if pictures and names:
+            require("a picture of predicted maps (--maps false: none)", "viz")
         make_folder(output)
-
-        from meshconv.viz.predicted_maps import write_maps
 
         def predict(k: int, source: MapSource) -> list[Path]:
             self._map(source, maps, targets[k])
-            drawn = write_maps(targets[k], pictures.steps, pictures.probability) if pictures and names else []
-            return [targets[k], *drawn]
+            if not pictures or not names:
+                return [targets[k]]
+            from meshconv.viz.predicted_maps import write_maps
+
+            return [targets[k], *write_maps(targets[k], pictures.steps, pictures.probability)]
 
         found = _each(sources, strict, predict)
         written = [path for files in found for path in files]

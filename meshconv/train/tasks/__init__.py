@@ -1,1 +1,5 @@
 """Tasks, a file each."""
+
+from meshconv.extras import require
+
+require(__name__, "train")

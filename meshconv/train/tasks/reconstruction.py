@@ -51,11 +51,9 @@ class ReconstructionTask(ReconstructionInference, Task):
         noise: float = 0.1,
         **training: Any,
     ):
-        if "out_type" not in spec:
-            raise InputError(f"a reconstruction needs data with a field, these have none: {spec.get('data')}")
         if not 0 < observed <= 1 or not 0 < noise < np.inf:
             raise InputError(f"observed {observed} has to be in (0, 1], and noise {noise} positive")
-        super().__init__(network, in_type, spec, spec["out_type"], options, **training)
+        super().__init__(network, in_type, spec, self.type_in(spec), options, **training)
         self.noise = noise
 
     def on_fit_start(self) -> None:

@@ -80,9 +80,7 @@ class RegressionTask(RegressionInference, Task):
         field_weights: Mapping[str, float] | None = None,
         **training: Any,
     ):
-        if "out_type" not in spec:
-            raise InputError(f"a regression needs data with fields to predict, these have none: {spec.get('data')}")
-        super().__init__(network, in_type, spec, spec["out_type"], options, **training)
+        super().__init__(network, in_type, spec, self.type_in(spec), options, **training)
         spectral = loss == "spectral"
         self.spectral = SpectralLoss(self.out_type, spec) if spectral else None
         self.loss = None if loss is None or spectral else OwnLoss(loss, loss_options)
