@@ -65,13 +65,15 @@ def check(env: Environment, compiled: bool, extras: bool) -> None:
     assert "vertices" in env.run("meshconv", "check", "ball.ply")
     lacks = "" if extras else "pip install 'meshconv["
     env.run("meshconv", "view", "ball.ply", fails=lacks)
-    env.run("meshconv", "predict", "shapes", "ball.ply", "--workers", "0", fails=lacks)
+    short = ("--data.init_args.nside", "8", "--trainer.max_epochs", "1")
+    env.run("meshconv", "fit", "--config", "climate_koeppen", *short, fails=lacks)
+    env.run("meshconv", "export", "shapes", "--to", "onnx", fails=lacks)
+    env.run("meshconv", "predict", "shapes", "ball.ply", "--workers", "0")
+    env.run("meshconv", "export", "shapes", "--to", "torch")
+    env.run("meshconv", "predict", "exported/plain.pt2", "ball.ply", "--workers", "0")
     if extras:
         env.run("meshconv", "predict", "koeppen", "koeppen_hp64.nc")
-        env.run("meshconv", "export", "shapes", "--to", "onnx")
         env.run("meshconv", "predict", "exported/model.onnx", "ball.ply", "--workers", "0")
-        short = ("--data.init_args.nside", "8", "--trainer.max_epochs", "1")
-        env.run("meshconv", "fit", "--config", "climate_koeppen", *short)
 
 
 def main() -> None:
