@@ -10,7 +10,8 @@ from meshconv.errors import InputError
 MODULES = {
     "train": ("lightning", "torchmetrics", "jsonargparse", "matplotlib"),
     "climate": ("xarray", "netCDF4", "dask", "pyproj", "cf_units", "zarr", "pandas"),
-    "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4", "laspy"),
+    "formats": ("assimp_py", "meshio", "nibabel", "collada", "lz4", "laspy", "h5py"),
+    "grib": ("cfgrib",),
     "planet": ("ducc0",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("starlette", "uvicorn"),

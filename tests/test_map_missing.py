@@ -232,8 +232,8 @@ def _zip() -> bytes:
 
 
 BYTES = {
-    "GRIB": (b"GRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; convert it: cdo"),
-    "GRIB of a bulletin": (b"\n\x00HTXX85 ECMF\r\r\nGRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; convert it: cdo"),
+    "GRIB": (b"GRIB\x00\x00\x00\x02", "GRIB, not NetCDF or Zarr; let its name end in .grib"),
+    "GRIB of a bulletin": (b"\n\x00HTXX85 ECMF\r\r\nGRIB\x00\x00\x00\x02", "GRIB, .*, or convert it: cdo"),
     "FITS": (b"SIMPLE  =                    T", "FITS, .* called .fits"),
     "ZIP": (_zip(), "a ZIP archive, .* unpack it"),
     "gzip": (gzip.compress(b"CDF\x01"), "packed with gzip, .* gunzip"),

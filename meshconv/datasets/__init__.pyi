@@ -6,6 +6,7 @@ from .generated import (
 )
 from .maps.fields import MapFields as MapFields
 from .maps.module import SphereMaps as SphereMaps
+from .meshes.artery_walls import ArteryWalls as ArteryWalls
 from .meshes.classes import MeshFolder as MeshFolder
 from .meshes.collation import collate as collate
 from .meshes.collection import (

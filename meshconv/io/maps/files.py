@@ -17,6 +17,7 @@ import xarray as xr
 from meshconv.errors import InputError
 from meshconv.io.maps.declared import check_declared
 from meshconv.io.maps.fits import is_fits, open_fits
+from meshconv.io.maps.grib import is_grib, open_grib
 from meshconv.io.maps.joining import READ_ERRORS, join, one_line
 from meshconv.io.maps.missing import fill_values
 from meshconv.io.maps.signatures import check_signature
@@ -69,8 +70,8 @@ def open_files(files: Sequence[Path]) -> xr.Dataset:
 
 
 def _open_one(path: Path) -> xr.Dataset:
-    if is_fits(path):
-        return open_fits(path)
+    if path.is_file() and (is_fits(path) or is_grib(path)):
+        return open_fits(path) if is_fits(path) else open_grib(path)
     engine: Any = "zarr" if path.is_dir() else "netcdf4"
     try:
         _check_kind(path)

@@ -12,7 +12,7 @@ _SAVE = "save it as NetCDF"
 # First bytes (at 0), what begins so, and what helps.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     *PACKED,
-    (b"GRIB", "GRIB", "convert it: cdo -f nc4 copy IN.grib OUT.nc, or xarray.open_dataset with engine='cfgrib'"),
+    (b"GRIB", "GRIB", "let its name end in .grib, or convert it: cdo -f nc4 copy IN.grib OUT.nc"),
     (b"BUFR", "BUFR", "convert it with ecCodes' bufr_to_... tools; a map is needed, not reports"),
     (b"SIMPLE  =", "FITS", "a HEALPix map has to be called .fits"),
     (b"\x0e\x03\x13\x01", "HDF4", f"convert it with h4tonccf_nc4, or read it with pyhdf and {_SAVE}"),

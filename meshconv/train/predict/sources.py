@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # A path, an address, an open xarray.Dataset, or files that are joined.
 MapSource = Any
 
-_MAP_SUFFIXES = (".nc", ".nc4", ".zarr", ".fits", ".fit")
+_MAP_SUFFIXES = (".nc", ".nc4", ".zarr", ".fits", ".fit", ".grib", ".grb", ".grib1", ".grb1", ".grib2", ".grb2")
 
 
 def is_one(inputs: Any, join: bool) -> bool:

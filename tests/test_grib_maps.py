@@ -1,0 +1,117 @@
+"""Maps of GRIB, both editions, written by ecCodes: names, levels, times, missing values, grids; what is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+
+from meshconv import InputError
+from meshconv.geometry import LatLonGrid, PointSphere
+from meshconv.io import open_fields
+
+eccodes = pytest.importorskip("eccodes")
+pytest.importorskip("cfgrib")
+
+GRID = {"Ni": 12, "Nj": 7, "latitudeOfFirstGridPointInDegrees": 90, "latitudeOfLastGridPointInDegrees": -90,
+        "longitudeOfFirstGridPointInDegrees": 0, "longitudeOfLastGridPointInDegrees": 330,
+        "iDirectionIncrementInDegrees": 30, "jDirectionIncrementInDegrees": 30}  # fmt: skip
+
+
+def write(
+    file: BinaryIO, edition: int, name: str, values: np.ndarray, place: tuple[str, int] | None = None,
+    sample: str = "regular_ll_sfc_grib", **keys: Any,
+) -> None:  # fmt: skip
+    handle = eccodes.codes_grib_new_from_samples(f"{sample}{edition}")
+    if sample.startswith("regular"):
+        keys = {**GRID, **({"numberOfDataPoints": 84} if edition == 2 else {}), **keys}
+    for key, value in {"bitsPerValue": 24, **keys}.items():
+        eccodes.codes_set(handle, key, value)
+    if place is not None:
+        eccodes.codes_set(handle, "typeOfLevel", place[0])
+        eccodes.codes_set(handle, "level", place[1])
+    eccodes.codes_set(handle, "shortName", name)
+    if np.isnan(values).any():
+        eccodes.codes_set(handle, "bitmapPresent", 1)
+        eccodes.codes_set(handle, "missingValue", 9999)
+    eccodes.codes_set_values(handle, np.nan_to_num(values, nan=9999.0))
+    eccodes.codes_write(handle, file)
+    eccodes.codes_release(handle)
+
+
+def field(shift: float = 0.0) -> np.ndarray:
+    return np.arange(84.0) + shift
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+def test_fields_have_their_names_times_levels_and_units(edition: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.grib"
+    missing = field()
+    missing[3] = np.nan
+    with path.open("wb") as file:
+        for day in (1, 2):
+            date = {"dataDate": 20200100 + day, "dataTime": 0}
+            write(file, edition, "2t", field(day), ("heightAboveGround", 2), **date)
+            for level in (850, 500):
+                write(file, edition, "t", field(level + day), ("isobaricInhPa", level), **date)
+            write(file, edition, "u", missing, ("isobaricInhPa", 500), **date)
+            write(file, edition, "t", field(-day), ("surface", 0), **date)
+    fields = open_fields(path)
+    assert isinstance(fields.grid, LatLonGrid) and fields.grid.num_points == 84
+    assert sorted(fields.variables) == ["t2m", "t_isobaricInhPa", "t_surface", "u"] and fields.unit("t2m") == "K"
+    assert fields.dataset["time"].dt.day.values.tolist() == [1, 2]
+    place = np.rint(np.degrees(np.arcsin(fields.grid.xyz[:, 2]))), np.rint(
+        np.degrees(np.arctan2(fields.grid.xyz[:, 1], fields.grid.xyz[:, 0]))) % 360  # fmt: skip
+    number = 12 * (90 - place[0]) / 30 + place[1] / 30
+    inside = np.abs(place[0]) < 89  # at the poles one place has many points
+    for name, select, shift in (("t2m", {}, 1), ("t_isobaricInhPa", {"isobaricInhPa": 500}, 501), ("t_surface", {}, -1)):
+        found = fields.values(name, select)
+        assert found[0, inside] == pytest.approx(number[inside] + shift, abs=1e-4)
+        assert found[1] - found[0] == pytest.approx(np.full(84, np.sign(shift)), abs=1e-4)
+    assert np.isnan(fields.values("u")).sum() == 2
+    assert not list(tmp_path.glob("*.idx"))
+
+
+def test_reduced_grids_are_points(tmp_path: Path) -> None:
+    path = tmp_path / "a.grb2"
+    with path.open("wb") as file:
+        write(file, 2, "t", np.arange(6114.0), sample="reduced_gg_pl_32_grib")
+    fields = open_fields(path)
+    assert isinstance(fields.grid, PointSphere) and fields.grid.num_points == 6114
+    assert fields.values("t").ravel() == pytest.approx(np.arange(6114.0), abs=1e-2)
+
+
+def test_what_is_damaged_is_one_line(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.grib"
+    with whole.open("wb") as file:
+        write(file, 2, "2t", field(), ("heightAboveGround", 2))
+        write(file, 2, "t", field(), ("surface", 0))
+    content = whole.read_bytes()
+    half = int.from_bytes(content[8:16], "big")
+    with (tmp_path / "grids.grib").open("wb") as file:
+        write(file, 2, "2t", field(), ("heightAboveGround", 2))
+        write(file, 2, "t", np.zeros(6114), sample="reduced_gg_pl_32_grib")
+    with (tmp_path / "shifted.grib").open("wb") as file:
+        write(file, 2, "2t", field(), ("heightAboveGround", 2))
+        write(file, 2, "t", field(), ("surface", 0), longitudeOfFirstGridPointInDegrees=10,
+              longitudeOfLastGridPointInDegrees=340)  # fmt: skip
+    with (tmp_path / "steps.grib").open("wb") as file:
+        write(file, 2, "2t", field(), ("heightAboveGround", 2))
+        write(file, 2, "t", field(), ("surface", 0), stepRange="6")
+    for name, bytes_, says in (
+        ("cut.grib", content[:-9], "message 2 has .* it was cut short"),
+        ("other.grib", content[:half] + b"x" * 300, f"no message begins at byte {half}"),
+        ("end.grib", content[: half - 4] + b"0000" + content[half:], "message 1 does not end where it says"),
+        ("text.grib", b"no grib at all", "no message begins at byte 0"),
+        ("empty.grib", b"", "no messages"),
+        ("shifted.grib", (tmp_path / "shifted.grib").read_bytes(), "its fields are on several grids"),
+        ("steps.grib", (tmp_path / "steps.grib").read_bytes(), "its fields are not all of one step .t2m 0 h; t 6 h.; write each kind"),
+        ("grids.grib", (tmp_path / "grids.grib").read_bytes(), "its fields are on several grids"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(bytes_)
+        with pytest.raises(InputError, match=says) as error:
+            open_fields(path)
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
