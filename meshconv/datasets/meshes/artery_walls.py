@@ -31,11 +31,11 @@ _INLETS = ("inlet_idx", "inlet_idcs")
 class ArteryWalls(MeshFields):
     """Data module of wall shear stress on artery models: ``root/raw/database.hdf5`` as Suk et al. publish it.
 
-    The file has a group for each artery with ``pos`` ``[V, 3]``, ``face`` ``[F, 3]``, ``wss`` ``[V, 3]`` and the vertices
-    of the inlet, ``inlet_idx`` or ``inlet_idcs``. They are written to ``root/meshes`` once, each a ``.vtp`` with ``wss``
-    and the geodesic distance ``inlet_distance``, which is an input. The last tenth of the arteries, in the order of
-    their names, is for testing and the tenth before for validation: 1,600, 200 and 200 of 2,000. The error of the
-    publication is ``test/relative_l2_of_meshes/wss``.
+    The file has a group for each artery with ``pos`` ``[V, 3]``, ``face`` ``[F, 3]``, ``wss`` ``[V, 3]`` and the
+    vertices of the inlet, ``inlet_idx`` or ``inlet_idcs``. They are written to ``root/meshes`` once, each a ``.vtp``
+    with ``wss`` and the geodesic distance ``inlet_distance``, which is an input. The last tenth of the arteries, in the
+    order of their names, is for testing and the tenth before for validation: 1,600, 200 and 200 of 2,000. The error of
+    the publication is ``test/relative_l2_of_meshes/wss``.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ArteryWalls(MeshFields):
 
     def __init__(self, root: str, extensions: Sequence[float] = (4.0, 1.0), **options: Any):
         if len(extensions) != 2 or not all(0 <= length < np.inf for length in extensions):
-            raise InputError(f"extensions {list(extensions)}: give two lengths of at least 0, at the inlet and the ends")
+            raise InputError(f"extensions {list(extensions)}: give two lengths from 0, at the inlet and at the ends")
         meshes = _written(Path(root), (float(extensions[0]), float(extensions[1])))
         options.setdefault("scalars", ["inlet_distance"])
         super().__init__(str(meshes), ["wss"], test_fraction=0.1, val_fraction=0.1, **options)

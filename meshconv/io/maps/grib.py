@@ -95,8 +95,8 @@ def _joined(parts: list[xr.Dataset], path: Path) -> xr.Dataset:
         if "latitude" not in part.coords:
             raise ValueError(f"{', '.join(map(str, part.data_vars))} has no latitudes")
         check_expansion(16 * part["latitude"].size, path.stat().st_size)
-        for name in ("latitude", "longitude"):
-            if not np.array_equal(part[name], parts[0][name]):
+        for angle in ("latitude", "longitude"):
+            if not np.array_equal(part[angle], parts[0][angle]):
                 raise InputError(f"{path}: its fields are on several grids; {_APART}")
     for axis in ("time", "step", "number"):
         kinds = {part[axis].item() if not part[axis].ndim else None: part for part in parts if axis in part.coords}
@@ -106,19 +106,19 @@ def _joined(parts: list[xr.Dataset], path: Path) -> xr.Dataset:
     names = Counter(str(name) for part in parts for name in part.data_vars)
     found: dict[str, xr.DataArray] = {}
     for part in parts:
-        for name, variable in part.data_vars.items():
+        for key, variable in part.data_vars.items():
+            name = str(key)
             kind = str(variable.attrs.get(f"GRIB_{_LEVEL}", "level"))
             places = [c for c in variable.coords if not variable[c].ndim and c not in _KEPT]
-            called = str(name) if names[str(name)] == 1 else f"{name}_{kind}"
+            called = name if names[name] == 1 else f"{name}_{kind}"
             level = [str(variable[c].item()) for c in places if c == kind]
             if called in found and level:
                 called = f"{called}_{level[0].removesuffix('.0')}"
             if called in found:
                 raise InputError(f"{path}: it has {called} twice; {_APART}")
             found[called] = variable.drop_vars(places)
-    return xr.merge(
-        [values.rename(name) for name, values in found.items()], compat="override", join="outer", combine_attrs="override"
-    )
+    named = [values.rename(name) for name, values in found.items()]
+    return xr.merge(named, compat="override", join="outer", combine_attrs="override")
 
 
 def _said(coordinate: xr.DataArray) -> str:
