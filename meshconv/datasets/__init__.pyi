@@ -7,6 +7,7 @@ from .generated import (
 from .maps.fields import MapFields as MapFields
 from .maps.module import SphereMaps as SphereMaps
 from .meshes.artery_walls import ArteryWalls as ArteryWalls
+from .meshes.bids_surfaces import BidsSurfaces as BidsSurfaces
 from .meshes.classes import MeshFolder as MeshFolder
 from .meshes.collation import collate as collate
 from .meshes.collection import (

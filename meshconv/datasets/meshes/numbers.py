@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from meshconv.datasets.meshes.files import check_fractions, files_below, meshes_below, warn_of_duplicates
+from meshconv.datasets.meshes.files import Split, check_fractions, files_below, meshes_below, warn_of_duplicates
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
 from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.sample import PreparedMesh
@@ -79,18 +79,31 @@ class MeshNumbers(MeshData):
         meshes = meshes_below(self.root, self.pattern)
         if not meshes:
             raise InputError(f"{root}: no mesh files in it or below it")
+        self.field_names, numbers = self.numbers(meshes, targets, table)
+        self.out_type = FieldType.from_multiplicities([len(self.field_names)])
+        pairs = [LabelledFile(mesh, None) for mesh in meshes if mesh in numbers]
+        for split, part in self.split(pairs, test_fraction, val_fraction).items():
+            for pair in part:
+                target = torch.tensor([numbers[pair.mesh]], dtype=torch.float32)
+                self.files[split].append((pair.mesh, _Numbers(target)))
+        warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
+
+    def numbers(
+        self, meshes: Sequence[Path], targets: Sequence[str] | None, table: str | None
+    ) -> tuple[list[str], dict[Path, list[float]]]:
+        """Names of the targets, and of each mesh that has some its numbers, NaN where unknown."""
         path = find_table(self.root, table)
         content = read_table(path)
-        self.field_names = _columns(path, content, targets)
-        self.out_type = FieldType.from_multiplicities([len(self.field_names)])
+        names = _columns(path, content, targets)
+        places = [content.names.index(name) for name in names]
         rows = _rows_of(self.root, meshes, path, content)
-        places = [content.names.index(name) for name in self.field_names]
-        pairs = [LabelledFile(mesh, None) for mesh in meshes if mesh in rows]
-        for split, part in split_files(self.root, pairs, test_fraction, val_fraction, self.seed).items():
-            for pair in part:
-                numbers = torch.tensor([[_number(rows[pair.mesh][k]) for k in places]], dtype=torch.float32)
-                self.files[split].append((pair.mesh, _Numbers(numbers)))
-        warn_of_duplicates(*([path for path, _ in self.files[part]] for part in ("train", "test")))
+        return names, {mesh: [number_of(row[k]) for k in places] for mesh, row in rows.items()}
+
+    def split(
+        self, pairs: Sequence[LabelledFile], test_fraction: float, val_fraction: float
+    ) -> dict[Split, list[LabelledFile]]:
+        """Meshes of each split; data sets with a layout of their own say it here."""
+        return split_files(self.root, pairs, test_fraction, val_fraction, self.seed)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -162,7 +175,7 @@ def _columns(path: Path, table: Table, targets: Sequence[str] | None) -> list[st
         found = [
             name
             for k, name in enumerate(table.names)
-            if k and all(math.isfinite(_number(row[k])) or not row[k] for row in table.rows)
+            if k and all(math.isfinite(number_of(row[k])) or not row[k] for row in table.rows)
         ]
         if not found:
             raise InputError(f"{path}: no column holds nothing but numbers; name targets")
@@ -198,7 +211,8 @@ def _rows_of(root: Path, meshes: Sequence[Path], path: Path, table: Table) -> di
     return found
 
 
-def _number(word: str) -> float:
+def number_of(word: str) -> float:
+    """A cell's number, NaN if it holds none."""
     try:
         value = float(word)
     except ValueError:
