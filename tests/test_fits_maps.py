@@ -69,3 +69,41 @@ def test_what_is_no_map_is_one_line(tmp_path: Path) -> None:
     packed.write_bytes(whole)
     with pytest.raises(InputError, match="gunzip"):
         open_fields(packed)
+
+
+def table(path: Path, columns: list[fits.Column], **header: object) -> None:
+    found = fits.BinTableHDU.from_columns(columns)
+    found.header.update({"PIXTYPE": "HEALPIX", "NSIDE": NSIDE, "ORDERING": "RING", **header})
+    if header.get("ORDERING") is None and "ORDERING" in header:
+        del found.header["ORDERING"]
+    fits.HDUList([fits.PrimaryHDU(), found]).writeto(path, overwrite=True)
+
+
+def test_texts_are_left_out_and_scaled_numbers_are_what_they_mean(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    z = healpy.pix2vec(NSIDE, np.arange(COUNT))[2]
+    columns = [fits.Column("S", "3A", array=["abc"] * COUNT), fits.Column("T", "I", array=np.rint(1e4 * z).astype(int)),
+               fits.Column("FLAG", "L", array=z > 0), fits.Column("N", "J", array=np.arange(COUNT))]  # fmt: skip
+    table(path, columns, TSCAL2=1e-4, TZERO2=0.5, TUNIT2="K")
+    fields = open_fields(path)
+    assert fields.variables == ["T", "N"] and fields.unit("T") == "K"
+    assert fields.values("T") == pytest.approx(fields.grid.xyz[:, 2] + 0.5, abs=1e-4)
+
+
+def test_pixels_that_are_not_there_or_twice_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    part = {"INDXSCHM": "EXPLICIT"}
+    values = fits.Column("T", "D", array=[1.0, 2.0, 3.0])
+    for columns, header, says in (
+        ([fits.Column("PIXEL", "J", array=[0, -1, 5]), values], part, f"pixel -1 is none of {COUNT}"),
+        ([fits.Column("PIXEL", "J", array=[0, 1, COUNT]), values], part, f"pixel {COUNT} is none of"),
+        ([fits.Column("PIXEL", "J", array=[0, 1, 1]), values], part, "it has a pixel twice"),
+        ([fits.Column("T", "D", array=np.zeros(COUNT))], {"ORDERING": None}, "its ORDERING is missing"),
+        ([fits.Column("T", "D", array=np.zeros(COUNT))], {"ORDERING": "GRAY"}, "its ORDERING is GRAY, not RING"),
+        ([fits.Column("S", "3A", array=["abc"] * COUNT)], {}, "0 maps of nside 4"),
+        ([fits.Column(n, "D", array=np.zeros(COUNT)) for n in ("T S", "T_S")], {}, "two of its columns are called T_S"),
+    ):
+        table(path, columns, **header)
+        with pytest.raises(InputError, match=says) as error:
+            open_fields(path)
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)

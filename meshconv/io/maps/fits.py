@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.unpack import check_expansion
@@ -54,14 +55,20 @@ def open_fits(path: Path) -> xr.Dataset:
         if str(header.get("PIXTYPE", "")).upper() != "HEALPIX" and "NSIDE" not in header:
             raise ValueError("its first table is no HEALPix map, it lacks NSIDE and PIXTYPE")
         explicit = str(header.get("INDXSCHM", "")).upper() == "EXPLICIT" or header.get("OBJECT") == "PARTIAL"
-        count = int(header["TFIELDS"]) - explicit
+        if str(header.get("ORDERING", "")).upper() not in ("RING", "NEST", "NESTED"):
+            raise ValueError(f"its ORDERING is {header.get('ORDERING', 'missing')}, not RING or NESTED")
+        # Numbers from the first map on; texts and truth values are no maps.
+        every = range(int(header["TFIELDS"]) - explicit)
+        chosen = [k for k in every if _kind(header, k + 1 + explicit) in "BIJKED"]
         nside = int(header["NSIDE"])
-        if nside < 1 or count < 1:
-            raise ValueError(f"{count} maps of nside {nside}")
-        check_expansion(8 * count * 12 * nside**2, path.stat().st_size)
+        if nside < 1 or not chosen:
+            raise ValueError(f"{len(chosen)} maps of nside {nside}")
+        check_expansion(8 * len(chosen) * 12 * nside**2, path.stat().st_size)
         with warnings.catch_warnings(), fits.open(path, memmap=False) as content:
             warnings.simplefilter("error")  # of files that are cut short
-            maps = np.atleast_2d(healpy.read_map(content, field=tuple(range(count)), nest=None, dtype=np.float64))
+            if explicit:
+                _check_pixels(np.asarray(content[1].data.field(0)).ravel(), 12 * nside**2)
+            maps = np.atleast_2d(healpy.read_map(content, field=tuple(chosen), nest=None, dtype=np.float64))
     except InputError:
         raise
     # The library fails in any way on a damaged file.
@@ -77,12 +84,29 @@ def open_fits(path: Path) -> xr.Dataset:
     if stored is not None:
         maps = maps[:, stored]
         coordinates["cell_ids"] = ("cell", stored)
-    for k in range(count):
+    for k, values in zip(chosen, maps, strict=True):
         name = str(header.get(f"TTYPE{k + 1 + explicit}", f"map{k}")).strip() or f"map{k}"
+        name = "_".join(name.split())
+        if name in variables:
+            raise InputError(f"{path}: two of its columns are called {name}; rename one")
         unit = str(header.get(f"TUNIT{k + 1 + explicit}", "")).strip()
-        variables["_".join(name.split())] = ("cell", maps[k], {"units": unit} if unit else {})
+        variables[name] = ("cell", values, {"units": unit} if unit else {})
     about = {key: header[key] for key in ("ORDERING", "NSIDE", "COORDSYS") if key in header}
     return xr.Dataset(variables, coordinates, about).chunk()
+
+
+def _kind(header: dict[str, Any], column: int) -> str:
+    """Letter of a column's type, behind the length of its rows."""
+    return str(header.get(f"TFORM{column}", "")).strip().lstrip("0123456789")[:1] or "?"
+
+
+def _check_pixels(pixels: NDArray, count: int) -> None:
+    """The library counts a negative pixel from the end, and of two values of one pixel keeps the last."""
+    wrong = pixels[(pixels < 0) | (pixels >= count)]
+    if len(wrong):
+        raise ValueError(f"pixel {wrong[0]} is none of {count}")
+    if len(np.unique(pixels)) < len(pixels):
+        raise ValueError("it has a pixel twice")
 
 
 def _table_header(path: Path) -> dict[str, Any]:
