@@ -118,6 +118,7 @@ def test_bad_uploads_are_one_line(service, mesh):
         assert status == wanted, (path, said)
         assert said.endswith(b"\n") and said.count(b"\n") == 1 and b"Traceback" not in said and b"/tmp" not in said
     assert service("GET", "/predict/x.ply")[0] == 405
+    assert service("PUT", "/predict", content)[0] == 404
     assert service("GET", "/nowhere")[0] == 404
 
 

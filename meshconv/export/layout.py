@@ -134,7 +134,7 @@ class Layout:
                     made[part.name] = inputs[name]
                 elif part.default is MISSING:
                     axes, role = self._of_records[name][0], part.metadata["role"]
-                    rows = sizes[axes[role.axis]] + (role.kind == "pointers")
+                    rows = sizes[axes[role.axis]] + int(role.kind == "pointers")
                     made[part.name] = x.new_zeros((rows, *role.shape), dtype=role.dtype or x.dtype)
             return _record(cls, made)
 
@@ -154,7 +154,7 @@ class Layout:
             name = str(entry.shape[0])
             axis = name.removesuffix(" + 1")
             if axis not in sizes or axis == name:
-                sizes[axis] = inputs[entry.name].shape[0] - (axis != name)
+                sizes[axis] = inputs[entry.name].shape[0] - int(axis != name)  # of a symbol torch 2.10 takes no bool
         return sizes
 
 

@@ -124,7 +124,9 @@ def make_app(worker: Worker, hosts: Sequence[str] = _OWN_NAMES) -> Starlette:
         *(Route(f"/{path}", page) for path in _PAGE),
     ]  # fmt: skip
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_Headers)]
-    return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app.router.redirect_slashes = False  # an upload without a name is no path to be mended, but a mistake
+    return app
 
 
 def run(worker: Worker, host: str = "127.0.0.1", port: int = 8000, names: Sequence[str] = ()) -> None:
