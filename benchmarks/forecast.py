@@ -8,7 +8,7 @@
 
 Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
 from every fifth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector;
-``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also`` are for testing only: upright
+``mean`` sums over the eight pixels around each with equal weights; further ones have other shapes. Planets of ``--also`` are for testing only: upright
 and turned are the same weather, once with its axis and Coriolis parameter turned. Networks of torch-harmonics run where
 it is installed.
 """
@@ -38,11 +38,15 @@ TARGETS = {"scalars": ["h"], "vectors": [["u", "v"]], "lead": "6h", "steps": 1, 
 # Steps of a rollout in the last part of a training, with --rolled.
 ROLLED_STEPS = 2
 FIELDS = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48}
+QUADRATURE = {"aggregation": "quadrature"}
 # Options that give about 90,000 weights.
 METHODS: dict[str, dict[str, Any]] = {
-    "FieldUNet": FIELDS | {"aggregation": "quadrature"},
-    "FieldUNet, components": FIELDS | {"aggregation": "quadrature"},
+    "FieldUNet": FIELDS | QUADRATURE,
+    "FieldUNet, components": FIELDS | QUADRATURE,
     "FieldUNet, mean": FIELDS,
+    "FieldUNet, order 2": FIELDS | QUADRATURE | {"max_order": 2, "channels": [7, 10, 14]},
+    "FieldUNet, radial 3": FIELDS | QUADRATURE | {"num_radial": 3, "channels": [10, 14, 20]},
+    "FieldUNet, two blocks": FIELDS | QUADRATURE | {"blocks": 2, "channels": [9, 12, 17]},
     "PlanarUNet": {"channels": [20, 28, 40], "width": 48, "dropout": 0.0},
     "IsotropicUNet": {"channels": [32, 48, 64], "width": 48, "dropout": 0.0},
     "PixelwiseNetwork": {"width": 208},
@@ -50,7 +54,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "LocalSphericalNeuralOperator": {"embed_dim": 32, "num_layers": 4, "scale_factor": 2},
 }
 # Neighbours: 22 within 2.7 spacings, or the eight pixels around.
-RADII = {name: 2.7 if name in ("FieldUNet", "FieldUNet, components") else None for name in METHODS}
+RADII = {name: 2.7 if options.get("aggregation") == "quadrature" else None for name, options in METHODS.items()}
 
 
 class Components(nn.Module):
