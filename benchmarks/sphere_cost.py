@@ -4,7 +4,8 @@
     python benchmarks/sphere_cost.py --nsides 32 64 128
 
 Each network runs in a process of its own, on one map of four scalars, at its default options, `SphereUNet` with equal
-weights of the eight neighbours, which all of these share. Seconds are processor time, the best of three; memory is what
+weights of the eight neighbours, which all of these share. `FieldUNet` is that of the configuration ``forecast``: two
+scalars and a vector, quadrature over 22 neighbours, three levels. Seconds are processor time, the best of three; memory is what
 the step needs beyond surface and network, and the peak of the whole process.
 """
 
@@ -20,24 +21,34 @@ from typing import Any
 import torch
 from entries import memory_mb, peak
 from map_training import NETWORKS, count_weights
+from torch import nn
 
 from meshconv import HealpixSphere
+from meshconv.models import FieldUNet
+
+FORECAST: dict[str, Any] = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48,
+                            "aggregation": "quadrature"}  # fmt: skip
 
 
 def measure(name: str, nside: int, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     start = time.process_time()
-    surface = HealpixSphere(nside).hierarchy(2).to(torch.float32)  # the eight pixels around each
+    sphere, forecast = HealpixSphere(nside), name == "FieldUNet"
+    # By default the eight pixels around each.
+    surface = (sphere.hierarchy(3, 2.7 * sphere.spacing) if forecast else sphere.hierarchy(2)).to(torch.float32)
     building = time.process_time() - start
-    options = {"aggregation": "mean"} if name == "SphereUNet" else {}
-    network = NETWORKS[name]("4x0", 14, **options)
+    if forecast:
+        network: nn.Module = FieldUNet("2x0 + 1x1", "1x0 + 1x1", **FORECAST)
+    else:
+        network = NETWORKS[name]("4x0", 14, **({"aggregation": "mean"} if name == "SphereUNet" else {}))
     x = torch.randn(1, surface.num_vertices, 4)
     target = torch.randint(14, (surface.num_vertices,))
 
     def step() -> None:
         network.zero_grad()
-        torch.nn.functional.cross_entropy(network(x, surface)[0], target).backward()
+        found = network(x, surface)[0]
+        (found.square().mean() if forecast else nn.functional.cross_entropy(found, target)).backward()
 
     held = memory_mb("VmRSS")
     step()  # weights between grids are made here
@@ -54,7 +65,7 @@ def measure(name: str, nside: int, threads: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nsides", nargs="*", type=int, default=[32, 64, 128, 256])
-    parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=[*NETWORKS, "FieldUNet"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--entry", nargs=2, help=argparse.SUPPRESS)  # in a process of its own
     given = parser.parse_args()
