@@ -5,8 +5,8 @@
 
 Each network runs in a process of its own, on one map of four scalars, at its default options, `SphereUNet` with equal
 weights of the eight neighbours, which all of these share. `FieldUNet` is that of the configuration ``forecast``: two
-scalars and a vector, quadrature over 22 neighbours, three levels. Seconds are processor time, the best of three; memory is what
-the step needs beyond surface and network, and the peak of the whole process.
+scalars and a vector, quadrature over 22 neighbours, three levels. Seconds are processor time, the best of three;
+memory is what the step needs beyond surface and network, and the peak of the whole process.
 """
 
 from __future__ import annotations

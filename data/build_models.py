@@ -72,7 +72,17 @@ def write_families(folder: Path) -> None:
             save_mesh(mesh, folder / name / split / f"{name}_{i:03d}.ply")
 
 
+PLANET = ("generate", "shallow_water", DATA / "planet", "--days=20", "--runs=20")
+
 RECIPES = {
+    "planet": Recipe(
+        "forecast",
+        (f"--data.init_args.inputs={DATA / 'planet' / '*.nc'}",),
+        "shallow-water planet, nside 16: meshconv generate shallow_water --days 20 --runs 20, last fifth for testing",
+        "BSD-3-Clause",
+        ("rmse/h", "rmse/u+v"),
+        lambda: command(*PLANET),
+    ),
     "koeppen": Recipe(
         "climate_koeppen",
         (),
