@@ -35,6 +35,7 @@ from meshconv.train import ForecastTask
 from meshconv.train.metrics.forecast_errors import ForecastErrors
 
 TARGETS = {"scalars": ["h"], "vectors": [["u", "v"]], "lead": "6h", "steps": 1, "test_steps": 20}
+RATE = 4e-3
 # Steps of a rollout in the last part of a training, with --rolled.
 ROLLED_STEPS = 2
 FIELDS = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48}
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("--rolled", type=int, default=0, help=f"further steps, of rollouts over {ROLLED_STEPS} steps")
     parser.add_argument("--nside", type=int, help="of the networks; default: that of the files")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--pairs", type=int, help="of the training, else all")
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
     given = parser.parse_args()
@@ -197,7 +198,8 @@ def main() -> None:
                     planets[radius] = open_planet(given.planet, radius, given, splits=few)
             data = planets[radius]
             key = {"method": method, "seed": seed, "steps": given.steps, "rolled": given.rolled or None,
-                   "batch": given.batch, "pairs": given.pairs, "nside": data.inputs.nside}  # fmt: skip
+                   "batch": given.batch, "pairs": given.pairs, "nside": data.inputs.nside,
+                   "rate": given.rate if given.rate != RATE else None}  # fmt: skip
             if results.has(**key):
                 continue
             begin = time.process_time()
@@ -211,7 +213,8 @@ def main() -> None:
                 row |= {f"{folder.name} {name}": e for name, e in tested(task, other, data.climatology).items()}
             results.add(key | row)
     shown = Results(given.out)
-    same = {"steps": given.steps, "rolled": given.rolled or None, "batch": given.batch, "pairs": given.pairs}
+    same = {"steps": given.steps, "rolled": given.rolled or None, "batch": given.batch, "pairs": given.pairs,
+            "rate": given.rate if given.rate != RATE else None}  # fmt: skip
     shown.rows = [row for row in shown.select(**same) if given.nside in (None, row["nside"])]
     for planet in ("", *(folder.name for folder in given.also)):
         print(planet or "the planet of the training")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,8 +20,6 @@ from meshconv.ops import BACKEND, GEOMETRY_OPERATORS, OPERATORS, has_kernel
 from meshconv.shipped import find_data
 from meshconv.testing import gauge_equivariance_error
 from meshconv.train import load_task
-
-# Lightning and its dependencies warn of their own affairs.
 
 SMALL = ["--model.init_args.options", '{"channels": 4, "blocks": 1, "width": 16}']
 
@@ -204,6 +204,19 @@ def test_help_and_unknown_command(capsys):
     assert "predict" in capsys.readouterr().out
     assert main(["trian"]) == 2
     assert "'trian'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    words = [sys.executable, "-m", "meshconv", "models"]
+    command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command.stdout.close()  # as head does
+    with command.stderr as said:
+        assert said.read() == b""
+    assert command.wait() == 141
+
+
+def test_generate_names_what_there_is(capsys):
+    assert "shallow_wter" in error_of(capsys, ["generate", "shallow_wter", "out"])
 
 
 def test_bad_mesh_folders(shapes, tmp_path, capsys):

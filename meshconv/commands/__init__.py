@@ -1,0 +1,1 @@
+"""One file a command: ``run`` takes its words, the first its own name. Imported when it is asked for."""
