@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cftime
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,7 +61,8 @@ def test_means_over_the_globe_and_the_year() -> None:
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
 def test_other_calendars_have_the_same_seasons(calendar: str) -> None:
-    months = [cftime.datetime(2001, month, 15, calendar=calendar) for month in range(1, 13)]
+    days = xr.date_range("2001-01-01", "2001-12-30", calendar=calendar, use_cftime=True)
+    months = [day for day in days if day.day == 15]
     ours = [sun(pd.Timestamp(f"2001-{month:02d}-15"))[0] for month in range(1, 13)]
     close = 0.02 if calendar == "standard" else 1.0
     assert [sun(time)[0] for time in months] == pytest.approx(ours, abs=close)
