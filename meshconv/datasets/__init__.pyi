@@ -16,6 +16,7 @@ from .meshes.collection import (
 )
 from .meshes.correspondence import MeshCorrespondence as MeshCorrespondence
 from .meshes.fields import MeshFields as MeshFields
+from .meshes.fields_and_labels import MeshFieldsAndLabels as MeshFieldsAndLabels
 from .meshes.module import MeshData as MeshData
 from .meshes.numbers import MeshNumbers as MeshNumbers
 from .meshes.preparation import (

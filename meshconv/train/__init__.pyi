@@ -9,6 +9,7 @@ from .inference.classification import ClassificationInference as ClassificationI
 from .inference.correspondence import CorrespondenceInference as CorrespondenceInference
 from .inference.fields import FieldInference as FieldInference
 from .inference.forecast import ForecastInference as ForecastInference
+from .inference.joint import JointInference as JointInference
 from .inference.reconstruction import ReconstructionInference as ReconstructionInference
 from .inference.regression import RegressionInference as RegressionInference
 from .inference.segmentation import SegmentationInference as SegmentationInference
@@ -28,6 +29,7 @@ from .tasks.classes import ClassTask as ClassTask
 from .tasks.classification import ClassificationTask as ClassificationTask
 from .tasks.correspondence import CorrespondenceTask as CorrespondenceTask
 from .tasks.forecast import ForecastTask as ForecastTask
+from .tasks.joint import JointTask as JointTask
 from .tasks.reconstruction import ReconstructionTask as ReconstructionTask
 from .tasks.regression import RegressionTask as RegressionTask
 from .tasks.segmentation import SegmentationTask as SegmentationTask

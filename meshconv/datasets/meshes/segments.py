@@ -112,7 +112,7 @@ class MeshSegments(MeshData):
         problem = ""
         for pair in [p for part in splits.values() for p in part]:
             try:
-                found_here = _labels_of(pair, attribute, element)
+                found_here = labels_of(pair, attribute, element)
                 values[pair.mesh] = found_here if classes is None else _renamed(pair, found_here, classes, ignore)
             except InputError as error:
                 if self.strict:
@@ -185,8 +185,14 @@ def _classes_of(values: NDArray, classes: list[int | str]) -> NDArray[np.int64]:
     return np.array([index.get(value, -1) for value in distinct.tolist()], dtype=np.int64)[place]
 
 
-def _labels_of(pair: LabelledFile, attribute: str | None, element: ElementKind | None) -> NDArray:
-    """Labels in the order of the file."""
+def labels_of(pair: LabelledFile, attribute: str | None, element: ElementKind | None) -> NDArray:
+    """Labels in the order of the file, of its label file or of an attribute.
+
+    Raises
+    ------
+    InputError
+        There are none, or they are neither whole numbers nor words.
+    """
     if pair.labels is not None:
         return read_labels(pair.labels)
     overlay = None if attribute is None else find_overlay(pair.mesh, attribute)

@@ -88,9 +88,21 @@ class RegressionTask(RegressionInference, Task):
         if relative and loss is not None:
             raise InputError("relative is for the mean square error; leave loss out")
         self.register_buffer("weight", _weights(field_weights or {}, self.out_type, self.field_names), persistent=False)
-        self.val_errors, self.test_errors = FieldErrors(self.out_type), FieldErrors(self.out_type)
-        self.test_meshes = MeshErrors(self.out_type)
-        self.test_unchanged = FieldErrors(self.out_type)  # of the latest input, which a residual corrects
+        kind = self.measured[0]
+        self.val_errors, self.test_errors, self.test_meshes = FieldErrors(kind), FieldErrors(kind), MeshErrors(kind)
+        self.test_unchanged = FieldErrors(kind)  # of the latest input, which a residual corrects
+
+    @property
+    def measured(self) -> tuple[FieldType, list[str]]:
+        """Type and names of the fields whose errors are told."""
+        return self.out_type, self.field_names
+
+    def of_measured(self, x: Tensor) -> Tensor:
+        """Those components of outputs or targets ``[..., out_type.dim]``."""
+        return x
+
+    def count_classes(self, predicted: Tensor, target: Tensor, split: str) -> None:
+        """Add outputs to the metrics of what else a task learns; this one learns fields alone."""
 
     def on_fit_start(self) -> None:
         if self.data is not None and self.trainer.ckpt_path is None:  # weights go with those of their training
@@ -143,6 +155,8 @@ class RegressionTask(RegressionInference, Task):
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
         predicted, target, weights, loss = self.compared(batch)
+        self.count_classes(predicted, target, split)
+        predicted, target = self.of_measured(predicted), self.of_measured(target)
         weights = weights.expand(predicted.shape[:-1])
         flat = (predicted.flatten(0, -2), target.flatten(0, -2), weights.flatten())
         (self.val_errors if split == "val" else self.test_errors).update(*flat)
@@ -155,7 +169,8 @@ class RegressionTask(RegressionInference, Task):
 
     def cases(self, batch: SurfaceBatch, output: Tensor) -> Iterator[Case]:
         """By the root mean square error in the fields' sizes."""
-        predicted, target = output.detach().cpu(), batch.target.cpu()
+        predicted, target = (self.of_measured(x).cpu() for x in (output.detach(), batch.target))
+        size = self.of_measured(self.size).cpu()
         at = "points" if "targets" in self.spec else "faces" if self.on_faces else "vertices"
         units = [entry.get("units") or "" for entry in self.spec["targets"]["statistics"]] if at == "points" else []
         graph = batch.surface.finest
@@ -163,7 +178,7 @@ class RegressionTask(RegressionInference, Task):
             truth, said = target[place], predicted[place]
             if batch.mask is not None:
                 truth = torch.where(batch.mask.cpu()[place][..., None], truth, torch.nan)
-            square = ((said - truth) / self.size.cpu()) ** 2
+            square = ((said - truth) / size) ** 2
             if square.isnan().all():
                 continue
             error = float(square.nanmean().sqrt())
@@ -171,12 +186,12 @@ class RegressionTask(RegressionInference, Task):
             whose = slice(None) if isinstance(place, int) else place
             true, shown = (self._shown(x, None if frames is None else frames[whose]) for x in (truth, said))
             yield Case(name, error, f"RMSE {error:.3g}", "in sizes of the fields", true, shown, at,
-                       units=dict(zip(self.field_names, units, strict=False)))  # fmt: skip
+                       units=dict(zip(self.measured[1], units, strict=False)))  # fmt: skip
 
     def _shown(self, fields: Tensor, frames: Tensor | None) -> dict[str, NDArray]:
         """Numbers ``[n]`` and vectors in space ``[n, 3]`` by name; without frames, and of higher orders, lengths."""
         found: list[NDArray] = []
-        for order, block in self.out_type.split(fields).items():
+        for order, block in self.measured[0].split(fields).items():
             if order == 0:
                 found += list(block.T.numpy())
             else:
@@ -185,7 +200,7 @@ class RegressionTask(RegressionInference, Task):
                     found += list(torch.einsum("nkc,nki->cni", parts, frames[:, :2].to(parts)).numpy())
                 else:
                     found += list(parts.norm(dim=1).T.numpy())
-        return dict(zip(self.field_names, found, strict=True))
+        return dict(zip(self.measured[1], found, strict=True))
 
     def on_validation_epoch_end(self) -> None:
         self._log_errors(self.val_errors, "val")
@@ -198,7 +213,7 @@ class RegressionTask(RegressionInference, Task):
             return
         of_meshes = self.test_meshes.relative_l2
         self.test_meshes.reset()
-        for name, value in zip(self.field_names, of_meshes.tolist(), strict=True):
+        for name, value in zip(self.measured[1], of_meshes.tolist(), strict=True):
             if value == value:  # there were targets
                 self.log(f"test/relative_l2_of_meshes/{name}", value, sync_dist=True)
 
@@ -208,17 +223,17 @@ class RegressionTask(RegressionInference, Task):
             self._log_whole_vectors(measured, split)
         measured.reset()
         for name, values in found.items():
-            fields = self.field_names[len(self.field_names) - len(values) :]
+            fields = self.measured[1][len(self.measured[1]) - len(values) :]
             shown = {f"{split}/{name}/{field}": value for field, value in zip(fields, values, strict=True)}
             self.log_dict(shown, prog_bar=name == "relative_l2", sync_dist=True)
 
     def _log_whole_vectors(self, measured: FieldErrors, split: str) -> None:
         """Errors of vectors with their normal parts."""
-        vectors = self.out_type.multiplicities[1]
+        (kind, fields), vectors = self.measured, self.out_type.multiplicities[1]
         both = measured.compute()[:, -2 * vectors :].unflatten(-1, (2, vectors)).sum(1)
         weight, error, truth = both[0] / 2, both[1], both[2]
         for name, values in (("rmse", (error / weight).sqrt()), ("relative_l2", (error / truth).sqrt())):
-            names = whole_names(self.out_type, self.field_names, self.tangent)[-vectors:]
+            names = whole_names(kind, fields, self.tangent)[-vectors:]
             self.log_dict({f"{split}/{name}/{n}": v for n, v in zip(names, values, strict=True)}, sync_dist=True)
 
 
