@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from meshes import icosphere
 
 from meshconv import InputError, Predictor, TriangleMesh, fit
+from meshconv.cli import main
 from meshconv.datasets import MeshFields, MeshNumbers, MeshSegments, SurfaceBatch, collate
 from meshconv.geometry import Hierarchy, Rings, geodesic_patches
 from meshconv.geometry.graph.patches import seen_points
@@ -174,6 +176,12 @@ def test_training_on_patches_and_prediction(folder: Path, tmp_path: Path, monkey
     network = {"channels": [4, 4], "max_order": 1, "width": 16, "context": 0}
     predict = fit("regress", **options, **{"model.init_args.options": network})
     assert isinstance(predict, Predictor)
+    command = ["test", "--config", "runs/regress/config.yaml", "--ckpt_path", "last"]
+    errors = []
+    for more in ([], ["--data.init_args.max_vertices", "2000"], ["--data.init_args.max_vertices", "9999"]):
+        assert main([*command, *more]) == 0  # however it is divided
+        errors.append(json.loads(Path("runs/regress/test_metrics.json").read_text())["rmse/height"])
+    assert errors == pytest.approx([errors[0]] * 3, rel=1e-5)
     assert np.isfinite(predict(folder / "0.vtp").fields["height"]).all()
     with pytest.raises(InputError, match="max_vertices needs a network that says how far it sees"):
         fit("regress", **options, **{"model.init_args.options": {**network, "context": 4}})

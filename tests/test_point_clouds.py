@@ -117,6 +117,42 @@ def test_columns_of_text_are_what_they_are(tmp_path: Path) -> None:
         assert all(cloud.vertex_data[name] == pytest.approx(values, abs=1e-8) for name, values in found.items())
 
 
+@pytest.mark.parametrize("kind", ["ascii", "binary", "binary_compressed"])
+@pytest.mark.parametrize("real", ["F 4", "F 8"])
+@pytest.mark.parametrize("number", ["U 1", "U 2", "U 4", "I 1", "I 2", "I 4"])
+def test_points_of_every_type(kind: str, real: str, number: str, tmp_path: Path) -> None:
+    """A column of its own, one of three numbers, points that were not seen, and columns that fill up."""
+    points, count = torus(30)[0], 30
+    points[4] = np.nan
+    form, types = {"F": "f", "U": "u", "I": "i"}, [real, real, real, number, real]
+    dtypes = [f"<{form[t[0]]}{t[2]}" for t in types]
+    label, flow = np.arange(count) % 5, np.arange(3 * count).reshape(count, 3) / 2
+    columns = [points[:, 0], points[:, 1], points[:, 2], label, flow]
+    sizes, kinds = (" ".join(t[k] for t in types) for k in (2, 0))
+    head = (f"# made by hand\nVERSION .7\nFIELDS x y z label flow\nSIZE {sizes}\nTYPE {kinds}\nCOUNT 1 1 1 1 3\n"
+            f"WIDTH {count}\nHEIGHT 1\nPOINTS {count}\nDATA {kind}\n")  # fmt: skip
+    if kind == "ascii":
+        rows = np.column_stack(columns).tolist()
+        body = "\n".join(" ".join(f"{v:.9g}" for v in row) for row in rows).encode()
+    elif kind == "binary":
+        table = np.empty(count, [(str(k), dtypes[k], c.shape[1:]) for k, c in enumerate(columns)])
+        for k, column in enumerate(columns):
+            table[str(k)] = column
+        body = table.tobytes()
+    else:
+        whole = b"".join(c.astype(d).tobytes() for c, d in zip(columns, dtypes, strict=True))
+        packed = b"".join(bytes([len(whole[k : k + 32]) - 1]) + whole[k : k + 32] for k in range(0, len(whole), 32))
+        body = np.array([len(packed), len(whole)], "<u4").tobytes() + packed
+    path = tmp_path / "a.pcd"
+    path.write_bytes(head.encode() + body)
+    cloud = read_mesh(path)
+    seen = np.arange(count) != 4
+    assert cloud.vertices == pytest.approx(points[seen], abs=1e-6)
+    assert cloud.vertex_data["label"].tolist() == label[seen].tolist()
+    assert cloud.vertex_data["label"].dtype == np.dtype(dtypes[3])
+    assert cloud.vertex_data["flow"].tolist() == flow[seen].tolist()
+
+
 def test_compressed_points_and_colours_of_the_point_cloud_library(tmp_path: Path) -> None:
     """Literal runs, and one that goes on with itself: ``x`` is 1 everywhere, ``y`` and ``z`` are counted."""
     count = 40
@@ -155,6 +191,17 @@ def test_laser_scans(tmp_path: Path) -> None:
     cloud = read_mesh(tmp_path / "a.las")
     assert cloud.vertices == pytest.approx(points, abs=1e-3)
     assert cloud.vertex_data["classification"].tolist() == (np.arange(100) % 5).tolist()
+    for factor in (1, 256):  # as 8 bits, and as the 16 that the format has
+        scan.red, scan.green, scan.blue = np.arange(100) * factor, np.full(100, 200) * factor, np.zeros(100)
+        scan.write(tmp_path / "c.las")
+        color = read_mesh(tmp_path / "c.las").vertex_data["color"]
+        assert color.dtype == np.uint8 and color.tolist() == [[k, 200, 0] for k in range(100)]
+    for name in ("nx", "ny", "nz", "Height"):
+        scan.add_extra_dim(laspy.ExtraBytesParams(name, np.float32))
+    scan.nx, scan.ny, scan.nz, scan.Height = *sphere(100).T, np.arange(100.0)
+    scan.write(tmp_path / "d.las")
+    data = read_mesh(tmp_path / "d.las").vertex_data
+    assert data["normal"] == pytest.approx(sphere(100), abs=1e-6) and data["height"].tolist() == list(range(100))
     content = bytearray((tmp_path / "a.las").read_bytes())
     content[107:111] = (2**31).to_bytes(4, "little")
     (tmp_path / "b.las").write_bytes(content)

@@ -107,6 +107,37 @@ def test_every_layout(layout: str, tmp_path: Path) -> None:
     assert sorted(map(sorted, mesh.faces[2:].tolist())) == [[0, 1, 4], [1, 2, 4]]
 
 
+def as_grid(**options: Any) -> bytes:
+    """The same polygons as cells of an unstructured grid."""
+    lines, polygons = ARRAYS["Lines"], ARRAYS["Polys"]
+    cells = {"connectivity": np.concatenate([lines["connectivity"], polygons["connectivity"]]),
+             "offsets": np.concatenate([lines["offsets"], polygons["offsets"] + 2]),
+             "types": np.array([3, 9, 5, 5], np.uint8)}  # fmt: skip
+    kept = {key: value for key, value in ARRAYS.items() if key not in ("Lines", "Polys")}
+    content = document(**options, content={**kept, "Cells": cells}).replace(b"PolyData", b"UnstructuredGrid")
+    return content.replace(b'NumberOfLines="1" NumberOfPolys="3"', b'NumberOfCells="4"')
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("head", ["u4", "u8"])
+@pytest.mark.parametrize("compressor", ["", "vtkZLibDataCompressor", "vtkLZMADataCompressor", "vtkLZ4DataCompressor"])
+@pytest.mark.parametrize("layout", ["binary", "appended", "appended raw"])
+def test_every_combination_of_layouts(layout: str, compressor: str, head: str, order: str, tmp_path: Path) -> None:
+    """96 files, polygons and grids."""
+    pack_by = {"": None, "vtkZLibDataCompressor": zlib.compress, "vtkLZMADataCompressor": lzma.compress,
+               "vtkLZ4DataCompressor": lz4}[compressor]  # fmt: skip
+    options: dict[str, Any] = {"layout": layout.split()[0], "order": order, "head": head, "compress": pack_by,
+                               "raw": layout.endswith("raw"), "name": compressor}  # fmt: skip
+    for suffix, content in ((".vtp", document(**options)), (".vtu", as_grid(**options))):
+        path = tmp_path / f"pyramid{suffix}"
+        path.write_bytes(content)
+        mesh = read_mesh(path)
+        assert np.array_equal(mesh.vertices, POINTS) and mesh.num_faces == 4
+        assert mesh.vertex_data["shear"].tolist() == ARRAYS["PointData"]["shear"].tolist()
+        assert mesh.vertex_data["part"].tolist() == [3, 1, 2, 2, 9] and mesh.vertex_data["part"].dtype == np.int16
+        assert mesh.to_original_faces(mesh.face_data["kind"]).tolist() == [0, 1, 2]
+
+
 def test_pieces_are_joined(tmp_path: Path) -> None:
     whole = document("ascii")
     start, end = whole.index(b"<Piece"), whole.index(b"</PolyData>")

@@ -155,7 +155,7 @@ def read_pcd(path: Path) -> PolygonFile:
 
 @in_one_line
 def read_las(path: Path) -> PolygonFile:
-    """Points of a laser scan in their coordinates, with intensity, class and colours."""
+    """Points of a laser scan in their coordinates, with intensity, class, colours of 8 bits and its own dimensions."""
     import laspy
 
     with laspy.open(path) as stream:
@@ -165,8 +165,11 @@ def read_las(path: Path) -> PolygonFile:
         cloud = stream.read()
     data = {"intensity": np.asarray(cloud.intensity), "classification": np.asarray(cloud.classification)}
     if {"red", "green", "blue"} <= set(cloud.point_format.dimension_names):
-        data["color"] = np.stack([np.asarray(cloud[n]) for n in ("red", "green", "blue")], axis=1)
-    return PolygonFile(np.asarray(cloud.xyz, dtype=np.float64), _NONE, _NONE, data)
+        color = np.stack([np.asarray(cloud[n]) for n in ("red", "green", "blue")], axis=1)
+        # Of 16 bits; programs that have 8 of them write these as they are.
+        data["color"] = (color >> 8 if color.max(initial=0) > 255 else color).astype(np.uint8)
+    own = {name.lower(): np.asarray(cloud[name]) for name in cloud.point_format.extra_dimension_names}
+    return PolygonFile(np.asarray(cloud.xyz, dtype=np.float64), _NONE, _NONE, {**data, **_joined(own)})
 
 
 FORMATS = (
