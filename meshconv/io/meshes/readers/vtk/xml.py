@@ -74,7 +74,7 @@ class VtkFile:
                 raise ValueError("the appended data are cut short")
             self.appended, content = content[found.end() : end], content[: found.end()] + content[end:]
         text = decode_text(content).strip()
-        if "<!DOCTYPE" in text[:4096]:  # entities could multiply what is read
+        if "<!DOCTYPE" in text:  # entities could multiply what is read
             raise ValueError("it has a document type, which no file of polygons needs")
         self.head_bytes = content
         self.root = ElementTree.fromstring(text)
