@@ -202,6 +202,12 @@ def _labels(mesh: TriangleMesh, path: Path, name: str) -> Field:
 def _of_maps(fields: SphereFields, asked: Sequence[str]) -> Iterator[Field]:
     """Variables that are maps, those that were asked for first; then winds as vectors."""
     names = [name for name in fields.variables if fields.dataset[name].dtype.kind in "fiub"]
+    counts = {name: math.prod(_others(fields, name).values()) for name in names}
+    for count in dict.fromkeys(counts.values()):
+        shown = len(_evenly(fields, count))
+        if shown < count:
+            which = ", ".join(name for name in names if counts[name] == count)
+            log.info("%s: %d of %d steps of %s; choose with --select", fields.path, shown, count, which)
     for name in sorted(names, key=lambda name: name not in asked):
         values, steps = _steps(fields, name)
         flags = fields.dataset[name].attrs
@@ -244,19 +250,24 @@ def _winds(fields: SphereFields, names: Sequence[str]) -> Iterator[Field]:
 
 def _steps(fields: SphereFields, name: str) -> tuple[NDArray, tuple[str, ...]]:
     """Values ``[steps, V]`` along the other dimensions, evenly spaced ones where there are many, and their names."""
-    array = fields.dataset[name]
-    sizes = {str(d): n for d, n in array.sizes.items() if d not in fields.dims}
-    count = math.prod(sizes.values())
-    most = max(1, min(_STEPS, _FIELD // (4 * max(fields.grid.num_points, 1))))
-    chosen = np.unique(np.round(np.linspace(0, count - 1, min(count, most))).astype(int))
-    if len(chosen) < count:
-        log.info("%s: %d of %d steps of %s; choose with --select", fields.path, len(chosen), count, name)
+    sizes = _others(fields, name)
     values, names = [], []
-    for step in chosen:
+    for step in _evenly(fields, math.prod(sizes.values())):
         at = dict(zip(sizes, map(int, np.unravel_index(step, tuple(sizes.values()))), strict=True)) if sizes else {}
         values.append(fields.values(name, at=at, allow_missing=True))
         names.append(", ".join(_place(fields, dimension, k) for dimension, k in at.items()))
     return np.array(values, dtype=np.float64).reshape(len(values), fields.grid.num_points), tuple(names)
+
+
+def _others(fields: SphereFields, name: str) -> dict[str, int]:
+    """Dimensions besides those of the grid."""
+    return {str(d): n for d, n in fields.dataset[name].sizes.items() if d not in fields.dims}
+
+
+def _evenly(fields: SphereFields, count: int) -> NDArray[np.int64]:
+    """Positions of the steps that a page has room for."""
+    most = max(1, min(_STEPS, _FIELD // (4 * max(fields.grid.num_points, 1))))
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
 
 
 def _place(fields: SphereFields, dimension: str, position: int) -> str:
