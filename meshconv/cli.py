@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # that it builds a cache is no news
+    logging.getLogger("healpy").setLevel(logging.WARNING)  # nor that it does not smooth
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
         return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import xarray as xr
 
 import meshconv
 from meshconv.cli import main
-from meshconv.datasets import generate_shape
+from meshconv.datasets import ShallowWaterRuns, generate_shape
 from meshconv.shipped import find_data, find_model, shipped_models
 from meshconv.train import SegmentationTask, load_task
 
@@ -37,7 +38,19 @@ def shapes() -> np.ndarray:
     return np.array([found.probabilities for found in meshconv.Predictor("shapes", device="cpu", workers=0)(meshes)])
 
 
-PREDICTIONS = {"koeppen": koeppen, "shapes": shapes}
+def start_of_a_planet(folder: str | Path) -> Path:
+    """A day of weather that the network has not seen."""
+    return ShallowWaterRuns(days=1, seed=77).write(folder, 1)[0]
+
+
+def planet() -> np.ndarray:
+    """Height in km and wind in 10 m/s at some pixels, six hours after the last step of a file."""
+    with TemporaryDirectory() as folder:
+        found = meshconv.Predictor("planet", device="cpu", cache=False)(start_of_a_planet(folder))
+        return np.stack([found[name].values[-1, ::300] / size for name, size in (("h", 1e3), ("u", 10), ("v", 10))])
+
+
+PREDICTIONS = {"koeppen": koeppen, "planet": planet, "shapes": shapes}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,6 +102,16 @@ def test_models_are_listed(capsys):
     assert all(name in said and about["licence"] in said for name, about in shipped_models().items())
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == shipped_models()
+
+
+def test_the_forecast_is_much_better_than_no_change(tmp_path):
+    start = start_of_a_planet(tmp_path)
+    found = meshconv.Predictor("planet", device="cpu", cache=False)(start)
+    with xr.open_dataset(start) as truth:
+        for name in ("h", "u", "v"):
+            there = truth[name].values
+            error, change = found[name].values[:-1] - there[1:], there[1:] - there[:-1]
+            assert np.square(error).mean() < 0.1 * np.square(change).mean()
 
 
 @pytest.mark.slow

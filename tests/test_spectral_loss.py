@@ -125,6 +125,9 @@ def test_bad_input() -> None:
         SpectralLoss(FieldType("1x2"), SPEC)
     with pytest.raises(InputError, match="targets are missing"):
         SpectralLoss(FieldType("1x0"), SPEC)(torch.zeros(768, 1), torch.full((768, 1), torch.nan))
+    given = ("FieldUNet", "1x0", ["h"], SPEC | {"out_type": "1x0", "targets": {"statistics": []}},
+             {"channels": [4], "max_order": 0})  # fmt: skip
     with pytest.raises(InputError, match="leave loss out"):
-        RegressionTask("FieldUNet", "1x0", ["h"], SPEC | {"out_type": "1x0", "targets": {"statistics": []}},
-                       {"channels": [4], "max_order": 0}, loss="spectral", relative=True)  # fmt: skip
+        RegressionTask(*given, loss="spectral", relative=True)
+    with pytest.raises(InputError, match="'spectra' is not known; use spectral"):
+        RegressionTask(*given, loss="spectra")

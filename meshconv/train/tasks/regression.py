@@ -82,6 +82,8 @@ class RegressionTask(RegressionInference, Task):
     ):
         super().__init__(network, in_type, spec, self.type_in(spec), options, **training)
         spectral = loss == "spectral"
+        if loss is not None and not spectral and "." not in loss:
+            raise InputError(f"loss {loss!r} is not known; use spectral, of maps, or a class path")
         self.spectral = SpectralLoss(self.out_type, spec) if spectral else None
         self.loss = None if loss is None or spectral else OwnLoss(loss, loss_options)
         self.residual, self.relative, self.weigh = residual, relative, area_weights
