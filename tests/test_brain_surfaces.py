@@ -117,6 +117,21 @@ def test_overlays_of_gifti_are_found_by_the_other_words_of_the_name(tmp_path: Pa
     assert data.class_names == ["???", "insula"]
 
 
+def test_overlays_of_one_name_and_two_kinds_are_told_apart(tmp_path: Path) -> None:
+    ball = icosphere(1)
+    surface = tmp_path / "1.L.white.surf.gii"
+    gifti(surface, (ball.vertices.astype(np.float32), "NIFTI_INTENT_POINTSET"),
+          (ball.faces.astype(np.int32), "NIFTI_INTENT_TRIANGLE"))  # fmt: skip
+    for k, kind in enumerate(("shape", "func")):
+        gifti(tmp_path / f"1.L.depth.{kind}.gii", (np.full(42, k, np.float32) + ball.vertices[:, 0].astype("f4"),
+                                                   "NIFTI_INTENT_NONE"))  # fmt: skip
+    with pytest.raises(InputError, match="'depth' is 1.L.depth.func.gii and 1.L.depth.shape.gii; name its kind"):
+        prepare_mesh(surface, how=Preparation.from_spec({"scalars": ["depth"]}))
+    for k, name in enumerate(("depth.shape", "depth.func")):
+        x = prepare_mesh(surface, how=Preparation.from_spec({"features": ["areas"], "scalars": [name]})).x
+        assert x[:, 1].numpy() == pytest.approx(k + ball.vertices[:, 0], abs=1e-6)
+
+
 @pytest.mark.parametrize("encoding", ["ASCII", "Base64Binary", "GZipBase64Binary"])
 @pytest.mark.parametrize("order", ["RowMajorOrder", "ColumnMajorOrder"])
 @pytest.mark.parametrize("endian", ["Little", "Big"])

@@ -88,6 +88,32 @@ def test_the_surface_of_volumes_is_closed_and_outward_and_knows_its_cells(turned
     assert mesh.to_original_vertices(mesh.vertices[:, 0])[:16].tolist() == [p[0] for p in points[:16]]
 
 
+@pytest.mark.parametrize(("mark", "faces"), [(0, 20), (1, 10), (32, 12)])
+def test_ghosts_of_volumes_close_no_surface(mark: int, faces: int, tmp_path: Path) -> None:
+    """Two cubes side by side: the face to a neighbour's cube is inside, the face to a hidden one is not."""
+    points = [(x, y, z) for z in (0, 1) for y in (0, 1) for x in (0, 1, 2)]
+    cells = [(11, [k + n for n in (0, 1, 3, 4, 6, 7, 9, 10)]) for k in (0, 1)]
+    path = tmp_path / "g.vtk"
+    path.write_text(grid(points, cells, f"CELL_DATA 2\nSCALARS vtkGhostType unsigned_char\n0 {mark}\n"))
+    mesh = load_mesh(path, volume_surface=True)
+    assert mesh.num_faces == faces and mesh.num_vertices == (12 if faces == 20 else 8)
+    assert len(mesh.to_original_faces(mesh.face_data["vtkGhostType"])) == 2
+
+
+def test_ghosts_of_polygons_get_no_prediction(tmp_path: Path) -> None:
+    ball = icosphere(1)
+    ghost = np.where(np.arange(80) % 3 == 0, 1, 0).astype(np.uint8)
+    save_mesh(type(ball)(ball.vertices, ball.faces, "", {}, {"vtkGhostType": ghost}), tmp_path / "b.vtu")
+    mesh = read_mesh(tmp_path / "b.vtu")
+    assert np.array_equal(mesh.faces, ball.faces[ghost == 0])
+    again = save_beside(tmp_path / "b.vtu", tmp_path / "out", {}, {"p": mesh.faces[:, 0] * 1.0})
+    assert again is not None
+    text = again.read_bytes().replace(b"vtkGhostType", b"vtkGhostWord")
+    (tmp_path / "all.vtu").write_bytes(text)
+    found = read_mesh(tmp_path / "all.vtu").face_data["predicted_p"]
+    assert np.array_equal(np.isnan(found), ghost == 1) and np.array_equal(found[ghost == 0], mesh.faces[:, 0])
+
+
 def test_mixed_and_impossible_cells_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "g.vtk"
     for cells, says in (

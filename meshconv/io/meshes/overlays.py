@@ -26,7 +26,12 @@ def find_overlay(mesh: Path, name: str) -> Path | None:
     Of ``surf/lh.white``: ``thickness`` is ``surf/lh.thickness``, ``aparc`` is ``label/lh.aparc.annot``, and ``cortex``
     is ``label/lh.cortex.label``. Of ``sub-1_hemi-L_white.surf.gii``: ``thickness`` is
     ``sub-1_hemi-L_thickness.shape.gii``, or the like in ``.func.gii`` and ``.label.gii``: names are the same but for
-    the surface's and the overlay's own words.
+    the surface's and the overlay's own words. ``thickness.func`` is that of a kind.
+
+    Raises
+    ------
+    InputError
+        Several kinds of files of that name.
     """
     if mesh.suffix.lower() in SURFACES:
         side = mesh.name.split(".")[0]
@@ -35,18 +40,30 @@ def find_overlay(mesh: Path, name: str) -> Path | None:
         return next((p for p in places if p.suffix.lower() not in SURFACES and p.is_file()), None)
     if mesh.name.lower().endswith(".gii") and mesh.parent.is_dir():
         ours, wanted = _words(mesh.name), _words(name)
+        kind = set(_split(name)) & _KINDS
+        found: list[Path] = []
         for path in sorted(mesh.parent.glob("*.gii")):
             theirs = _words(path.name)
             rest = [word for word in theirs if word not in wanted]
             # The surface has one word or so of its own: white, midthickness.
             own = [word for word in ours if word not in rest]
-            if path != mesh and set(wanted) <= set(theirs) and set(rest) <= set(ours) and len(own) <= 1:
-                return path
+            fits = set(wanted) <= set(theirs) and set(rest) <= set(ours) and len(own) <= 1
+            if path != mesh and fits and kind <= set(_split(path.name)):
+                found.append(path)
+        same = [path for path in found if _words(path.name) == _words(found[0].name)]
+        if len(same) > 1:
+            raise InputError(f"{mesh}: overlay {name!r} is {' and '.join(path.name for path in same)}; name its kind, "
+                             f"such as {name}.{_split(same[0].name)[-2]}")  # fmt: skip
+        return found[0] if found else None
     return None
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[._]", name.lower()) if word and word not in _KINDS]
+    return [word for word in _split(name) if word not in _KINDS]
+
+
+def _split(name: str) -> list[str]:
+    return [word for word in re.split(r"[._]", name.lower()) if word]
 
 
 def read_overlay(path: Path, count: int | None = None) -> NDArray:

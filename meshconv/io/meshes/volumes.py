@@ -45,6 +45,7 @@ def surface_of_volumes(
     num_cells: int,
     vertex_data: dict[str, NDArray],
     cell_data: dict[str, NDArray],
+    ghosts: NDArray[np.bool_] | None = None,
 ) -> PolygonFile:
     """Polygons that belong to one volume cell alone, outward.
 
@@ -55,6 +56,8 @@ def surface_of_volumes(
     num_cells : int
         Cells in the file, of any kind.
     vertex_data, cell_data : dict of arrays [V, ...] and [num_cells, ...]
+    ghosts : bool [num_cells], optional
+        Cells of another piece: a face between one and a cell of this piece is inside, and their own are left out.
 
     Returns
     -------
@@ -82,6 +85,8 @@ def surface_of_volumes(
     key = np.sort(np.where(triangle[:, None] & (np.arange(4) == 3), -1, quad), axis=1)
     _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
     outside = np.sort(first[count == 1])
+    if ghosts is not None:
+        outside = outside[~ghosts[row[outside]]]
     if not len(outside):
         raise ValueError("its volume cells have no surface")
     order = outside[np.argsort(row[outside], kind="stable")]

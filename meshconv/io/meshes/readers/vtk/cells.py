@@ -18,6 +18,8 @@ Cells = tuple[IntArray, IntArray]
 _LOOSE, _STRIP, _PIXEL = (0, 1, 2, 3, 4), 6, 8
 _FLAT = (5, _STRIP, 7, _PIXEL, 9)
 _VOXEL = 11
+# Arrays of cells whose bits say that another piece has a cell too, or that it is hidden; in old files a level above 0.
+GHOSTS = {"vtkGhostType": (1, 32), "vtkGhostLevels": (255, 0)}
 _VOLUMES = {10: "tetra", _VOXEL: "hexahedron", 12: "hexahedron", 13: "wedge", 14: "pyramid"}
 
 
@@ -35,6 +37,8 @@ class GridCells(NamedTuple):
     volumes : list of VolumeCells
     says : str
         What the grid holds, where it has volumes.
+    ghosts : bool [C], optional
+        Which of the grid's cells belong to another piece; None: there are none.
     """
 
     flat: Cells
@@ -42,6 +46,27 @@ class GridCells(NamedTuple):
     kept: NDArray[np.bool_]
     volumes: list[VolumeCells]
     says: str
+    ghosts: NDArray[np.bool_] | None = None
+
+    def own(self, cell_data: dict[str, NDArray]) -> GridCells:
+        """Without the cells that :data:`GHOSTS` mark; of volumes those of another piece still say what is inside."""
+        ghosts, hidden = np.zeros((2, len(self.kept)), bool)
+        for name, (copied, unseen) in GHOSTS.items():
+            marks = cell_data.get(name)
+            if marks is not None and marks.shape == self.kept.shape and marks.dtype.kind in "iu":
+                ghosts, hidden = ghosts | (marks & copied != 0), hidden | (marks & unseen != 0)
+        if not (ghosts | hidden).any():
+            return self
+        sizes, corners = self.flat
+        stays = ~(ghosts | hidden)[self.kept]
+        seen = [~hidden[volume.rows] for volume in self.volumes]
+        return self._replace(
+            flat=(sizes[stays], corners[np.repeat(stays, sizes)]),
+            strips=self.strips[stays],
+            kept=self.kept & ~(ghosts | hidden),
+            volumes=[VolumeCells(v.kind, v.corners[s], v.rows[s]) for v, s in zip(self.volumes, seen, strict=True)],
+            ghosts=ghosts,
+        )
 
     def surface(
         self, vertices: NDArray[np.float64], vertex_data: dict[str, NDArray], cell_data: dict[str, NDArray]
@@ -49,7 +74,7 @@ class GridCells(NamedTuple):
         """The surface of the volumes, with data of all cells ``[C, ...]``."""
         if not self.volumes:
             return None
-        of = (vertices, self.volumes, len(self.kept), vertex_data, cell_data)
+        of = (vertices, self.volumes, len(self.kept), vertex_data, cell_data, self.ghosts)
         return Volumes(self.says, lambda: surface_of_volumes(*of))
 
 

@@ -27,7 +27,7 @@ def read_vtk(path: Path) -> PolygonFile:
     -------
     PolygonFile
         Scalars, vectors, tensors and field arrays of points and polygons under their names, ``[n]`` or
-        ``[n, components]``. Loose points and lines are left out.
+        ``[n, components]``. Loose points, lines and ghost cells are left out.
 
     Raises
     ------
@@ -63,6 +63,7 @@ def read_vtk(path: Path) -> PolygonFile:
             grid = grid_cells(cells["CELLS"], types)
         else:
             grid = _of_polygons(cells)
+        grid = grid.own(data["CELL_DATA"])
         for kind, count in (("POINT_DATA", len(points)), ("CELL_DATA", len(grid.kept))):
             for name, values in data[kind].items():
                 if len(values) != count:

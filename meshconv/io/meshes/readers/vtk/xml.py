@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, join_pieces
-from meshconv.io.meshes.readers.vtk.cells import Cells, GridCells, grid_cells
+from meshconv.io.meshes.readers.vtk.cells import GHOSTS, Cells, GridCells, grid_cells
 from meshconv.io.text import decode_text
 from meshconv.io.unpack import check_expansion, inflate
 
@@ -38,8 +38,8 @@ def read_vtp(path: Path) -> PolygonFile:
     -------
     PolygonFile
         Strips behind the polygons, and arrays of points and of these under their names, ``[n]`` or
-        ``[n, components]``, of all pieces one after the other. Loose points and lines are left out, as are texts and
-        normals.
+        ``[n, components]``, of all pieces one after the other. Loose points, lines and ghost cells are left out, as are texts
+        and normals.
 
     Raises
     ------
@@ -159,7 +159,12 @@ def counts_of(piece: ElementTree.Element) -> dict[str, int]:
 
 
 def cells_of(file: VtkFile, piece: ElementTree.Element) -> GridCells:
-    """The cells of a piece."""
+    """The cells of a piece that are its own."""
+    arrays = {a.get("Name", ""): a for a in piece.findall("CellData/DataArray")}
+    return _every_cell(file, piece).own({name: file.array(arrays[name]) for name in GHOSTS if name in arrays})
+
+
+def _every_cell(file: VtkFile, piece: ElementTree.Element) -> GridCells:
     count = counts_of(piece)
     if file.data_set == "UnstructuredGrid":
         types = [file.array(a) for a in piece.findall("Cells/DataArray") if a.get("Name") == "types"]
