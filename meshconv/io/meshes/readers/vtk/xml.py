@@ -38,8 +38,8 @@ def read_vtp(path: Path) -> PolygonFile:
     -------
     PolygonFile
         Strips behind the polygons, and arrays of points and of these under their names, ``[n]`` or
-        ``[n, components]``, of all pieces one after the other. Loose points, lines and ghost cells are left out, as are texts
-        and normals.
+        ``[n, components]``, of all pieces one after the other. Loose points, lines and ghost cells are left
+        out, as are texts and normals.
 
     Raises
     ------
