@@ -83,7 +83,7 @@ FILES = {
     "amf": ("assimp_py", amf),
     "x3d": ("assimp_py", x3d),
     "dae": ("collada", dae),
-    "msh": ("meshio", msh),
+    "msh": ("numpy", msh),
 }
 
 
@@ -110,13 +110,13 @@ def test_a_tetrahedron(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It alone is asked for, not all of its extra."""
-    path = tmp_path / "m.msh"
-    path.write_text(msh())
+    path = tmp_path / "m.mesh"
+    path.write_text("MeshVersionFormatted 1\n")
     for name in ("meshio", "nibabel"):
         monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
-    with pytest.raises(ImportError, match=r"m\.msh: Gmsh needs meshio, which .*: pip install 'meshconv\[formats\]'$"):
+    with pytest.raises(ImportError, match=r"m\.mesh: Medit needs meshio, which .*: pip install 'meshconv\[formats\]'$"):
         load_mesh(path)
-    assert not {"msh", "mesh", "gii"} & set(mesh_formats()) and "dae" in mesh_formats()
+    assert not {"mesh", "gii"} & set(mesh_formats()) and "dae" in mesh_formats()
 
 
 def test_a_gifti_bomb(tmp_path: Path) -> None:
@@ -146,24 +146,23 @@ def test_numbers_of_binary_gmsh_nodes_take_no_memory(tmp_path: Path, version: st
     begin = content.index(b"$Nodes\n") + 7
     if number is None:
         path.write_bytes(content[:begin] + content[begin:].replace(b"4\n", b"2000000000\n", 1))
-        says = "2000000000 nodes in"
+        says = "numbers promised, fewer found"
     else:
         at = begin + (16 if version == "4.0" else 32) + 20  # the first number of a node
         large = np.array(2_000_000_000, dtype=number).tobytes()
         path.write_bytes(content[:at] + large + content[at + len(large) :])
-        says = "16,000,000,000, and at most"
+        says = "node 1 does not exist"
     with pytest.raises(InputError, match=rf"m\.msh: .*{says}"):
         load_mesh(path)
 
 
 def test_numbers_of_gmsh_nodes_take_no_memory(tmp_path: Path) -> None:
-    pytest.importorskip("meshio")
     (tmp_path / "m.msh").write_text(
         msh().replace("\n4 0", "\n10 0").replace(" 4\n", " 10\n").replace(" 4 3\n", " 10 3\n")
     )
     assert read_mesh(tmp_path / "m.msh").num_vertices == 4
     (tmp_path / "m.msh").write_text(msh().replace("\n4 0", "\n2000000000 0"))
-    with pytest.raises(InputError, match="16,000,000,000, and at most"):
+    with pytest.raises(InputError, match="node 4 does not exist"):
         read_mesh(tmp_path / "m.msh")
 
 

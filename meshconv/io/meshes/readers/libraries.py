@@ -1,4 +1,4 @@
-"""Formats that libraries read: AMF, X3D (assimp-py), COLLADA (both), GIFTI (nibabel), Gmsh, Medit, Nastran (meshio)."""
+"""Formats that libraries read: AMF, X3D (assimp-py), COLLADA (both), GIFTI (nibabel), Medit (meshio)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, Volumes, join_pieces
 from meshconv.io.meshes.readers.scenes import read_with_trimesh
 from meshconv.io.meshes.volumes import VOLUME_SIZES, VolumeCells, surface_of_volumes
-from meshconv.io.text import decode_text
+from meshconv.io.text import decode_text, read_text
 from meshconv.io.unpack import check_expansion, open_archive
 
 _FLAT = ("triangle", "quad", "polygon")
@@ -168,21 +168,10 @@ def read_with_meshio(path: Path) -> PolygonFile:
     """Triangles and other polygons of a grid, with the data of its points and of these; volumes beside them are not."""
     import meshio
 
-    read = {".msh": meshio.gmsh.read, ".mesh": meshio.medit.read, ".bdf": meshio.nastran.read,
-            ".nas": meshio.nastran.read}[path.suffix.lower()]  # fmt: skip
-    content = path.read_bytes()
-    text = decode_text(content)
-    if "\0" in text:  # binary
-        _check_binary_numbers(content)
-        mesh = read(str(path))
-    else:  # neither reader takes byte order marks, other line ends, indentation or empty lines
-        if read is meshio.nastran.read:
-            lines = _bulk_data(text)
-        else:
-            lines = [line.strip() for line in text.split("\n") if line.strip()]
-            _check_numbers_of_nodes(lines, len(text))
-        with _copy(path, "\n".join([*lines, ""]).encode()) as copy:
-            mesh = read(str(copy))
+    # The reader takes no byte order marks, other line ends, indentation or empty lines.
+    lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    with _copy(path, "\n".join([*lines, ""]).encode()) as copy:
+        mesh = meshio.medit.read(str(copy))
     kept = [k for k, block in enumerate(mesh.cells) if block.type in _FLAT and len(block.data)]
     points = np.asarray(mesh.points, dtype=np.float64)
     points = np.pad(points, ((0, 0), (0, max(3 - points.shape[1], 0))))[:, :3]
@@ -226,67 +215,10 @@ def _volumes(mesh: Any, points: NDArray[np.float64]) -> PolygonFile:
     return PolygonFile(points, none, none, at_points, volumes=Volumes(says, lambda: surface_of_volumes(*of)))
 
 
-def _bulk_data(text: str) -> list[str]:
-    """Lines of Nastran's bulk data between the marks that the library asks for, which files of it alone lack."""
-    lines = [line.expandtabs(8).rstrip() for line in text.split("\n")]
-    begin = next((k for k, line in enumerate(lines) if line.strip().upper().startswith("BEGIN BULK")), -1)
-    bulk = [line for line in lines[begin + 1 :] if line.strip()]
-    end = next((k for k, line in enumerate(bulk) if line.strip().upper().startswith("ENDDATA")), len(bulk))
-    for line in bulk[:end]:
-        if line.upper().startswith("INCLUDE"):
-            raise ValueError("it includes another file; write them as one")
-        if line.upper().startswith("GRID"):
-            place = line.split(",")[2] if "," in line else line[24:40] if line[4:5] == "*" else line[16:24]
-            if place.strip() not in ("", "0"):
-                raise ValueError(f"a point is in coordinate system {place.strip()}; write it in the basic one")
-    return ["BEGIN BULK", *bulk[:end], "ENDDATA"]
-
-
-def _check_numbers_of_nodes(lines: list[str], size: int) -> None:
-    """A table as long as the largest number of a node is made: no number may ask for more than the file can hold."""
-    if "$Nodes" in lines and "$EndNodes" in lines:
-        rows = (line.split() for line in lines[lines.index("$Nodes") + 1 : lines.index("$EndNodes")])
-        # Alone in version 4, before three coordinates in those before.
-        numbers = (row[0] for row in rows if len(row) in (1, 4))
-        check_expansion(8 * max((int(number) for number in numbers if number.isdigit()), default=0), size)
-
-
-def _check_binary_numbers(content: bytes) -> None:
-    """The same for Gmsh's binary files: the numbers stand before the coordinates of each block."""
-    header = re.match(rb"\s*\$MeshFormat\s+(\d+(?:\.\d+)?)\s+1\s+(\d+)", content)
-    begin = content.find(b"$Nodes\n") + len(b"$Nodes\n")
-    if header is None or begin < len(b"$Nodes\n"):
-        return
-    version, nodes = header[1], memoryview(content)[begin:]
-    if version.startswith(b"2"):
-        count = int(bytes(nodes[:32]).split(b"\n")[0])
-        if count * 28 > len(nodes):
-            raise ValueError(f"{count} nodes in {len(content)} bytes")
-        return
-    old = version == b"4.0"
-    place = 16 if old else 32  # number of blocks, of nodes, and, since 4.1, least and largest number
-    node = np.dtype([("number", "<i4"), ("xyz", "<f8", 3)])
-    largest = 0
-    for _ in range(min(int.from_bytes(nodes[:8], "little"), len(nodes) // 20)):
-        count = int.from_bytes(nodes[place + 12 : place + 20], "little")
-        place += 20
-        end = place + count * (node.itemsize if old else 32)
-        if end > len(nodes):
-            raise ValueError(f"{count} nodes in {len(content)} bytes")
-        numbers = (
-            np.frombuffer(nodes, node, count, place)["number"] if old else np.frombuffer(nodes, "<u8", count, place)
-        )
-        largest = max(largest, int(numbers.max(initial=0)))
-        place = end
-    check_expansion(8 * largest, len(content))
-
-
 FORMATS = (
     MeshFormat("AMF", (".amf",), read_with_assimp, True, "assimp_py"),
     MeshFormat("COLLADA", (".dae", ".zae"), read_collada, True, package="collada"),
     MeshFormat("X3D", (".x3d",), read_with_assimp, True, "assimp_py"),
     MeshFormat("GIFTI", (".gii",), read_gifti, package="nibabel"),
-    MeshFormat("Gmsh", (".msh",), read_with_meshio, package="meshio"),
     MeshFormat("Medit", (".mesh",), read_with_meshio, package="meshio"),
-    MeshFormat("Nastran", (".bdf", ".nas"), read_with_meshio, package="meshio"),
 )
