@@ -132,30 +132,187 @@ def test_overlays_of_one_name_and_two_kinds_are_told_apart(tmp_path: Path) -> No
         assert x[:, 1].numpy() == pytest.approx(k + ball.vertices[:, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("encoding", ["ASCII", "Base64Binary", "GZipBase64Binary"])
-@pytest.mark.parametrize("order", ["RowMajorOrder", "ColumnMajorOrder"])
-@pytest.mark.parametrize("endian", ["Little", "Big"])
-def test_gifti_in_every_layout_with_arrays_of_its_own(encoding: str, order: str, endian: str, tmp_path: Path) -> None:
-    ball, curved = icosphere(1), np.linspace(-1, 1, 42)
-    arrays = []
-    for values, kind, intent in ((ball.vertices, "f4", "POINTSET"), (ball.faces, "i4", "TRIANGLE"),
-                                 (curved, "f4", "SHAPE")):  # fmt: skip
-        flat = values.ravel("C" if order[0] == "R" else "F")
-        block = flat.astype("<>"[endian == "Big"] + kind).tobytes()
-        block = zlib.compress(block) if encoding[0] == "G" else block
-        text = " ".join(map(str, flat.tolist())) if encoding == "ASCII" else base64.b64encode(block).decode()
-        dims = " ".join(f'Dim{k}="{n}"' for k, n in enumerate(values.shape))
-        arrays.append(
-            f'<DataArray Intent="NIFTI_INTENT_{intent}" DataType="NIFTI_TYPE_{"FLOAT" if kind[0] == "f" else "INT"}32" '
-            f'ArrayIndexingOrder="{order}" Dimensionality="{values.ndim}" {dims} Encoding="{encoding}" '
-            f'Endian="{endian}Endian" ExternalFileName="" ExternalFileOffset=""><MetaData><MD><Name>Name</Name>'
-            f"<Value>{intent}</Value></MD></MetaData><Data>{text}</Data></DataArray>"
-        )
+XML = '<?xml version="1.0" encoding="UTF-8"?>'
+DOCTYPE = '<!DOCTYPE GIFTI SYSTEM "http://www.nitrc.org/frs/download.php/115/gifti.dtd">'
+CODES = {"FLOAT32": "f4", "FLOAT64": "f8", "INT32": "i4", "INT64": "i8", "UINT8": "u1", "INT16": "i2", "UINT32": "u4"}
+
+
+def data_array(values: np.ndarray, intent: str, kind: str, encoding: str = "GZipBase64Binary", order: str = "Row",
+               endian: str = "Little", name: str = "", matrix: bool = False) -> str:  # fmt: skip
+    """An array as GIFTI holds it."""
+    flat = values.ravel("C" if order == "Row" else "F").astype(CODES[kind])
+    block = flat.astype("<>"[endian == "Big"] + CODES[kind]).tobytes()
+    block = zlib.compress(block) if encoding[0] == "G" else block
+    text = " ".join(map(str, flat.tolist())) if encoding == "ASCII" else base64.b64encode(block).decode()
+    dims = " ".join(f'Dim{k}="{n}"' for k, n in enumerate(values.shape))
+    meta = f"<MD><Name><![CDATA[Name]]></Name><Value>{name}</Value></MD>" if name else ""
+    space = ("<CoordinateSystemTransformMatrix><DataSpace>NIFTI_XFORM_UNKNOWN</DataSpace><TransformedSpace>"
+             "NIFTI_XFORM_TALAIRACH</TransformedSpace><MatrixData>1 0 0 5 0 1 0 0 0 0 1 0 0 0 0 1</MatrixData>"
+             "</CoordinateSystemTransformMatrix>") if matrix else ""  # fmt: skip
+    return (f'<DataArray Intent="NIFTI_INTENT_{intent}" DataType="NIFTI_TYPE_{kind}" '
+            f'ArrayIndexingOrder="{order}MajorOrder" Dimensionality="{values.ndim}" {dims} Encoding="{encoding}" '
+            f'Endian="{endian}Endian" ExternalFileName="" ExternalFileOffset="">'
+            f"<MetaData>{meta}</MetaData>{space}<Data>{text}</Data></DataArray>")  # fmt: skip
+
+
+def gifti_text(*arrays: str, table: str = "", head: str = XML) -> str:
+    return f'{head}<GIFTI Version="1.0" NumberOfDataArrays="{len(arrays)}"><MetaData/>{table}{"".join(arrays)}</GIFTI>'
+
+
+SURFACES: dict[str, dict[str, object]] = {
+    **{f"{e} {o} {n}": {"encoding": e, "order": o, "endian": n} for e in ("ASCII", "Base64Binary", "GZipBase64Binary")
+       for o in ("Row", "Column") for n in ("Little", "Big")},
+    **{f"{p} {f} {e}": {"points": p, "faces": f, "encoding": e} for p in ("FLOAT32", "FLOAT64")
+       for f in ("INT32", "INT64", "UINT32", "INT16") for e in ("ASCII", "GZipBase64Binary")},
+    "faces first": {"turned": True}, "document type": {"head": XML + DOCTYPE}, "no declaration": {"head": ""},
+    "matrix": {"matrix": True}, "line ends": {"head": XML + "\r\n"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_surfaces_of_gifti_with_arrays_of_their_own(name: str, tmp_path: Path) -> None:
+    options = dict(SURFACES[name])
+    ball, curved = icosphere(1), np.arange(42) / 4
+    points, faces = str(options.pop("points", "FLOAT32")), str(options.pop("faces", "INT32"))
+    head, turned = str(options.pop("head", XML)), bool(options.pop("turned", False))
+    vertices = ball.vertices.astype(CODES[points])
+    of_points: dict = {**options}
+    of_faces: dict = {key: value for key, value in options.items() if key != "matrix"}
+    arrays = [data_array(vertices, "POINTSET", points, **of_points),
+              data_array(ball.faces, "TRIANGLE", faces, **of_faces),
+              data_array(curved, "SHAPE", "FLOAT32", name="curv", **of_faces)]  # fmt: skip
     path = tmp_path / "a.surf.gii"
-    path.write_text(f'<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="3">{"".join(arrays)}</GIFTI>')
+    path.write_text(gifti_text(*(arrays[::-1] if turned else arrays), head=head))
     mesh = load_mesh(path)
-    assert mesh.vertices == pytest.approx(ball.vertices, abs=1e-6) and np.array_equal(mesh.faces, ball.faces)
-    assert mesh.vertex_data["SHAPE"] == pytest.approx(curved, abs=1e-6)
+    assert np.array_equal(mesh.vertices, vertices) and np.array_equal(mesh.faces, ball.faces)
+    assert mesh.vertex_data["curv"].tolist() == curved.tolist()
+
+
+TABLE_OF_NAMES = ('<LabelTable><Label Key="0" Red="0" Green="0" Blue="0" Alpha="0"><![CDATA[???]]></Label>'
+                  '<Label Key="7" Red="1" Green="0" Blue="0" Alpha="1">L_V1 &amp; V2</Label>'
+                  '<Label Key="30">insula</Label></LabelTable>')  # fmt: skip
+OVERLAYS: dict[str, tuple[str, dict[str, object]]] = {
+    **{f"{i} {k} {e}": (i, {"kind": k, "encoding": e}) for i, k in (
+        ("SHAPE", "FLOAT32"), ("NONE", "FLOAT32"), ("TIME_SERIES", "FLOAT32"), ("NORMAL", "FLOAT64"),
+        ("TTEST", "FLOAT32"), ("ZSCORE", "FLOAT32"), ("SHAPE", "INT32"), ("NONE", "UINT8"), ("ESTIMATE", "FLOAT32"))
+       for e in ("ASCII", "Base64Binary", "GZipBase64Binary")},
+    **{f"LABEL {k} {e}": ("LABEL", {"kind": k, "encoding": e}) for k in ("INT32", "UINT8", "INT16", "FLOAT32")
+       for e in ("ASCII", "GZipBase64Binary")},
+    "a column": ("SHAPE", {"kind": "FLOAT32", "column": True}),
+    "big": ("SHAPE", {"kind": "FLOAT32", "endian": "Big"}),
+    "labels, a column": ("LABEL", {"kind": "INT32", "column": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_overlays_of_gifti(name: str, tmp_path: Path) -> None:
+    intent, of = OVERLAYS[name]
+    options: dict = dict(of)
+    values = np.array([0, 7, 30, 7, 0]) if intent == "LABEL" else np.array([0, 2, 5, 2, 1])
+    shaped = values[:, None] if options.pop("column", False) else values
+    path = tmp_path / f"a.{'label' if intent == 'LABEL' else 'func'}.gii"
+    table = TABLE_OF_NAMES if intent == "LABEL" else ""
+    path.write_text(gifti_text(data_array(shaped, intent, **options), table=table))
+    names = {0: "???", 7: "L_V1 & V2", 30: "insula"}
+    wanted = [names[v] for v in values.tolist()] if intent == "LABEL" else values.tolist()
+    assert read_overlay(path).tolist() == wanted
+
+
+def geometry(stamp: str = "created by x on Mon", tail: bytes = b"", counts: tuple[int, int] = (42, 80)) -> bytes:
+    """Triangles as FreeSurfer writes them."""
+    ball = icosphere(1)
+    return (b"\xff\xff\xfe" + stamp.encode() + b"\n\n" + np.array(counts, ">i4").tobytes()
+            + ball.vertices.astype(">f4").tobytes() + ball.faces.astype(">i4").tobytes() + tail)  # fmt: skip
+
+
+VOLUME = (np.array([2, 0, 20], ">i4").tobytes() + b"valid = 1  # volume info valid\nfilename = orig.mgz\n"
+          b"volume = 256 256 256\nvoxelsize = 1 1 1\nxras = -1 0 0\nyras = 0 0 -1\nzras = 0 1 0\n"
+          b"cras = 5 10 15\n")  # fmt: skip
+CONTENTS = {"plain": geometry(), "no stamp": geometry(""), "letters": geometry("créé par x"),
+            "volume": geometry(tail=VOLUME), "command line": geometry(tail=b"\0\0\0\3\0\0\0\4mris")}  # fmt: skip
+NAMES_OF = ("lh.white", "rh.pial", "lh.inflated", "rh.sphere", "lh.sphere.reg", "lh.smoothwm", "lh.midthickness",
+            "lh.orig", "rh.orig.nofix", "lh.white.preaparc", "lh.qsphere.nofix")  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("name", NAMES_OF)
+def test_surfaces_of_freesurfer(name: str, content: str, tmp_path: Path) -> None:
+    path, ball = tmp_path / name, icosphere(1)
+    path.write_bytes(CONTENTS[content])
+    mesh = load_mesh(path)
+    assert np.array_equal(mesh.vertices, ball.vertices.astype(np.float32)) and np.array_equal(mesh.faces, ball.faces)
+
+
+def annotation(table: int = 2, vertices: list[int] | None = None, left_out: bool = False, colours: bool = True,
+               last: int = 2) -> bytes:  # fmt: skip
+    """Five vertices of three labels with a table of the new layout, which may lack entries, or of the old one."""
+    number = [25 + 5 * 256 + 25 * 65536, 220 + 20 * 256 + 20 * 65536, 20 + 220 * 256 + 20 * 65536, 0, 1 << 16]
+    of = [0, 1, 3 if left_out else 2, 1, last]
+    order = list(range(5)) if vertices is None else vertices
+    rows = [v for k in order for v in (k, number[of[k]])]
+    entries = list(zip(("unknown", "cuneus", "insula"), TABLE.tolist(), strict=True))
+
+    def words(*values: int) -> bytes:
+        return np.array(values, ">i4").tobytes()
+
+    def text(name: str) -> bytes:
+        return words(len(name) + 1) + name.encode() + b"\0"
+
+    head = words(5, *rows)
+    if not colours:
+        return head + words(0)
+    if table == 1:
+        return head + words(1, 3) + text("lut.txt") + b"".join(text(n) + words(*c[:4]) for n, c in entries)
+    listed = b"".join(words(k) + text(n) + words(*c[:4]) for k, (n, c) in enumerate(entries))
+    return head + words(1, -2, 3) + text("lut.txt") + words(3) + listed
+
+
+def curv(values: np.ndarray, old: bool = False, faces: int = 80) -> bytes:
+    if old:
+        rows = np.round(100 * values).astype(">i2").tobytes()
+        return len(values).to_bytes(3, "big") + faces.to_bytes(3, "big") + rows
+    return b"\xff\xff\xff" + np.array([len(values), faces, 1], ">i4").tobytes() + values.astype(">f4").tobytes()
+
+
+WORDS = ["unknown", "cuneus", "insula", "cuneus", "insula"]
+MARKS = [0.0, 1.0, 0.0, 1.0, 1.0]
+LABEL = "#!ascii label  , from subject x vox2ras=TkReg\n3\n1  0.0 0.0 0.0 0.5\n3  1 2 3 0\n4 -1 -2 -3 0\n"
+FIVE = np.array([0, 0.25, -1.5, 3, 2])
+OF_VERTICES: dict[str, tuple[str, bytes, list]] = {
+    **{f"{name} {'old' if old else 'new'} {faces}": (name, curv(FIVE, old, faces), FIVE.tolist())
+       for name in ("lh.curv", "rh.sulc", "lh.thickness", "lh.area", "lh.volume", "lh.jacobian_white", "lh.curv.pial")
+       for old, faces in ((False, 80), (False, 0), (True, 80))},
+    "annotation": ("lh.a.annot", annotation(), WORDS), "old table": ("lh.a.annot", annotation(1), WORDS),
+    "turned": ("lh.a.annot", annotation(vertices=[4, 2, 0, 1, 3]), WORDS),
+    "without label": ("lh.a.annot", annotation(left_out=True), [*WORDS[:2], "", *WORDS[3:]]),
+    "old, without label": ("lh.a.annot", annotation(1, left_out=True), [*WORDS[:2], "", *WORDS[3:]]),
+    "old, turned": ("lh.a.annot", annotation(1, vertices=[1, 0, 2, 4, 3]), WORDS),
+    "label": ("lh.c.label", LABEL.encode(), MARKS),
+    "plain": ("lh.c.label", LABEL.replace("vox2ras", "x").encode(), MARKS),
+    "Windows": ("lh.c.label", LABEL.replace("\n", "\r\n").encode(), MARKS),
+    "one vertex": ("lh.c.label", b"#!ascii label\n1\n2 0 0 0 0\n", [0, 0, 1, 0, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_VERTICES)
+def test_overlays_of_freesurfer(name: str, tmp_path: Path) -> None:
+    file, content, wanted = OF_VERTICES[name]
+    path = tmp_path / file
+    path.write_bytes(content)
+    assert read_overlay(path, 5).tolist() == wanted
+
+
+def test_annotations_that_would_name_wrong_labels_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "lh.a.annot"
+    for content, says in (
+        (annotation(last=4), "label 65536 is not in its table"),
+        (annotation(vertices=[0, 1, 2, 3, 3]), "its vertices are not 0 to 4"),
+        (annotation(colours=False), "table not found"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=says) as error:
+            read_overlay(path)
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
 def test_bad_overlays_are_one_line(subjects: Path, tmp_path: Path) -> None:

@@ -86,12 +86,7 @@ def read_overlay(path: Path, count: int | None = None) -> NDArray:
 
     with _one_line(path):
         if path.suffix.lower() == ".annot":
-            _check_size(path, 0, 8)
-            labels, _, names = nibabel.freesurfer.read_annot(str(path))
-            words = np.array([*(name.decode(errors="replace") for name in names), ""])
-            if len(labels) and (labels.max() >= len(names) or labels.min() < -1):
-                raise ValueError("a label is not in its table")
-            return words[labels]
+            return _annotation(path)
         if path.suffix.lower() == ".label":
             if count is None:
                 raise ValueError("a label alone does not tell the number of vertices; give it with its surface")
@@ -105,13 +100,34 @@ def read_overlay(path: Path, count: int | None = None) -> NDArray:
         return np.asarray(nibabel.freesurfer.read_morph_data(str(path)), dtype=np.float64)
 
 
+def _annotation(path: Path) -> NDArray:
+    """Names of an annotation, "" where a vertex has none."""
+    import nibabel
+
+    _check_size(path, 0, 8)
+    # The library takes the vertices for ascending, and a colour that its table lacks for the next one.
+    (count,) = np.fromfile(path, ">i4", 1)
+    vertices = np.fromfile(path, ">i4", 2 * int(count), offset=4)[::2]
+    if not np.array_equal(np.sort(vertices), np.arange(count)):
+        raise ValueError(f"its vertices are not 0 to {count - 1}")
+    colours, table, names = nibabel.freesurfer.read_annot(str(path), orig_ids=True)
+    known = table[:, 4].tolist()
+    named = {0: ""} | dict(zip(known, (name.decode(errors="replace") for name in names), strict=True))
+    unknown = sorted(set(colours.tolist()) - set(named))
+    if unknown:
+        raise ValueError(f"label {unknown[0]} is not in its table")
+    if len(set(known)) < len(known):
+        raise ValueError("two names of its table have one colour, by which vertices are told apart; change one")
+    return np.array([named[colour] for colour in colours[np.argsort(vertices)].tolist()], dtype=str)
+
+
 def _gifti(path: Path, image: type) -> NDArray:
     check_gifti(path)
     content = image.from_filename(path, mmap=False)  # type: ignore[attr-defined]
     arrays = [array for array in content.darrays if array.intent not in (1008, 1009)]
-    if len(arrays) != 1 or np.ndim(arrays[0].data) != 1:
+    if len(arrays) != 1 or np.size(arrays[0].data) != np.shape(arrays[0].data)[0]:
         raise ValueError(f"it has {len(arrays)} arrays of values; write a file with one number for each vertex")
-    values = np.asarray(arrays[0].data)
+    values = np.asarray(arrays[0].data).reshape(-1)
     if arrays[0].intent != 1002:  # NIFTI_INTENT_LABEL
         return values.astype(np.float64)
     table = {int(k): str(v) for k, v in content.labeltable.get_labels_as_dict().items()}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, Volumes
@@ -34,6 +35,22 @@ class _Cell(NamedTuple):
     sets: tuple[str, ...]
 
 
+class _Piece(NamedTuple):
+    """What a part, or the file without parts, is made of, and where it is placed.
+
+    Attributes
+    ----------
+    name : str
+    blocks : list of _Block
+    lines : list of str
+        Shift, and axis and angle of a turn, of an instance.
+    """
+
+    name: str
+    blocks: list[_Block]
+    lines: list[str]
+
+
 def read_inp(path: Path) -> PolygonFile:
     """Read the linear shell and membrane elements of an Abaqus file, or its linear solids.
 
@@ -45,13 +62,14 @@ def read_inp(path: Path) -> PolygonFile:
     -------
     PolygonFile
         Nodes and elements in the order of the file, whatever their numbers, which are ``node`` and ``element``.
-        ``nset`` and ``elset`` name the sets of each, joined by ``+``, "" where there is none. Other elements (beams,
-        springs, connectors) are left out.
+        ``nset`` and ``elset`` name the sets of each, joined by ``+``, "" where there is none. Parts stand where the
+        assembly places them, one after the other; ``instance`` names that of each element if there are several. Other
+        elements (beams, springs, connectors) are left out.
 
     Raises
     ------
     InputError
-        Quadratic elements, parts that are placed by an assembly, included files, numbers twice or unknown.
+        Quadratic elements, generated or included ones, other coordinates, numbers twice or unknown.
     """
     try:
         return _content(_blocks(read_text(path)))
@@ -63,58 +81,120 @@ def read_inp(path: Path) -> PolygonFile:
 
 def _blocks(text: str) -> list[_Block]:
     found: list[_Block] = []
+    head = ""
     for line in text.split("\n"):
         line = line.strip()
         if not line or line.startswith("**"):
             continue
-        if line.startswith("*"):
-            keyword, *rest = (word.strip() for word in line[1:].split(","))
+        if line.startswith("*") or head:
+            head += line
+            if line.endswith(","):  # goes on in the next line
+                continue
+            keyword, *rest = (" ".join(word.split()) for word in head[1:].split(","))
             named = (word.partition("=") for word in rest)
-            found.append(_Block(keyword.upper(), {n.strip().upper(): v.strip() for n, _, v in named if n.strip()}, []))
+            parameters = {n.strip().upper(): v.strip().strip('"') for n, _, v in named if n.strip()}
+            found.append(_Block(keyword.upper(), parameters, []))
+            head = ""
         elif found:
             found[-1].lines.append(line)
     return found
 
 
 def _content(blocks: list[_Block]) -> PolygonFile:
-    names = [block.keyword for block in blocks]
+    names = {block.keyword for block in blocks}
     if "INCLUDE" in names or any("INPUT" in b.parameters for b in blocks if b.keyword in ("NODE", "ELEMENT")):
         raise ValueError("it includes another file; write them as one")
-    if names.count("PART") > 1 or any(b.lines for b in blocks if b.keyword == "INSTANCE") or "NGEN" in names:
-        raise ValueError("it places or generates parts; write a file of one part")
-    nodes: dict[int, list[float]] = {}
-    cells: dict[int, _Cell] = {}
+    made = sorted(names & {"NGEN", "NFILL", "NCOPY", "ELGEN", "ELCOPY", "NMAP", "SYSTEM"})
+    if made:
+        raise ValueError(f"it makes or moves nodes or elements by *{made[0]}; write them all, in x, y and z")
+    points, number_of, nsets, cells, numbers, elsets, instances = [np.zeros((0, 3))], [], [], [], [], [], []
+    pieces = _pieces(blocks)
+    count = 0
+    for piece in pieces:
+        nodes: dict[int, list[float]] = {}
+        own: dict[int, _Cell] = {}
+        for block in piece.blocks:
+            if block.keyword == "NODE":
+                _add_nodes(block, nodes)
+            elif block.keyword == "ELEMENT":
+                _add_cells(block, own)
+        place = {number: count + k for k, number in enumerate(nodes)}
+        points.append(_placed(np.array(list(nodes.values()), dtype=np.float64).reshape(-1, 3), piece.lines))
+        count += len(nodes)
+        number_of += list(nodes)
+        nsets += _sets("NSET", piece.blocks, dict.fromkeys(nodes, ()))
+        cells += [cell._replace(corners=[place[n] for n in cell.corners]) for cell in own.values()]
+        numbers += list(own)
+        elsets += _sets("ELSET", piece.blocks, {n: cell.sets for n, cell in own.items()})
+        instances += [piece.name] * len(own)
+    vertices = np.concatenate(points)
+    at_nodes = {"node": np.array(number_of, dtype=np.int64), **_words("nset", nsets)}
+    solid = [k for k, cell in enumerate(cells) if cell.kind != "shell"]
+    chosen = solid or range(len(cells))
+    of = {"element": np.array([numbers[k] for k in chosen], dtype=np.int64),
+          **_words("elset", [elsets[k] for k in chosen])}  # fmt: skip
+    if len(pieces) > 1:
+        of |= _words("instance", [instances[k] for k in chosen])
+    if not solid:
+        flat = np.array([n for cell in cells for n in cell.corners], dtype=np.int64)
+        sizes = np.array([len(cell.corners) for cell in cells], dtype=np.int64)
+        return PolygonFile(vertices, flat, sizes, at_nodes, of)
+    groups = []
+    for kind in VOLUME_SIZES:
+        rows = [(row, cells[k].corners) for row, k in enumerate(solid) if cells[k].kind == kind]
+        if rows:
+            groups.append(VolumeCells(kind, np.array([c for _, c in rows]), np.array([row for row, _ in rows])))
+    beside = len(cells) - len(solid)
+    says = f"{len(solid)} volume cells" + (f" beside {beside} polygons" if beside else "")
+    none = np.zeros(0, np.int64)
+    surface = Volumes(says, lambda: surface_of_volumes(vertices, groups, len(solid), at_nodes, of))
+    return PolygonFile(vertices, none, none, at_nodes, volumes=surface)
+
+
+def _pieces(blocks: list[_Block]) -> list[_Piece]:
+    """Instances of parts as the assembly places them; without an assembly the parts, and without these the file."""
+    parts: dict[str, _Piece] = {}
+    instances: dict[str, _Piece] = {}
+    of_assembly: list[_Block] = []
+    here: list[_Block] = of_assembly
     for block in blocks:
-        if block.keyword == "NODE":
-            _add_nodes(block, nodes)
-        elif block.keyword == "ELEMENT":
-            _add_cells(block, cells)
-    place = {number: k for k, number in enumerate(nodes)}
-    points = np.array(list(nodes.values()), dtype=np.float64).reshape(-1, 3)
-    number_of = np.array(list(nodes), dtype=np.int64)
-    at_nodes = {"node": number_of} | _sets("NSET", blocks, dict.fromkeys(nodes, ()))
-    shells = {n: cell for n, cell in cells.items() if cell.kind == "shell"}
-    solids = {n: cell for n, cell in cells.items() if cell.kind != "shell"}
-    if solids:
-        of = {"element": np.array(list(solids), dtype=np.int64)} | _sets(
-            "ELSET", blocks, {n: cell.sets for n, cell in solids.items()}
-        )
-        groups = []
-        for kind in VOLUME_SIZES:
-            rows = [k for k, cell in enumerate(solids.values()) if cell.kind == kind]
-            corners = [[place[n] for n in cell.corners] for cell in solids.values() if cell.kind == kind]
-            if rows:
-                groups.append(VolumeCells(kind, np.array(corners, dtype=np.int64), np.array(rows, dtype=np.int64)))
-        says = f"{len(solids)} volume cells" + (f" beside {len(shells)} polygons" if shells else "")
-        none = np.zeros(0, np.int64)
-        surface = Volumes(says, lambda: surface_of_volumes(points, groups, len(solids), at_nodes, of))
-        return PolygonFile(points, none, none, at_nodes, volumes=surface)
-    of_shells = {"element": np.array(list(shells), dtype=np.int64)} | _sets(
-        "ELSET", blocks, {n: cell.sets for n, cell in shells.items()}
-    )
-    flat = [place[n] for cell in shells.values() for n in cell.corners]
-    sizes = np.array([len(cell.corners) for cell in shells.values()], dtype=np.int64)
-    return PolygonFile(points, np.array(flat, dtype=np.int64), sizes, at_nodes, of_shells)
+        if block.keyword == "PART":
+            name = block.parameters["NAME"]
+            here = parts.setdefault(name.upper(), _Piece(name, [], [])).blocks
+        elif block.keyword == "INSTANCE":
+            name, part = block.parameters["NAME"], block.parameters["PART"]
+            if part.upper() not in parts:
+                raise ValueError(f"instance {name} is of part {part}, which does not exist")
+            here = list(parts[part.upper()].blocks)
+            instances[name.upper()] = _Piece(name, here, block.lines)
+        elif block.keyword in ("END PART", "END INSTANCE"):
+            here = of_assembly
+        else:
+            here.append(block)
+    if not parts:
+        return [_Piece("", of_assembly, [])]
+    for block in of_assembly:  # sets of an instance
+        if block.keyword in ("NSET", "ELSET") and block.parameters.get("INSTANCE", "").upper() in instances:
+            instances[block.parameters["INSTANCE"].upper()].blocks.append(block)
+    return list(instances.values()) or list(parts.values())
+
+
+def _placed(points: NDArray[np.float64], lines: list[str]) -> NDArray[np.float64]:
+    """Points shifted by the first line, then turned about the axis from a to b by an angle in degrees of the second."""
+    if not lines:
+        return points
+    shift, *turn = ([float(word) for word in line.split(",") if word.strip()] for line in lines)
+    points = points + [*shift, 0.0, 0.0, 0.0][:3]
+    if turn:
+        a, b, angle = np.array(turn[0][:3]), np.array(turn[0][3:6]), np.radians(turn[0][6])
+        axis = (b - a) / np.linalg.norm(b - a)
+        points = a + Rotation.from_rotvec(angle * axis).apply(points - a)
+    return points
+
+
+def _words(key: str, values: list[str]) -> dict[str, NDArray]:
+    """Names as an array, if there are any."""
+    return {key: np.array(values, dtype=str)} if any(values) else {}
 
 
 def _add_nodes(block: _Block, nodes: dict[int, list[float]]) -> None:
@@ -148,8 +228,8 @@ def _add_cells(block: _Block, cells: dict[int, _Cell]) -> None:
         cells[number] = _Cell(kind, corners, sets)
 
 
-def _sets(keyword: str, blocks: list[_Block], members: dict[int, tuple[str, ...]]) -> dict[str, NDArray]:
-    """Names of the sets of each node or element; nothing if there is none."""
+def _sets(keyword: str, blocks: list[_Block], members: dict[int, tuple[str, ...]]) -> list[str]:
+    """Names of the sets of each node or element."""
     of = {number: list(names) for number, names in members.items()}
     by_name: dict[str, list[int]] = {}
     for number, names in members.items():
@@ -173,9 +253,7 @@ def _sets(keyword: str, blocks: list[_Block], members: dict[int, tuple[str, ...]
         for number in found:
             if number in of and name not in of[number]:
                 of[number].append(name)
-    if not any(of.values()):
-        return {}
-    return {keyword.lower(): np.array(["+".join(names) for names in of.values()], dtype=str)}
+    return ["+".join(names) for names in of.values()]
 
 
 FORMATS = (MeshFormat("Abaqus", (".inp",), read_inp),)

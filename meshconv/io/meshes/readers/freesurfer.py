@@ -10,7 +10,8 @@ from meshconv.io.meshes.polygons import MeshFormat, PolygonFile
 from meshconv.io.meshes.readers.libraries import in_one_line
 
 #: Extensions of surfaces, which follow the hemisphere's name.
-SURFACES = (".white", ".pial", ".inflated", ".sphere", ".reg", ".smoothwm", ".midthickness")
+SURFACES = (".white", ".pial", ".inflated", ".sphere", ".reg", ".smoothwm", ".midthickness", ".orig", ".nofix",
+            ".preaparc", ".qsphere")  # fmt: skip
 _TRIANGLES = b"\xff\xff\xfe"
 # Bytes of a point in files of quadrilaterals, which FreeSurfer wrote before; a corner takes three.
 _QUADRILATERALS = {b"\xff\xff\xff": 6, b"\xff\xff\xfd": 12}
