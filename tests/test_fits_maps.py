@@ -107,3 +107,58 @@ def test_pixels_that_are_not_there_or_twice_are_one_line(tmp_path: Path) -> None
         with pytest.raises(InputError, match=says) as error:
             open_fields(path)
         assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+# Letters of types with numbers that they hold exactly, the maps' order, and how many are in a row of the table.
+TABLES: dict[str, dict[str, object]] = {
+    **{f"{letter} {order} {row}": {"letter": letter, "order": order, "row": row}
+       for letter in "EDJIK" for order in ("RING", "NESTED") for row in (1, 192 if letter in "JK" else 64)},
+    **{f"part {letter} {order} {pixels} {row}": {"letter": letter, "order": order, "part": pixels, "row": row}
+       for letter in "ED" for order in ("RING", "NESTED") for pixels in "JK" for row in (1, 12)},
+    "nest": {"order": "NEST"}, "small letters": {"order": "ring"}, "bytes": {"letter": "B"},
+    "no schema": {"header": {"INDXSCHM": None}}, "whole": {"header": {"OBJECT": "FULLSKY"}},
+    "no type": {"header": {"PIXTYPE": None}}, "pixels": {"header": {"FIRSTPIX": 0, "LASTPIX": 191}},
+    "object": {"part": "J", "header": {"OBJECT": "PARTIAL", "INDXSCHM": "EXPLICIT"}}, "no unit": {"unit": None},
+    "galactic": {"header": {"COORDSYS": "G"}}, "marks": {"missing": healpy.UNSEEN}, "nan": {"missing": np.nan},
+    "marks of 64 bits": {"missing": healpy.UNSEEN, "letter": "D"}, "infinite": {"missing": np.inf},
+    "null": {"missing": -32768, "letter": "I", "header": {"TNULL1": -32768}},
+    "null of 32 bits": {"missing": -1, "letter": "J", "header": {"TNULL1": -1}},
+    "scaled null": {"missing": -32768, "letter": "I", "header": {"TNULL1": -32768, "TSCAL1": 0.5, "TZERO1": 3.0}},
+    "other nside": {"nside": 3}, "nside 1": {"nside": 1, "order": "NESTED"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_as_programs_write_them(name: str, tmp_path: Path) -> None:
+    of = TABLES[name]
+    nside, letter, order = int(str(of.get("nside", NSIDE))), str(of.get("letter", "E")), str(of.get("order", "RING"))
+    more = of.get("header", {})
+    assert isinstance(more, dict)
+    count, row, part = 12 * nside**2, int(str(of.get("row", 1))), of.get("part")
+    pixels = np.arange(count) if part is None else np.arange(count)[::-1][: count // 4][np.arange(count // 4) ^ 1]
+    ring = healpy.nest2ring(nside, pixels) if order[:4] == "NEST" else pixels
+    values = ring.astype(np.float64) % 100
+    stored, gap = values.copy(), "missing" in of
+    if gap:
+        stored[ring == 5] = float(str(of["missing"]))
+    columns = [] if part is None else [
+        fits.Column("PIXEL", f"{row}{part}", array=pixels.reshape(-1, row) if row > 1 else pixels)]
+    stored = stored.astype({"E": "f4", "D": "f8", "J": "i4", "I": "i2", "K": "i8", "B": "u1"}[letter])
+    columns.append(fits.Column("I_STOKES", f"{row}{letter}", array=stored.reshape(-1, row) if row > 1 else stored,
+                               unit=None if "unit" in of else "K_CMB"))  # fmt: skip
+    found = fits.BinTableHDU.from_columns(columns)
+    found.header.update({"PIXTYPE": "HEALPIX", "NSIDE": nside, "ORDERING": order,
+                         "INDXSCHM": "IMPLICIT" if part is None else "EXPLICIT"})  # fmt: skip
+    found.header.update({key: value for key, value in more.items() if value is not None})
+    for key in [key for key, value in more.items() if value is None]:
+        del found.header[key]
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(), found]).writeto(path)
+    fields = open_fields(path)
+    assert fields.variables == ["I_STOKES"] and fields.unit("I_STOKES") == (None if "unit" in of else "K_CMB")
+    x, y, z = fields.grid.xyz.T
+    place = healpy.vec2pix(nside, x, y, z)
+    assert sorted(place.tolist()) == sorted(ring.tolist())
+    scale, shift = float(more.get("TSCAL1", 1)), float(more.get("TZERO1", 0))
+    wanted = scale * np.where(gap & (place == 5), np.nan, place % 100) + shift
+    assert np.array_equal(fields.values("I_STOKES").ravel(), wanted, equal_nan=True)

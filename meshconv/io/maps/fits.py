@@ -78,6 +78,10 @@ def open_fits(path: Path) -> xr.Dataset:
     finally:
         logging.getLogger("healpy").setLevel(level)
     maps = np.where(np.isfinite(maps) & (np.abs(maps / healpy.UNSEEN - 1) > 1e-5), maps, np.nan)
+    for row, k in zip(maps, chosen, strict=True):
+        null = _null(header, k + 1 + explicit)
+        if null is not None:
+            row[row == null] = np.nan
     variables: dict[str, Any] = {}
     stored = np.flatnonzero(np.isfinite(maps).any(axis=0)) if explicit else None
     coordinates = {}
@@ -98,6 +102,15 @@ def open_fits(path: Path) -> xr.Dataset:
 def _kind(header: dict[str, Any], column: int) -> str:
     """Letter of a column's type, behind the length of its rows."""
     return str(header.get(f"TFORM{column}", "")).strip().lstrip("0123456789")[:1] or "?"
+
+
+def _null(header: dict[str, Any], column: int) -> float | None:
+    """What whole numbers of a column are where there is no value, scaled as these are; None: all are values."""
+    null = header.get(f"TNULL{column}")
+    if null is None:
+        return None
+    scale, shift = (float(header.get(f"{key}{column}", default)) for key, default in (("TSCAL", 1), ("TZERO", 0)))
+    return float(null) * scale + shift
 
 
 def _check_pixels(pixels: NDArray, count: int) -> None:
