@@ -264,3 +264,123 @@ def test_points_are_classified_and_have_numbers(tmp_path: Path) -> None:
     assert sorted(float(s.target) for s in numbers.samples("train") + numbers.samples("test")) == sorted(
         float((k + 1) ** 3) for k in range(4) for _ in range(2)
     )
+
+
+CLOUD = np.array([[0, 0, 0], [1.5, -2.25, 3], [4e3, 5, -6.125], [7, 8.5, 9], [-1, 0.5, 0.25]])
+SIDES = np.array([[0, 0, 1], [1, 0, 0], [0, -1, 0], [0, 0, -1], [0, 1, 0.0]])
+TINTS = np.array([[0, 1, 2], [255, 0, 9], [7, 7, 7], [100, 200, 250], [1, 0, 255]])
+COLUMNS = {"normal": SIDES, "color": TINTS, "intensity": np.array([[0.5], [2], [3.25], [-4], [5]])}
+# What stands behind the coordinates, and the names that a headline gives it.
+BEHIND: dict[str, tuple[list[str], str]] = {
+    "nothing": ([], "x y z"), "normals": (["normal"], "x y z nx ny nz"), "colours": (["color"], "X Y Z R G B"),
+    "both": (["color", "normal"], "x y z red green blue nx ny nz"), "intensity": (["intensity"], "x y z intensity"),
+    "both turned": (["normal", "color"], "x y z normal_x normal_y normal_z r g b"),
+}  # fmt: skip
+ROWS: dict[str, tuple[str, str, str, str]] = {  # between columns, form of a number, before the rows, ends of lines
+    "blanks": (" ", "{:.6g}", "", "\n"), "tabs": ("\t", "{:.6f}", "", "\n"), "commas": (",", "{:.6g}", "", "\r\n"),
+    "commas, blanks": (", ", "{:.4e}", "", "\n"), "semicolons": (";", "{:+.6g}", "", "\n"),
+    "decimal commas": (";", "{:.6f},", "", "\n"), "decimal commas, tabs": ("\t", "{:.3f},", "", "\r\n"),
+    "count": (" ", "{:.6g}", "5\n", "\n"), "count, title": ("   ", "{:.6g}", "5\na scan # 7\n", "\n"),
+    "comments": (" ", "{:.6g}", "# a scan\n# of 5\n\n", "\n"), "indented": (" ", "  {:.6g} ", "", "\r"),
+}  # fmt: skip
+NAMED = {"headline": "{}\n", "comment": "# {}\n", "slashes": "//{}\n"}
+
+
+@pytest.mark.parametrize("what", BEHIND)
+@pytest.mark.parametrize("how", [*ROWS, *NAMED])
+def test_rows_of_numbers(how: str, what: str, tmp_path: Path) -> None:
+    keys, names = BEHIND[what]
+    between, form, before, end = ROWS.get(how, (" ", "{:.6g}", NAMED.get(how, "").format(names), "\n"))
+    table = np.concatenate([CLOUD, *(COLUMNS[key] for key in keys)], axis=1)
+
+    def word(value: float) -> str:
+        return form[:-1].format(value).replace(".", ",") if form.endswith(",") else form.format(value)
+
+    text = before + "".join(between.join(map(word, row)) + "\n" for row in table.tolist())
+    path = tmp_path / "a.xyz"
+    path.write_bytes(text.replace("\n", end).encode())
+    cloud = read_mesh(path)
+    assert cloud.vertices.tolist() == CLOUD.tolist() and cloud.num_faces == 0
+    known = [key for key in keys if how in NAMED or key != "intensity"]
+    assert set(cloud.vertex_data) == set(known)
+    for key in known:
+        assert np.array_equal(cloud.vertex_data[key], COLUMNS[key].squeeze())
+
+
+PLY_TYPES = {"float": "f4", "double": "f8", "float32": "f4", "float64": "f8", "uchar": "u1", "uint8": "u1",
+             "int": "i4", "short": "i2", "ushort": "u2", "int32": "i4"}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize(
+    "types", ["float uchar int", "double uint8 short", "float32 uchar ushort", "float64 uint8 int32"]
+)
+@pytest.mark.parametrize("layout", ["plain", "turned", "no faces promised", "camera"])
+def test_points_of_ply(layout: str, types: str, form: str, tmp_path: Path) -> None:
+    """Coordinates, normals, colours, a whole number and what other programs add, in several orders."""
+    real, byte, whole = types.split()
+    columns = [(name, kind, table[:, k]) for names, kind, table in (
+                   (("x", "y", "z"), real, CLOUD), (("nx", "ny", "nz"), real, SIDES),
+                   (("red", "green", "blue"), byte, TINTS), (("label",), whole, np.arange(5)[:, None] * 9))
+               for k, name in enumerate(names)]  # fmt: skip
+    if layout == "turned":
+        columns = columns[::-1]
+    head = ["ply", f"format {form} 1.0", "comment VCGLIB generated", "obj_info num_cols 5", "element vertex 5",
+            *(f"property {kind} {name}" for name, kind, _ in columns)]  # fmt: skip
+    camera = [("view_px", "float", np.array([2.5])), ("viewportx", "int", np.array([640]))]
+    if layout == "camera":
+        head += ["element camera 1", *(f"property {kind} {name}" for name, kind, _ in camera)]
+    if layout == "no faces promised":
+        head += ["element face 0", "property list uchar int vertex_indices"]
+
+    def body(of: list) -> bytes:
+        if form == "ascii":
+            rows = zip(*(values.astype(PLY_TYPES[kind]).tolist() for _, kind, values in of), strict=True)
+            return "".join(" ".join(map(str, row)) + "\n" for row in rows).encode()
+        order = "<" if "little" in form else ">"
+        table = np.empty(len(of[0][2]), [(name, order + PLY_TYPES[kind]) for name, kind, _ in of])
+        for name, _, values in of:
+            table[name] = values
+        return table.tobytes()
+
+    path = tmp_path / "a.ply"
+    content = "\n".join([*head, "end_header", ""]).encode() + body(columns)
+    path.write_bytes(content + (body(camera) if layout == "camera" else b""))
+    cloud = read_mesh(path)
+    assert cloud.vertices.tolist() == CLOUD.tolist() and cloud.num_faces == 0
+    assert cloud.vertex_data["normal"].tolist() == SIDES.tolist()
+    assert cloud.vertex_data["color"].tolist() == TINTS.tolist() and cloud.vertex_data["color"].dtype == np.uint8
+    assert cloud.vertex_data["label"].tolist() == [0, 9, 18, 27, 36]
+
+
+LASER = [("1.2", 0), ("1.2", 1), ("1.2", 2), ("1.2", 3), ("1.3", 1), ("1.3", 3), ("1.4", 0), ("1.4", 1), ("1.4", 2),
+         ("1.4", 3), ("1.4", 6), ("1.4", 7), ("1.4", 8)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "form"), LASER)
+@pytest.mark.parametrize("place", ["fine", "coarse, far", "of their own"])
+def test_laser_scans_of_every_version_and_form(place: str, version: str, form: int, tmp_path: Path) -> None:
+    laspy = pytest.importorskip("laspy")
+    header = laspy.LasHeader(point_format=form, version=version)
+    header.scales = [0.125, 0.25, 0.5] if "far" in place else [0.125] * 3
+    header.offsets = [500000, -4000000, 100] if "far" in place else [0, 0, 0]
+    points = np.array([[0, 0, 0], [1.5, -2.25, 3], [4000, 5, -6.5], [7, 8.5, 9]]) + np.array(header.offsets)
+    if place == "of their own":
+        header.add_extra_dim(laspy.ExtraBytesParams("Height", np.float64))
+        header.add_extra_dim(laspy.ExtraBytesParams("tree", np.uint16))
+    scan = laspy.LasData(header)
+    scan.xyz = points
+    scan.intensity, scan.classification = [0, 65535, 300, 4], [0, 2, 31, 5]
+    colored = form in (2, 3, 7, 8)
+    if colored:
+        scan.red, scan.green, scan.blue = (np.array(TINTS[:4, k], np.uint16) * 256 for k in range(3))
+    if place == "of their own":
+        scan.Height, scan.tree = [0.25, 1e300, -3, 4], [0, 65535, 2, 3]
+    scan.write(tmp_path / "a.las")
+    cloud = read_mesh(tmp_path / "a.las")
+    assert cloud.vertices.tolist() == points.tolist() and cloud.num_faces == 0
+    data = {key: values.tolist() for key, values in cloud.vertex_data.items()}
+    wanted = {"intensity": [0, 65535, 300, 4], "classification": [0, 2, 31, 5]}
+    wanted |= {"color": TINTS[:4].tolist()} if colored else {}
+    wanted |= {"height": [0.25, 1e300, -3, 4], "tree": [0, 65535, 2, 3]} if place == "of their own" else {}
+    assert data == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from meshconv.io.unpack import check_expansion, inflate
 
 _NONE = np.zeros(0, np.int64)
 _PCD = {("F", 4): "f4", ("F", 8): "f8", **{(k, n): f"{k.lower()}{n}" for k in "IU" for n in (1, 2, 4, 8)}}
+
+_DECIMAL = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 # Colours as the bytes of one number, blue first.
 _PACKED = ("rgb", "rgba")
@@ -31,7 +34,7 @@ def read_xyz(path: Path) -> PolygonFile:
     InputError
         No rows of three numbers or more, or three columns that could be normals and are neither these nor colours.
     """
-    given = [line.replace(",", " ").replace(";", " ") for line in read_text(path).split("\n")]
+    given = [" ".join(_columns(line)) for line in read_text(path).split("\n")]
     lines = [line.split("#")[0].split() for line in given]
     lines = [line for line in lines if line]
     start = next((k for k, line in enumerate(lines[:2]) if len(line) >= 3 and all(map(_is_number, line))), 2)
@@ -45,6 +48,16 @@ def read_xyz(path: Path) -> PolygonFile:
         raise InputError(f"{path}: cannot be read as 'xyz' ({first_line(error)}); write x y z, or x y z nx ny nz, a "
                          "line") from error  # fmt: skip
     return PolygonFile(table[:, :3], _NONE, _NONE, _joined(data))
+
+
+def _columns(line: str) -> list[str]:
+    """Words of a line between blanks, commas or semicolons; a comma inside of numbers between the others is a point."""
+    words = line.replace(";", " ").split()
+    commas = [word.count(",") for word in words]
+    inside = all(_DECIMAL.fullmatch(word) for word, count in zip(words, commas, strict=True) if count)
+    if len(words) >= 3 and max(commas) == 1 and inside:
+        return [word.replace(",", ".") for word in words]
+    return line.replace(",", " ").replace(";", " ").split()
 
 
 def _names(line: str) -> list[str]:
