@@ -116,3 +116,98 @@ def test_what_is_damaged_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=says) as error:
             open_fields(path)
         assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def scanned(
+    down: bool = True, right: bool = True, columns: bool = False, snake: bool = False
+) -> tuple[dict, np.ndarray]:
+    """Keys of a way to go through the grid, and the fields' numbers in that order."""
+    rows = field().reshape(7, 12)[:: 1 if down else -1, :: 1 if right else -1]
+    keys: dict[str, Any] = {"jScansPositively": int(not down), "iScansNegatively": int(not right),
+                            "jPointsAreConsecutive": int(columns)}  # fmt: skip
+    if not down:
+        keys |= {"latitudeOfFirstGridPointInDegrees": -90, "latitudeOfLastGridPointInDegrees": 90}
+    if not right:
+        keys |= {"longitudeOfFirstGridPointInDegrees": 330, "longitudeOfLastGridPointInDegrees": 0}
+    rows = rows.T if columns else rows
+    if snake:
+        keys["alternativeRowScanning"] = 1
+        rows = np.where(np.arange(len(rows))[:, None] % 2 == 1, rows[:, ::-1], rows)
+    return keys, rows.ravel()
+
+
+WAYS: dict[str, tuple[int, dict[str, Any], dict[str, bool]]] = {
+    **{f"{e} {' '.join(k for k, v in way.items()) or 'as usual'}": (e, {}, way) for e in (1, 2) for way in (
+        {}, {"down": False})},
+    **{f"{e} {packing}": (e, {"packingType": packing}, {}) for e, every in (
+        (1, ("grid_simple", "grid_ieee", "grid_second_order")),
+        (2, ("grid_simple", "grid_ieee", "grid_ccsds", "grid_second_order", "grid_complex_spatial_differencing")))
+       for packing in every},
+    **{f"{e} {bits} bits": (e, {"bitsPerValue": bits}, {}) for e in (1, 2) for bits in (7, 8, 12, 16, 32)},
+    **{f"{e} missing": (e, {"missing": True}, {}) for e in (1, 2)},
+    **{f"{e} scaled": (e, {"decimalScaleFactor": 2}, {}) for e in (1, 2)},
+    **{f"2 {k}": (2, {k: v}, {}) for k, v in (("tablesVersion", 28), ("centre", "kwbc"), ("shapeOfTheEarth", 6))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_fields_in_every_packing_and_order(name: str, tmp_path: Path) -> None:
+    edition, options, way = WAYS[name]
+    keys, values = scanned(**way)
+    options = dict(options)
+    packing = options.pop("packingType", None)
+    if options.pop("missing", False):
+        values[[3, 20]] = np.nan
+    path = tmp_path / "a.grib"
+    with path.open("wb") as file:
+        write(file, edition, "2t", values, ("heightAboveGround", 2), **keys, **options)
+    if packing is not None:
+        with path.open("rb") as file:
+            handle = eccodes.codes_grib_new_from_file(file)
+        eccodes.codes_set(handle, "packingType", packing)
+        eccodes.codes_set_values(handle, values)
+        with path.open("wb") as file:
+            eccodes.codes_write(handle, file)
+        eccodes.codes_release(handle)
+    fields = open_fields(path)
+    assert isinstance(fields.grid, LatLonGrid) and fields.grid.num_points == 84
+    x, y, z = fields.grid.xyz.T
+    latitude, longitude = np.rint(np.degrees(np.arcsin(z))), np.rint(np.degrees(np.arctan2(y, x))) % 360
+    number = 12 * (90 - latitude) / 30 + longitude / 30
+    inside = np.abs(latitude) < 89  # at the poles one place has many points
+    wanted = np.where(np.isin(number, [3, 20]) & ("missing" in name), np.nan, number)
+    assert fields.values("t2m").ravel()[inside] == pytest.approx(wanted[inside], abs=0.4 if "7 bits" in name else 0.05,
+                                                                 nan_ok=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+@pytest.mark.parametrize("sample", ["regular_gg_ml_grib", "reduced_gg_pl_32_grib", "reduced_gg_sfc_grib",
+                                    "rotated_ll_sfc_grib"])  # fmt: skip
+def test_grids_of_other_kinds(sample: str, edition: int, tmp_path: Path) -> None:
+    """Every point has the latitude that ecCodes gives it."""
+    path = tmp_path / "a.grib"
+    handle = eccodes.codes_grib_new_from_samples(f"{sample}{edition}")
+    latitudes = eccodes.codes_get_array(handle, "latitudes")
+    eccodes.codes_set(handle, "bitsPerValue", 24)
+    eccodes.codes_set(handle, "shortName", "t")
+    eccodes.codes_set_values(handle, latitudes)
+    with path.open("wb") as file:
+        eccodes.codes_write(handle, file)
+    eccodes.codes_release(handle)
+    fields = open_fields(path)
+    assert fields.grid.num_points == len(latitudes)
+    assert fields.values("t").ravel() == pytest.approx(np.degrees(np.arcsin(fields.grid.xyz[:, 2])), abs=1e-3)
+
+
+@pytest.mark.parametrize(("way", "says"), [("right", "from east to west"), ("columns", "column by column"),
+                                          ("snake", "back in every other row")])  # fmt: skip
+@pytest.mark.parametrize("edition", [1, 2])
+def test_points_in_other_orders_are_refused(edition: int, way: str, says: str, tmp_path: Path) -> None:
+    if way == "snake" and edition == 1:
+        return  # which has no such order
+    path = tmp_path / "a.grib"
+    keys, values = scanned(**{way: way != "right"})
+    with path.open("wb") as file:
+        write(file, edition, "2t", values, ("heightAboveGround", 2), **keys)
+    with pytest.raises(InputError, match=f"its points go {says}; write them row by row from west to east"):
+        open_fields(path)

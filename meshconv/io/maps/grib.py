@@ -19,6 +19,9 @@ _LEVEL = "typeOfLevel"
 # Bytes before a message: a heading of the WMO.
 _HEADING = 128
 _APART = "write each kind to a file of its own, as grib_copy does"
+# Orders of points for which the library gives latitudes and longitudes of others.
+_ORDERS = {"iScansNegatively": "from east to west", "jPointsAreConsecutive": "column by column",
+           "alternativeRowScanning": "back in every other row"}  # fmt: skip
 _KEPT = ("time", "step", "valid_time", "number")
 
 
@@ -43,7 +46,8 @@ def open_grib(path: Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        Cut short, damaged, no fields, or fields on several grids.
+        Cut short, damaged, no fields, fields on several grids, or points in another order than row by row from west to
+        east.
     """
     require(f"{path}: GRIB", "grib")
     import cfgrib
@@ -51,7 +55,7 @@ def open_grib(path: Path) -> xr.Dataset:
     try:
         _check_messages(path)
         # No index beside the file, whose folder may not be ours; what cannot be read is no matter of a log.
-        options = {"indexpath": "", "errors": "raise"}
+        options = {"indexpath": "", "errors": "raise", "read_keys": ["alternativeRowScanning"]}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "In a future version of xarray", FutureWarning)  # cfgrib's own affair
             parts = cfgrib.open_datasets(str(path), backend_kwargs=options, chunks={}, squeeze=True)
@@ -94,6 +98,10 @@ def _joined(parts: list[xr.Dataset], path: Path) -> xr.Dataset:
     for part in parts:
         if "latitude" not in part.coords:
             raise ValueError(f"{', '.join(map(str, part.data_vars))} has no latitudes")
+        for variable in part.data_vars.values():
+            order = next((says for key, says in _ORDERS.items() if variable.attrs.get(f"GRIB_{key}") == 1), None)
+            if order is not None and "latitude" in variable.dims:
+                raise InputError(f"{path}: its points go {order}; write them row by row from west to east")
         check_expansion(16 * part["latitude"].size, path.stat().st_size)
         for angle in ("latitude", "longitude"):
             if not np.array_equal(part[angle], parts[0][angle]):
