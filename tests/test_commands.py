@@ -25,7 +25,7 @@ OF_LIGHTNING = ("fit", "test", "validate")
 # In short; their options are read all the same.
 SHORTER = {
     "shallow_water": ["--runs", "1", "--days", "1", "--truncation", "10", "--nside", "4"],
-    "potential_flow": ["--train", "1", "--test", "1", "--level", "1"],
+    "potential_flow": ["--train", "1", "--test", "1", "--level", "2"],
     "serve": ["--port", "-1"],  # else it would serve
 }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from meshconv import InputError
 from meshconv.geometry import LatLonGrid, PointSphere
@@ -211,3 +214,15 @@ def test_points_in_other_orders_are_refused(edition: int, way: str, says: str, t
         write(file, edition, "2t", values, ("heightAboveGround", 2), **keys)
     with pytest.raises(InputError, match=f"its points go {says}; write them row by row from west to east"):
         open_fields(path)
+
+
+def test_projections_work_beside_the_library_of_grib(tmp_path: Path) -> None:
+    xr.Dataset({"t": ("x", [1.0])}).to_netcdf(tmp_path / "some.nc")
+    code = (
+        "from meshconv.io.maps.fields import open_fields; import xarray, eccodes\n"
+        f"xarray.open_dataset({str(tmp_path / 'some.nc')!r}).close()\n"
+        "import pyproj; print(pyproj.Transformer.from_crs(4326, 3857).transform(0, 180)[0])"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(np.pi * 6378137)
