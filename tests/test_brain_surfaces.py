@@ -194,7 +194,7 @@ TABLE_OF_NAMES = ('<LabelTable><Label Key="0" Red="0" Green="0" Blue="0" Alpha="
 OVERLAYS: dict[str, tuple[str, dict[str, object]]] = {
     **{f"{i} {k} {e}": (i, {"kind": k, "encoding": e}) for i, k in (
         ("SHAPE", "FLOAT32"), ("NONE", "FLOAT32"), ("TIME_SERIES", "FLOAT32"), ("NORMAL", "FLOAT64"),
-        ("TTEST", "FLOAT32"), ("ZSCORE", "FLOAT32"), ("SHAPE", "INT32"), ("NONE", "UINT8"), ("ESTIMATE", "FLOAT32"))
+        ("CORREL", "FLOAT32"), ("ZSCORE", "FLOAT32"), ("SHAPE", "INT32"), ("NONE", "UINT8"), ("ESTIMATE", "FLOAT32"))
        for e in ("ASCII", "Base64Binary", "GZipBase64Binary")},
     **{f"LABEL {k} {e}": ("LABEL", {"kind": k, "encoding": e}) for k in ("INT32", "UINT8", "INT16", "FLOAT32")
        for e in ("ASCII", "GZipBase64Binary")},
