@@ -8,8 +8,8 @@
 
 Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
 from every fifth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector;
-``mean`` sums over the eight pixels around each with equal weights; further ones have other shapes. Planets of
-``--also`` are for testing only: upright and turned are the same weather, once with its axis and Coriolis parameter
+``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also``
+are for testing only: upright and turned are the same weather, once with its axis and Coriolis parameter
 turned. Networks of torch-harmonics run where it is installed.
 """
 
@@ -45,9 +45,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "FieldUNet": FIELDS | QUADRATURE,
     "FieldUNet, components": FIELDS | QUADRATURE,
     "FieldUNet, mean": FIELDS,
-    "FieldUNet, order 2": FIELDS | QUADRATURE | {"max_order": 2, "channels": [7, 10, 14]},
-    "FieldUNet, radial 3": FIELDS | QUADRATURE | {"num_radial": 3, "channels": [10, 14, 20]},
-    "FieldUNet, two blocks": FIELDS | QUADRATURE | {"blocks": 2, "channels": [9, 12, 17]},
     "PlanarUNet": {"channels": [20, 28, 40], "width": 48, "dropout": 0.0},
     "IsotropicUNet": {"channels": [32, 48, 64], "width": 48, "dropout": 0.0},
     "PixelwiseNetwork": {"width": 208},
