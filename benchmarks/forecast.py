@@ -8,9 +8,9 @@
 
 Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
 from every fifth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector;
-``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also``
-are for testing only: upright and turned are the same weather, once with its axis and Coriolis parameter
-turned. Networks of torch-harmonics run where it is installed.
+``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also`` are for testing only: upright
+and turned are the same weather, once with its axis and Coriolis parameter turned. Networks of torch-harmonics run where
+it is installed.
 """
 
 from __future__ import annotations
