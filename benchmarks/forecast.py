@@ -182,6 +182,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="of the training, else all")
     parser.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
     given = parser.parse_args()
+    settings = {"steps": given.steps, "rolled": given.rolled or None, "batch": given.batch, "pairs": given.pairs,
+                "rate": given.rate if given.rate != RATE else None}  # fmt: skip
     results = Results(given.out)
     methods = [m for m in given.only if m not in harmonic_networks.NAMES or harmonic_networks.AVAILABLE]
     if not given.print:
@@ -194,9 +196,7 @@ def main() -> None:
                     few = first_pairs(planets[radius], given.pairs)
                     planets[radius] = open_planet(given.planet, radius, given, splits=few)
             data = planets[radius]
-            key = {"method": method, "seed": seed, "steps": given.steps, "rolled": given.rolled or None,
-                   "batch": given.batch, "pairs": given.pairs, "nside": data.inputs.nside,
-                   "rate": given.rate if given.rate != RATE else None}  # fmt: skip
+            key = {"method": method, "seed": seed, **settings, "nside": data.inputs.nside}
             if results.has(**key):
                 continue
             begin = time.process_time()
@@ -210,9 +210,7 @@ def main() -> None:
                 row |= {f"{folder.name} {name}": e for name, e in tested(task, other, data.climatology).items()}
             results.add(key | row)
     shown = Results(given.out)
-    same = {"steps": given.steps, "rolled": given.rolled or None, "batch": given.batch, "pairs": given.pairs,
-            "rate": given.rate if given.rate != RATE else None}  # fmt: skip
-    shown.rows = [row for row in shown.select(**same) if given.nside in (None, row["nside"])]
+    shown.rows = [row for row in shown.select(**settings) if given.nside in (None, row["nside"])]
     for planet in ("", *(folder.name for folder in given.also)):
         print(planet or "the planet of the training")
         table(shown, planet)

@@ -176,11 +176,9 @@ class MapInputs:
     def _conversions(self, fields: SphereFields) -> dict[str, tuple[float, float]]:
         """Factor and offset for each variable of a file, from its unit to that of the training."""
         self._units(fields)  # the components of a vector have one
-        found = {}
-        for name, wanted in self._wanted_units.items():
-            if name not in self.variables:
-                continue
-            unit = fields.unit(name)
+        found, trained = {}, self._wanted_units
+        for name in self.variables:
+            unit, wanted = fields.unit(name), trained[name]
             change = (
                 (1.0, 0.0) if unit is None or wanted is None or same_unit(unit, wanted) else conversion(unit, wanted)
             )

@@ -117,7 +117,7 @@ def _annotation(path: Path) -> NDArray:
     if unknown:
         raise ValueError(f"label {unknown[0]} is not in its table")
     if len(set(known)) < len(known):
-        raise ValueError("two names of its table have one colour, by which vertices are told apart; change one")
+        raise ValueError("two names of its table have one colour, which tells vertices their label; change one")
     return np.array([named[colour] for colour in colours[np.argsort(vertices)].tolist()], dtype=str)
 
 

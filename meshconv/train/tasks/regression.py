@@ -96,7 +96,7 @@ class RegressionTask(RegressionInference, Task):
 
     @property
     def measured(self) -> tuple[FieldType, list[str]]:
-        """Type and names of the fields whose errors are told."""
+        """Type and names of the fields whose errors are measured."""
         return self.out_type, self.field_names
 
     def of_measured(self, x: Tensor) -> Tensor:
