@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 
 def commands_of(page: Path) -> list[Command]:
-    """Those in fenced blocks of the shell and in indented ones, and whole ones between backquotes."""
+    """Those in fenced blocks of the shell and in indented ones, and those between backquotes (no ``meshconv ...``)."""
     text, found = page.read_text(encoding="utf-8"), []
     lines, fence = [], None
     for line in text.splitlines():
@@ -45,7 +45,7 @@ def commands_of(page: Path) -> list[Command]:
             lines.append(line.strip())
     blocks = "\n".join(lines).replace("\\\n", " ").splitlines()
     prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    inline = re.findall(r"`((?:meshconv|make|python) [^`]+)`", re.sub(r"\s*\n\s*", " ", prose))
+    inline = re.findall(r"`((?:meshconv|make|python) (?!\.\.\.)[^`]+)`", re.sub(r"\s*\n\s*", " ", prose))
     for line, whole in [*((line, True) for line in blocks), *((line, False) for line in inline)]:
         if line.split(" ")[0] not in _PROGRAMS and not re.match(r"[A-Z_]+=\S* python", line):
             continue
