@@ -6,8 +6,8 @@
 
 Each is trained on 14 zones; the 5 main classes (A to E, the first letters of the zones) are scored with the same
 networks, by the summed probabilities of the zones of a class. All networks see the land and ``--margin`` pixels around
-it, only the map of the planar one is whole. The forest needs scikit-learn. ``--validation`` holds a fifth of the
-training blocks back and scores there: what options are chosen with.
+it, but the planar and the spin-weighted one the whole sphere. The forest needs scikit-learn. ``--validation`` holds a
+fifth of the training blocks back and scores there: what options are chosen with.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "SphereUNet+north": {"channels": [16, 24], "north": True, "aggregation": "quadrature"},
     "SphereUNet, 8 neighbours": {"channels": [16, 24], "aggregation": "mean"},
     "SphereUNet+north, 8 neighbours": {"channels": [16, 24], "north": True, "aggregation": "mean"},
+    "SpinUNet": {"channels": [10, 16], "lmax": 64},
+    "SpinUNet+north": {"channels": [10, 16], "lmax": 64, "north": True},
     "PixelwiseNetwork+latitude": {"width": 128},
     "forest+latitude": {},
 }
@@ -122,12 +124,13 @@ def run(method: str, options: dict[str, Any], data: Zones, split: str, given: An
         return scores(forest(data, split, seed), data.target[mask], names)
     surface, kind = data.hierarchy, str(FieldType.from_multiplicities([data.x.shape[1]]))
     near = torch.ones_like(mask)
-    if method != "PlanarUNet":
+    name = re.split("[+,]", method)[0]
+    if name not in ("PlanarUNet", "SpinUNet"):
         sphere = HealpixSphere.from_pixel_count(len(mask))
         near = torch.from_numpy(widened((data.target >= 0).numpy(), sphere, given.margin))
         surface = surface.subset(near)
     x, target, learnt, mask = (t[near] for t in (data.x, data.target, data.masks["train"], mask))
-    network = NETWORKS[re.split("[+,]", method)[0]](kind, len(names), **options)
+    network = NETWORKS[name](kind, len(names), **options)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return itertools.repeat((x[None], target[None], learnt[None]))

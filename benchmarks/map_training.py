@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from meshconv import Hierarchy
+from meshconv.homogeneous import SpinUNet
 from meshconv.models import IsotropicUNet, PixelwiseNetwork, PlanarUNet, SphereUNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -20,6 +21,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "IsotropicUNet": IsotropicUNet,
     "PlanarUNet": PlanarUNet,
     "SphereUNet": SphereUNet,
+    "SpinUNet": SpinUNet,
 }
 
 

@@ -4,9 +4,10 @@
     python benchmarks/sphere_cost.py --nsides 32 64 128
 
 Each network runs in a process of its own, on one map of four scalars, at its default options, `SphereUNet` with equal
-weights of the eight neighbours, which all of these share. `FieldUNet` is that of the configuration ``forecast``: two
-scalars and a vector, quadrature over 22 neighbours, three levels. Seconds are processor time, the best of three;
-memory is what the step needs beyond surface and network, and the peak of the whole process.
+weights of the eight neighbours, which all of these share; `SpinUNet` has the channels of koeppen.py and degrees up to
+nside. `FieldUNet` is that of the configuration ``forecast``: two scalars and a vector, quadrature over 22 neighbours,
+three levels. Seconds are processor time, the best of three; memory is what the step needs beyond surface and network,
+and the peak of the whole process.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from meshconv.models import FieldUNet
 
 FORECAST: dict[str, Any] = {"channels": [12, 16, 24], "max_order": 1, "context": 0, "width": 48,
                             "aggregation": "quadrature"}  # fmt: skip
+OPTIONS: dict[str, dict[str, Any]] = {"SphereUNet": {"aggregation": "mean"}, "SpinUNet": {"channels": [10, 16]}}
 
 
 def measure(name: str, nside: int, threads: int) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def measure(name: str, nside: int, threads: int) -> dict[str, Any]:
     if forecast:
         network: nn.Module = FieldUNet("2x0 + 1x1", "1x0 + 1x1", **FORECAST)
     else:
-        network = NETWORKS[name]("4x0", 14, **({"aggregation": "mean"} if name == "SphereUNet" else {}))
+        lmax = {"lmax": nside} if name == "SpinUNet" else {}
+        network = NETWORKS[name]("4x0", 14, **OPTIONS.get(name, {}), **lmax)
     x = torch.randn(1, surface.num_vertices, 4)
     target = torch.randint(14, (surface.num_vertices,))
 

@@ -33,6 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "SphereUNet": {"channels": [8, 16, 24], "width": 64, "aggregation": "quadrature"},
     "SphereUNet, mean": {"channels": [8, 16, 24], "width": 64, "aggregation": "mean"},
     "SphereUNet, 8 neighbours": {"channels": [8, 16, 24], "width": 64, "aggregation": "mean"},
+    "SpinUNet": {"channels": [10, 16], "width": 64, "lmax": 64},
     "PlanarUNet": {"channels": [16, 28, 40], "width": 64},
     "IsotropicUNet": {"channels": [24, 48, 64], "width": 64},
 }
