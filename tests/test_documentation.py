@@ -48,6 +48,14 @@ def test_links_and_pictures_are_there(page):
     assert [path for path in named if "NAME" not in path and not (_ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("page", _PAGES, ids=lambda p: p.name)
+def test_tables_have_a_head(page):
+    """A blank line amid a table leaves rows without one, which are shown as text."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    tables = [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.M)]
+    assert [rows[0] for rows in tables if not re.match(r"\|( *:?-+:? *\|)+$", "".join(rows[1:2]))] == []
+
+
 def anchors(page):
     """Of the headings, as GitHub and myst make them, and those that are set by hand."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
