@@ -2,7 +2,7 @@
 
     python docs/images/potential_flow.py runs/potential_flow/last.ckpt ROOT/test/0000.vtp ROOT/test/0001.vtp ...
 
-Colours are the pressure coefficient, arrows the velocity on the side that is seen; the last row is the error of the pressure.
+Colours are the pressure coefficient, arrows the velocity on the near side; the last row is the error in pressure.
 """
 
 from __future__ import annotations
