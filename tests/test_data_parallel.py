@@ -130,7 +130,7 @@ def test_pairs_are_compared_within_a_process_and_normalised_over_all(both):
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    """Eight meshes in two categories, with classes by vertex and a field, and a map of sixteen steps."""
+    """Eight meshes in two categories, with classes by vertex, a field and a number, and a map of sixteen steps."""
     root = tmp_path_factory.mktemp("data")
     for name in ("ball", "egg"):
         for part in ("classes", "segments", "fields", "poses"):
@@ -143,6 +143,8 @@ def shapes(tmp_path_factory):
             z = mesh.vertices[:, 2]
             np.savetxt(root / "segments" / name / f"{name}{k}.txt", (z > 0).astype(int), fmt="%d")
             np.save(root / "fields" / name / f"{name}{k}_z.npy", z)
+    ages = [f"{name}{k},{'' if k == 1 else 10 * k + len(name)}" for name in ("ball", "egg") for k in range(4)]
+    (root / "fields" / "ages.csv").write_text("\n".join(["mesh,age", *ages]))
     sphere, rng = HealpixSphere(4), np.random.default_rng(0)
     wave = rng.normal(size=(16, 1)) * sphere.xyz[:, 0] + rng.normal(size=(16, 1)) * sphere.xyz[:, 1]
     fields = {"t": (("time", "cell"), wave), "label": (("time", "cell"), (wave > 0).astype(np.int16))}
@@ -161,6 +163,10 @@ RUNS = {
         *("--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"),
         *("--data.init_args.val_fraction", "0"),
     ],
+    "joint": [
+        *("--data.init_args.root", "{root}/fields", "--data.init_args.fields", "[z]"),
+        *("--data.init_args.labels", "[]", "--data.init_args.numbers", "[age]", "--data.init_args.val_fraction", "0"),
+    ],
     "sphere_maps": [
         *("--data.init_args.inputs", "{root}/map.nc", "--data.init_args.label", "label"),
         *("--data.init_args.scalars", "[t]"),
@@ -170,6 +176,7 @@ OPTIONS = {
     "classify": "{channels: 4, blocks: 1, max_order: 1, dropout: 0.0}",
     "segment": "{channels: [4, 4, 4, 4], max_order: 1, context: 0, dropout: 0.0}",
     "regress": "{channels: [4, 4, 4], max_order: 1}",
+    "joint": "{channels: [4, 4, 4], max_order: 1}",
     "sphere_maps": "{channels: [4, 4, 4], max_order: 1, dropout: 0.0}",
     "correspond": "{channels: [4, 4, 4, 4], max_order: 1, context: 0}",
 }

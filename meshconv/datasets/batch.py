@@ -52,6 +52,12 @@ class SurfaceBatch(Record):
     elements: Tensor | None = None
     shares: Tensor | None = None
 
+    @property
+    def member(self) -> Tensor:
+        """Surface of each point, int64 ``[V]``, or of each element ``[n]``; ascending."""
+        member = self.surface.finest.batch_index
+        return member if self.elements is None else member[self.elements[:, 0]]
+
 
 class Resident:
     """A surface that all batches share: moved to each device once."""

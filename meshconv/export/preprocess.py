@@ -80,7 +80,7 @@ class Preprocess:
     output : dict
         ``name``; ``rows``: what the rows belong to; ``columns`` and their ``units``; ``kind``: ``"logits"`` whose
         softmax are probabilities, ``"fields"`` in their units, an ``"embedding"`` of unit vectors, or
-        ``"numbers"`` of the mesh.
+        ``"numbers"`` of the mesh. ``numbers``: of columns of fields those that are the same in all rows.
 
     Raises
     ------
@@ -158,7 +158,9 @@ class _PreparedMesh(Prepared):
         if self._output["kind"] == "numbers":
             return {name: np.asarray(value) for name, value in zip(names, values[0].tolist(), strict=True)}
         out_type, tangent = FieldType(self._spec["out_type"]), self._output["tangent"]
-        return fields_in_space(values, out_type, names, tangent, rows == "faces", self._sample)
+        found = fields_in_space(values, out_type, names, tangent, rows == "faces", self._sample)
+        numbers = {name: np.asarray(values[0, names.index(name)]) for name in self._output.get("numbers", ())}
+        return {**found, **numbers}
 
 
 class _PreparedMaps(Prepared):

@@ -17,6 +17,7 @@ from meshconv.train.metrics.point_weights import point_weights
 from meshconv.train.tasks.base import Task
 from meshconv.train.tasks.classes import ClassTask
 from meshconv.train.tasks.forecast import ForecastTask
+from meshconv.train.tasks.joint import JointTask
 from meshconv.train.tasks.regression import RegressionTask
 from meshconv.train.tasks.shape_regression import ShapeRegressionTask
 from meshconv.uncertainty.sampled import Kind, Sampled
@@ -47,7 +48,7 @@ def kind_of(task: Task) -> Kind:
     """Whether a task predicts classes or fields; an :class:`~meshconv.InputError` for any other."""
     if isinstance(task, ClassTask):
         return "classes"
-    if isinstance(task, RegressionTask) and not isinstance(task, ForecastTask | ShapeRegressionTask):
+    if isinstance(task, RegressionTask) and not isinstance(task, ForecastTask | JointTask | ShapeRegressionTask):
         if task.on_faces or not task.tangent:
             raise InputError("uncertainty is of fields at vertices whose vectors are tangential; train with those")
         return "fields"

@@ -92,12 +92,7 @@ class MeshNumbers(MeshData):
         self, meshes: Sequence[Path], targets: Sequence[str] | None, table: str | None
     ) -> tuple[list[str], dict[Path, list[float]]]:
         """Names of the targets, and of each mesh that has some its numbers, NaN where unknown."""
-        path = find_table(self.root, table)
-        content = read_table(path)
-        names = _columns(path, content, targets)
-        places = [content.names.index(name) for name in names]
-        rows = _rows_of(self.root, meshes, path, content)
-        return names, {mesh: [number_of(row[k]) for k in places] for mesh, row in rows.items()}
+        return numbers_of(self.root, meshes, targets, table)
 
     def split(
         self, pairs: Sequence[LabelledFile], test_fraction: float, val_fraction: float
@@ -114,12 +109,7 @@ class MeshNumbers(MeshData):
     def target_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of each target over the training meshes, float64 ``[targets]``."""
         target = torch.cat([sample.target for sample in self.samples("train")]).to(torch.float64)
-        mean = target.nanmean(0)
-        if mean.isnan().any():
-            unknown = self.field_names[int(mean.isnan().nonzero()[0])]
-            raise InputError(f"{self.root}: target {unknown!r} is unknown for every training mesh")
-        size = (target - mean).square().nanmean(0).sqrt()
-        return mean, torch.where(size > 1e-6 * mean.abs(), size, 1.0)
+        return number_statistics(self.root, self.field_names, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +120,28 @@ class _Numbers:
 
     def __call__(self, mesh: PreparedMesh) -> tuple[torch.Tensor, None]:
         return self.target, None
+
+
+def numbers_of(
+    root: Path, meshes: Sequence[Path], targets: Sequence[str] | None, table: str | None
+) -> tuple[list[str], dict[Path, list[float]]]:
+    """Names of columns of a table, and of each mesh that has a row its numbers there, NaN where unknown."""
+    path = find_table(root, table)
+    content = read_table(path)
+    names = _columns(path, content, targets)
+    places = [content.names.index(name) for name in names]
+    rows = _rows_of(root, meshes, path, content)
+    return names, {mesh: [number_of(row[k]) for k in places] for mesh, row in rows.items()}
+
+
+def number_statistics(root: Path, names: Sequence[str], target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of numbers of training meshes, float64 ``[meshes, names]``."""
+    mean = target.nanmean(0)
+    if mean.isnan().any():
+        unknown = names[int(mean.isnan().nonzero()[0])]
+        raise InputError(f"{root}: target {unknown!r} is unknown for every training mesh")
+    size = (target - mean).square().nanmean(0).sqrt()
+    return mean, torch.where(size > 1e-6 * mean.abs(), size, 1.0)
 
 
 class Table(NamedTuple):

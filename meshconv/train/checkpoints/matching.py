@@ -19,7 +19,7 @@ from meshconv.train.networks import network_class, network_options
 # Entries of a data module's specification in which data may differ from those of the training, and go on to hold.
 _OF_THE_DATA = ("on_defect", "max_faces", "max_vertices", "augment", "variant", "dimension", "relative_to")
 # What is matched by name, or taken from the training whatever the data have.
-_OF_THE_TRAINING = ("class_names", "class_values", "out_type", "statistics", "mean", "std", "labels")
+_OF_THE_TRAINING = ("class_names", "class_values", "out_type", "statistics", "mean", "std", "labels", "numbers")
 _NAMES = {"class_names": "classes", "field_names": "fields"}
 
 

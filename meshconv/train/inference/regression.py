@@ -95,12 +95,16 @@ class RegressionInference(FieldInference):
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Fields ``[..., V or n, out_type.dim]`` in units of the data, at the vertices or at the batch's elements."""
         if batch.elements is None or not self.on_faces:
-            return super().forward(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
+            return self.at_points(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
         graph = batch.surface.finest
         assert graph.positions is not None  # of meshes
-        x = super().forward(replace(batch, elements=None))
+        x = self.at_points(replace(batch, elements=None))
         frames = FaceFrames.of(graph.positions, batch.elements)
         return fields_at_faces(x, graph, frames, batch.elements, self.out_type) * self.size + self.mean
+
+    def at_points(self, batch: SurfaceBatch) -> Tensor:
+        """What the network says: fields ``[..., V, out_type.dim]`` from ``mean`` in ``size``."""
+        return super().forward(batch)
 
     def latest(self, x: Tensor) -> Tensor:
         """The latest state ``[..., V, out_type.dim]`` in network inputs, in units of the data."""

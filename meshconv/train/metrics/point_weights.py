@@ -19,17 +19,17 @@ def point_weights(batch: SurfaceBatch) -> Tensor:
     """
     graph = batch.surface.finest
     if batch.elements is None:
-        sizes, surface = graph.areas.to(torch.float64), graph.batch_index
+        sizes = graph.areas.to(torch.float64)
     elif batch.shares is not None:
         # The area of each point, divided among the elements that take from it.
         shares = batch.shares.to(torch.float64)
         taken = shares.new_zeros(graph.num_vertices).index_add(0, batch.elements.flatten(), shares.flatten())
         density = torch.where(taken > 0, graph.areas.to(torch.float64) / torch.where(taken > 0, taken, 1), 0)
-        sizes, surface = (shares * density[batch.elements]).sum(1), graph.batch_index[batch.elements[:, 0]]
+        sizes = (shares * density[batch.elements]).sum(1)
     else:
         corners = graph.positions.to(torch.float64)[batch.elements]
         sides = corners[:, 1:] - corners[:, :1]
         spanned = sides[:, 0] if sides.shape[1] == 1 else torch.linalg.cross(sides[:, 0], sides[:, 1])
-        sizes, surface = spanned.norm(dim=-1), graph.batch_index[batch.elements[:, 0]]
-    counts = torch.bincount(surface, minlength=graph.num_graphs)
-    return sizes / torch.segment_reduce(sizes, "mean", lengths=counts)[surface]
+        sizes = spanned.norm(dim=-1)
+    counts = torch.bincount(batch.member, minlength=graph.num_graphs)
+    return sizes / torch.segment_reduce(sizes, "mean", lengths=counts)[batch.member]

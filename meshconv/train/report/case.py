@@ -50,9 +50,6 @@ def each_surface(batch: SurfaceBatch) -> Iterator[tuple[str, int | slice]]:
     if batch.x.ndim > 2:  # maps on one surface
         yield from zip(batch.names, range(len(batch.names)), strict=True)
         return
-    member = batch.surface.finest.batch_index
-    if batch.elements is not None:
-        member = member[batch.elements[:, 0]]
-    ends = torch.bincount(member, minlength=len(batch.names)).cumsum(0).tolist()
+    ends = torch.bincount(batch.member, minlength=len(batch.names)).cumsum(0).tolist()
     for name, start, end in zip(batch.names, [0, *ends], ends, strict=False):
         yield name, slice(start, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -103,7 +103,7 @@ class RegressionTask(RegressionInference, Task):
         """Those components of outputs or targets ``[..., out_type.dim]``."""
         return x
 
-    def count_classes(self, predicted: Tensor, target: Tensor, split: str) -> None:
+    def measure_others(self, batch: SurfaceBatch, predicted: Tensor, target: Tensor, split: str) -> None:
         """Add outputs to the metrics of what else a task learns; this one learns fields alone."""
 
     def on_fit_start(self) -> None:
@@ -157,14 +157,13 @@ class RegressionTask(RegressionInference, Task):
 
     def evaluate(self, batch: SurfaceBatch, split: str) -> None:
         predicted, target, weights, loss = self.compared(batch)
-        self.count_classes(predicted, target, split)
+        self.measure_others(batch, predicted, target, split)
         predicted, target = self.of_measured(predicted), self.of_measured(target)
         weights = weights.expand(predicted.shape[:-1])
         flat = (predicted.flatten(0, -2), target.flatten(0, -2), weights.flatten())
         (self.val_errors if split == "val" else self.test_errors).update(*flat)
         if split == "test" and target.ndim == 2:
-            mesh = batch.surface.finest.batch_index
-            self.test_meshes.update(predicted, target, mesh if batch.elements is None else mesh[batch.elements[:, 0]])
+            self.test_meshes.update(predicted, target, batch.member)
         if split == "test" and self.frames is not None:
             self.test_unchanged.update(self.latest(self.match(batch).x).flatten(0, -2), *flat[1:])
         self.log_loss(split, loss, len(target))
@@ -224,10 +223,14 @@ class RegressionTask(RegressionInference, Task):
         if not self.tangent:
             self._log_whole_vectors(measured, split)
         measured.reset()
-        for name, values in found.items():
-            fields = self.measured[1][len(self.measured[1]) - len(values) :]
-            shown = {f"{split}/{name}/{field}": value for field, value in zip(fields, values, strict=True)}
-            self.log_dict(shown, prog_bar=name == "relative_l2", sync_dist=True)
+        self.log_errors(found, self.measured[1], split, "relative_l2")
+
+    def log_errors(self, found: Mapping[str, Tensor], names: Sequence[str], split: str, bar: str) -> None:
+        """Log errors by their kind, each of the last of some names; those of one kind in the progress bar."""
+        for kind, values in found.items():
+            last = names[len(names) - len(values) :]
+            shown = {f"{split}/{kind}/{name}": value for name, value in zip(last, values, strict=True)}
+            self.log_dict(shown, prog_bar=kind == bar, sync_dist=True)
 
     def _log_whole_vectors(self, measured: FieldErrors, split: str) -> None:
         """Errors of vectors with their normal parts."""

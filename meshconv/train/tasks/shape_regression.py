@@ -88,6 +88,4 @@ class ShapeRegressionTask(ShapeRegressionInference, RegressionTask):
     def _log_numbers(self, measured: NumberErrors, split: str) -> None:
         found = measured.errors
         measured.reset()
-        for name, values in found.items():
-            shown = {f"{split}/{name}/{field}": value for field, value in zip(self.field_names, values, strict=True)}
-            self.log_dict(shown, prog_bar=name == "r2", sync_dist=True)
+        self.log_errors(found, self.field_names, split, "r2")
