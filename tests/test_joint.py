@@ -7,6 +7,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from meshconv.export import export_network, open_program
 from meshconv.io import read_mesh, save_mesh
 from meshconv.nn import GaugeConv
 from meshconv.train import JointTask, load_inference
+from meshconv.uncertainty import uncertain
 
 OPTIONS = {"cache": False, "workers": 0, "features": ["coordinates"], "test_fraction": 0.34}
 
@@ -74,7 +76,7 @@ class Perfect(torch.nn.Module):
         return self.answer
 
 
-def task_of(data: MeshFieldsAndLabels, answer: torch.Tensor, **options: float) -> JointTask:
+def task_of(data: MeshFieldsAndLabels, answer: torch.Tensor, **options: Any) -> JointTask:
     task = JointTask("test_joint.Perfect", str(data.in_type), data.field_names, data.spec, **options)
     task.network.answer = torch.nn.Parameter(answer)
     return task
@@ -161,11 +163,14 @@ def local(mesh: TriangleMesh) -> torch.Tensor:
     return torch.from_numpy(np.stack([mesh.vertices[:, 2] ** 2, 104 * share], axis=1)).float()
 
 
-def test_numbers_are_scalars_behind_the_classes_and_unknown_ones_do_not_count(bodies: Path) -> None:
+def test_numbers_are_scalars_behind_the_classes_and_unknown_ones_do_not_count(
+    bodies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = MeshFieldsAndLabels(str(bodies), ["push", "height"], ["side"], **NUMBERS)
     assert data.field_names == ["height", "side=0", "side=1", "mean", "work", "push"]
     assert str(data.out_type) == "5x0 + 1x1"
     assert [path.stem for path, _ in data.files["train"]] == ["0", "1", "2"]  # 3 has no row
+    assert "1 of 5 meshes have no row and are left out" in caplog.text
     assert data.spec["numbers"] == ["mean", "work"]
     first, second, third = data.samples("train")
     assert (first.target[:, 4] == 100).all() and second.target[:, 4].isnan().all() and (third.target[:, 4] == 102).all()
@@ -225,6 +230,13 @@ def test_the_loss_of_numbers_by_hand(bodies: Path) -> None:
         assert int(squares.isnan().sum()) == 1
         assert float(loss - others) == pytest.approx(0.5 * float(squares.nanmean()), rel=1e-5)
         losses.append(float(loss))
+        task = task_of(data, torch.cat([answers[k] for k in order]), field_weights={"work": 3.0})
+        task.normalise(*data.target_statistics)
+        weighed = task.compared(batch)[-1].detach() - others
+        shares = torch.tensor([1.0, 3.0] * 3)[~squares.isnan()]
+        assert float(weighed) == pytest.approx(
+            float((shares * squares[~squares.isnan()]).sum() / shares.sum()), rel=1e-5
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     unknown = replace(batch, target=batch.target.index_fill(1, torch.tensor([3, 4]), torch.nan))
     assert float(task.compared(unknown)[-1].detach()) == pytest.approx(float(others), rel=1e-6)
@@ -298,6 +310,13 @@ class Small(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, surface: GaugeGraph) -> torch.Tensor:
         return self.conv(x, surface)
+
+
+def test_uncertainty_is_not_of_joint_tasks(bodies: Path) -> None:
+    data = MeshFieldsAndLabels(str(bodies), ["height"], **NUMBERS)
+    task = task_of(data, torch.zeros(1, 3))
+    with pytest.raises(InputError, match="JointTask: uncertainty is of classification, segmentation and regression"):
+        uncertain([task])
 
 
 @pytest.mark.slow

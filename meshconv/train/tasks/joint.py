@@ -25,7 +25,7 @@ class JointTask(JointInference, RegressionTask):
     their area in both, those whose field or class is unknown not at all. N is the mean over meshes and their known
     numbers of :math:`(n - t)^2 / s^2`, with the standard deviation s of the training's numbers t, and the mean
     :math:`n = \sum_v a_v f_v / \sum_v a_v` of a further scalar f of the network over the mesh, by areas a of vertices.
-    An integral such as drag is that mean times the area.
+    An integral such as drag is that mean times the area. ``field_weights`` weigh numbers among each other, too.
 
     Parameters
     ----------
@@ -77,10 +77,11 @@ class JointTask(JointInference, RegressionTask):
             return predicted, target, weights, loss
         said, true = self.of_meshes(predicted, batch), self.of_meshes(target, batch)
         known = ~true.isnan()
+        a = known * self.weight[self.whole]
         square = torch.where(known, (said - true) / self.size[self.whole], 0.0) ** 2
-        count = known.sum().to(square.dtype)
-        total = (mean_over_ranks(count) if self.training else count).clamp(min=torch.finfo(count.dtype).tiny)
-        return predicted, target, weights, loss + self.number_weight * square.sum() / total
+        total = mean_over_ranks(a.sum()) if self.training else a.sum()
+        of_numbers = (a * square).sum() / total.clamp(min=torch.finfo(a.dtype).tiny)
+        return predicted, target, weights, loss + self.number_weight * of_numbers
 
     def error(self, predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         fields = target.clone()
