@@ -29,6 +29,10 @@ meshconv.io.save_mesh(mesh, "ball.ply")
 """
 
 
+# A segmentation of faces on two levels.
+SEGMENTS = Path(__file__).parent / "data/releases/0.2.0/faces.ckpt"
+
+
 class Environment:
     """A new virtual environment; what it runs stands in an empty folder and sees no other package."""
 
@@ -71,9 +75,12 @@ def check(env: Environment, compiled: bool, extras: bool) -> None:
     env.run("meshconv", "predict", "shapes", "ball.ply", "--workers", "0")
     env.run("meshconv", "export", "shapes", "--to", "torch")
     env.run("meshconv", "predict", "exported/plain.pt2", "ball.ply", "--workers", "0")
+    env.run("meshconv", "demo", "--help")
     if extras:
         env.run("meshconv", "predict", "koeppen", "koeppen_hp64.nc")
         env.run("meshconv", "predict", "exported/model.onnx", "ball.ply", "--workers", "0")
+        env.run("meshconv", "export", str(SEGMENTS), "--to", "onnx", "--output", "segments")
+        env.run("meshconv", "predict", "segments/model.onnx", "ball.ply", "--workers", "0")
 
 
 def main() -> None:

@@ -20,6 +20,10 @@ from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.ops.plain import plain_operators
 
 
+# Tables of neighbours have at most this many entries for an edge.
+_PADDING = 2
+
+
 class _Used(TorchFunctionMode):
     """Records the tensors whose values are used, by their ids; a few more may be among them."""
 
@@ -119,13 +123,33 @@ def plain_program(program: ExportedProgram, matrices: bool = False) -> ExportedP
         It has an operator without such a form.
     """
     table = torch.export.default_decompositions()
-    table.update(plain_operators(matrices))
+    table.update(plain_operators(matrices, _degrees(program)))
     with quiet_torch():
         found = program.run_decompositions(table)
     names = {str(node.target) for node in found.graph.nodes if node.op == "call_function"}
     left = sorted(name.split(".")[1] for name in names if name.startswith("meshconv."))
     if left:
         raise InputError(f"the network uses {', '.join(left)}, which has no form in plain torch; export --to torch")
+    return found
+
+
+def _degrees(program: ExportedProgram) -> dict[tuple[int, int], int]:
+    """Of graphs that are part of a program, by numbers of targets and edges: the largest number of edges of a target."""
+    signature = program.graph_signature
+    stored = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+    found: dict[tuple[int, int], int] = {}
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None or not schema.name.startswith("meshconv::gauge_conv"):
+            continue
+        pointers = node.args[[argument.name for argument in schema.arguments].index("dst_ptr")]
+        name = stored.get(pointers.name)
+        if name is None:
+            continue
+        ptr = program.state_dict[name] if name in program.state_dict else program.constants[name]
+        rows, edges, degree = len(ptr) - 1, int(ptr[-1]), int(ptr.diff().max())
+        if 0 < rows * degree <= _PADDING * edges:
+            found[rows, edges] = max(degree, found.get((rows, edges), 0))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from meshconv.fields import FieldType
-from meshconv.ops.backend import has_block_operators
+from meshconv.ops.backend import BACKEND, has_block_operators
 from meshconv.ops.depthwise import depthwise_conv_reference
 from meshconv.ops.fourier import fourier_act_reference
 from meshconv.ops.references import segment
@@ -20,20 +20,41 @@ from meshconv.ops.references.norm_gate import norm_gate_reference
 Sizes = list[int]
 
 
-def plain_operators(matrices: bool = False) -> dict[Any, Callable]:
+def plain_operators(
+    matrices: bool = False, degrees: Mapping[tuple[int, int], int] | None = None
+) -> dict[Any, Callable]:
     """The reference of each operator that networks use forwards, by the operator: a table of decompositions.
 
     Parameters
     ----------
     matrices
         Convolutions as matrices and products of whole arrays: slower in torch, faster in runtimes of ONNX.
+    degrees : mapping of (int, int) to int, optional
+        Of graphs that are known, by their numbers of targets and edges: the largest number of edges of a target.
+        Convolutions on them multiply by the weights once per target, not once per edge.
     """
-    ops, conv = torch.ops.meshconv, _gauge_conv_of_matrices if matrices else _gauge_conv
+    always = {torch.ops.aten.repeat_interleave.Tensor: repeat_interleave}
+    if not BACKEND.devices:
+        return always  # the references have run, and programs of them are plain already
+    ops, known, by_edge = torch.ops.meshconv, degrees or {}, _gauge_conv_of_matrices if matrices else _gauge_conv
+
+    def conv(
+        x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+        dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
+    ) -> Tensor:  # fmt: skip
+        size = None if transpose else known.get((dst_ptr.shape[0] - 1, src.shape[0]))
+        if size is not None:
+            kinds = _type(in_type), _type(out_type)
+            return _gauge_conv_of_neighbours(x, weight, radial, angle, transporter, dst_ptr, src, *kinds, size)
+        edges = (dst_ptr, src, dst, src_ptr, src_edge)
+        return by_edge(x, weight, radial, angle, transporter, *edges, in_type, out_type, transpose)
+
     fused: dict[Any, Callable] = {}
     if has_block_operators():
         fused = {ops.gauge_conv_point.default: lambda *given: _gauge_conv_point(conv, *given),
                  ops.norm_gate.default: _norm_gate}  # fmt: skip
     return {
+        **always,
         **fused,
         ops.gauge_conv.default: conv,
         ops.depthwise_conv.default: _depthwise_conv,
@@ -44,7 +65,6 @@ def plain_operators(matrices: bool = False) -> dict[Any, Callable]:
         ops.segment_softmax.default: segment.segment_softmax_reference,
         ops.segment_total.default: _segment_total,
         ops.fourier_act.default: fourier_act_reference,
-        torch.ops.aten.repeat_interleave.Tensor: repeat_interleave,
     }
 
 
@@ -119,6 +139,38 @@ def _gauge_conv_of_matrices(
     total = torch.eye(dim, dtype=x.dtype, device=x.device).repeat(2 * count, 1)
     messages = (product * factors) @ total
     return messages.new_zeros(x.shape[0], rows, dim).index_add(1, dst, messages)
+
+
+def _gauge_conv_of_neighbours(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
+    inside: FieldType, outside: FieldType, size: int,
+) -> Tensor:  # fmt: skip
+    """Neighbours as a table ``[V, size]``: moments are one product of matrices per vertex, of all radial functions.
+
+    With ``a = transporter - angle``, a field of order m and a product with ``f`` of ``1, cos(M angle), sin(M angle)``
+    need the moments ``sum R cos(m a) f x`` and ``sum R sin(m a) f x``; rotations of ``x`` become ones of ``weight``.
+    """
+    slot = dst_ptr[:-1, None] + torch.arange(size, device=dst_ptr.device)
+    there = (slot < dst_ptr[1:, None]).to(x.dtype)
+    slot = slot.clamp(max=src.shape[0] - 1)
+    angles, spread = _angles(outside, angle), _spread(outside, x)
+    waves = torch.cat([angles.cos(), angles[:, 1:].sin()], dim=-1)  # [E, F]
+    factors = (radial[:, :, None] * waves[:, None]).flatten(1)[slot] * there[..., None]  # [V, size, R * F]
+    straight, turned = weight[:, None] * spread[:, None], _quarter_turn(weight, outside)[:, None] * spread[1:, None]
+    matrix = torch.cat([straight, turned], dim=1).flatten(0, 1)  # [R * F, D_in, D_out]
+    total = x.new_zeros(x.shape[0], dst_ptr.shape[0] - 1, outside.dim)
+    for m in inside.orders:
+        fields, rows = x[..., inside.slice(m)], matrix[:, inside.slice(m)]
+        members = fields.index_select(1, src[slot.flatten()]).unflatten(1, slot.shape)  # [B, V, size, D_m]
+        parts = [(factors, rows)]
+        if m > 0:
+            turn = (m * (transporter - angle))[slot][..., None]
+            c, s = rows.tensor_split(2, dim=1)
+            parts = [(factors * turn.cos(), rows), (factors * turn.sin(), torch.cat([s, -c], dim=1))]
+        for factor, rows in parts:
+            moments = factor.transpose(1, 2) @ members  # [B, V, R * F, D_m]
+            total = total + moments.flatten(2) @ rows.flatten(0, 1)
+    return total
 
 
 def _gauge_conv_point(
