@@ -42,7 +42,8 @@ def plain_operators(
         x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
         dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
     ) -> Tensor:  # fmt: skip
-        size = None if transpose else known.get((dst_ptr.shape[0] - 1, src.shape[0]))
+        # Sizes that vary are no keys; where one graph is known, all are.
+        size = known.get((dst_ptr.shape[0] - 1, src.shape[0])) if known and not transpose else None
         if size is not None:
             kinds = _type(in_type), _type(out_type)
             return _gauge_conv_of_neighbours(x, weight, radial, angle, transporter, dst_ptr, src, *kinds, size)
