@@ -83,6 +83,23 @@ print(float(logits.softmax(-1).max()), "meshconv" in sys.modules)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
+def test_networks_are_exported_without_the_compiled_library(classes, tmp_path):
+    folder, path, files = classes
+    code = f"""
+from meshconv import Predictor
+from meshconv.cli import main
+assert main(["export", {str(path)!r}, "--to", "torch", "--output", {str(tmp_path)!r}]) == 0
+print(main(["predict", {str(folder / "model.pt2")!r}, {str(files[0])!r}]))
+"""
+    assert alone(code, "meshconv._C").splitlines()[-1] == "2"  # whose operators are not here
+    expected = Predictor(path, cache=False, workers=0)(files[0])
+    for name in ("model.pt2", "plain.pt2"):
+        found = Predictor(tmp_path / name, cache=False, workers=0)(files[0])
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_descriptions_name_inputs_and_outputs(classes):
     folder, path, files = classes
     preprocess = Preprocess(folder / "model.onnx", cache=False)
