@@ -90,9 +90,12 @@ def test_networks_are_exported_without_the_compiled_library(classes, tmp_path):
 from meshconv import Predictor
 from meshconv.cli import main
 assert main(["export", {str(path)!r}, "--to", "torch", "--output", {str(tmp_path)!r}]) == 0
-print(main(["predict", {str(folder / "model.pt2")!r}, {str(files[0])!r}]))
+try:
+    Predictor({str(folder / "model.pt2")!r})
+except Exception as error:
+    print(error)
 """
-    assert alone(code, "meshconv._C").splitlines()[-1] == "2"  # whose operators are not here
+    assert "compiled operators, which are not installed; use plain.pt2" in alone(code, "meshconv._C")
     expected = Predictor(path, cache=False, workers=0)(files[0])
     for name in ("model.pt2", "plain.pt2"):
         found = Predictor(tmp_path / name, cache=False, workers=0)(files[0])

@@ -212,8 +212,8 @@ def _surface(inputs: MapInputs, levels: int, like: Path | None, cache: Cache | N
     from meshconv.geometry.sphere.healpix import HealpixSphere
 
     if inputs.nside == "native" or inputs.domain is not None:
-        why = "on the points of its files" if inputs.nside == "native" else "on a domain"
-        raise InputError(f"the network works {why}; give one of them by --like FILE")
+        why = "the points of its files" if inputs.nside == "native" else "a domain, which files define"
+        raise InputError(f"the network works on {why}; give a file by --like FILE")
     sphere = HealpixSphere(inputs.nside)
     radius = inputs.radius and inputs.radius * float(np.sqrt(sphere.areas.mean()))
     return sphere.hierarchy(levels, radius).to(torch.float32)

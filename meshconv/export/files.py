@@ -18,6 +18,7 @@ from meshconv.errors import InputError, first_line
 from meshconv.export.quiet import quiet_torch
 from meshconv.extras import require
 from meshconv.io.cache.atomic import atomic_write
+from meshconv.ops.backend import BACKEND
 
 SUFFIXES = (".pt2", ".onnx")
 """Of exported files."""
@@ -108,6 +109,7 @@ def open_program(path: Path, code: bool = False) -> Program:
             packed = any("/aotinductor/" in name for name in names)
             if not packed:
                 _check_archive(archive, path)
+                _check_operators(archive, path)
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path}: no exported program; use one from meshconv export") from error
     if packed:
@@ -152,6 +154,13 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
         text = entry.filename.endswith(".json") and b'"use_pickle": true' in archive.read(entry)
         if text or (start.startswith(_PICKLES) and not _is_plain(archive.read(entry), entry.filename)):
             raise InputError(f"{path}: holds objects that could run code; use a file that meshconv export wrote")
+
+
+def _check_operators(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse a program of operators whose library is not here."""
+    programs = (archive.read(name) for name in archive.namelist() if name.endswith("models/model.json"))
+    if not BACKEND.devices and any(b"torch.ops.meshconv." in program for program in programs):
+        raise InputError(f"{path}: calls compiled operators, which are not installed; use plain.pt2 beside it")
 
 
 def _is_plain(content: bytes, name: str) -> bool:

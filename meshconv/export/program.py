@@ -19,7 +19,6 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.ops.plain import plain_operators
 
-
 # Tables of neighbours have at most this many entries for an edge.
 _PADDING = 2
 
@@ -134,7 +133,7 @@ def plain_program(program: ExportedProgram, matrices: bool = False) -> ExportedP
 
 
 def _degrees(program: ExportedProgram) -> dict[tuple[int, int], int]:
-    """Of graphs that are part of a program, by numbers of targets and edges: the largest number of edges of a target."""
+    """Of graphs that are part of a program, by numbers of targets and edges: the most edges of a target."""
     signature = program.graph_signature
     stored = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
     found: dict[tuple[int, int], int] = {}
