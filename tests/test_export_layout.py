@@ -8,10 +8,11 @@ import pytest
 import torch
 from meshes import icosphere
 
-from meshconv import GaugeGraph, InputError, TriangleMesh
+from meshconv import FieldType, GaugeGraph, InputError, TriangleMesh
 from meshconv.datasets import MeshSample, Preparation, collate
 from meshconv.export.layout import Layout
 from meshconv.ops.plain import plain_operators, row_of
+from meshconv.ops.references.gauge_conv import point_terms_reference
 
 OPS = torch.ops.meshconv
 
@@ -95,3 +96,19 @@ def test_plain_operators_are_the_compiled_ones(transpose, form):
 def test_rows_of_members():
     ptr = torch.tensor([0, 0, 2, 2, 5, 5])
     assert row_of(ptr, 5).tolist() == [1, 1, 3, 3, 3]
+
+
+def test_programs_have_no_products_over_nothing():
+    """Inputs of scalars alone: runtimes of ONNX refuse arrays without elements that are reshaped."""
+    kinds = FieldType("3x0"), FieldType("2x0 + 2x1")
+
+    class Point(torch.nn.Module):
+        def forward(self, x, point, bias):
+            return point_terms_reference(x, point, bias, *kinds)
+
+    given = torch.randn(1, 5, 3), torch.randn(3, 6), torch.randn(2)
+    program = torch.export.export(Point(), given)
+    values = [node.meta["val"] for node in program.graph.nodes if "val" in node.meta]
+    assert [value.shape for value in values if value.numel() == 0] == []
+    expected = torch.cat([given[0] @ given[1][:, :2] + given[2], torch.zeros(1, 5, 4)], -1)
+    torch.testing.assert_close(program.module()(*given), expected)

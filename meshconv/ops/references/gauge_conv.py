@@ -48,6 +48,10 @@ def point_terms_reference(x: Tensor, point: Tensor, bias: Tensor, in_type: Field
     """``x point + bias``: of ``point [D_in, D_out]`` the blocks between equal orders, the bias in the first columns."""
     parts = []
     for m in out_type.orders:
-        part = x[..., in_type.slice(m)] @ point[in_type.slice(m), out_type.slice(m)]
+        rows, columns = in_type.slice(m), out_type.slice(m)
+        if rows.stop > rows.start:
+            part = x[..., rows] @ point[rows, columns]
+        else:  # a product over nothing has no form in ONNX
+            part = x.new_zeros(*x.shape[:-1], columns.stop - columns.start)
         parts.append(part + torch.nn.functional.pad(bias, (0, part.shape[-1] - len(bias))) if m == 0 else part)
     return torch.cat(parts, dim=-1)
