@@ -167,7 +167,8 @@ def test_regression_and_embeddings(tmp_path):
         mesh = body(k)
         fields = {name: rng.normal(size=mesh.num_vertices) for name in ("h", "w_x", "w_y", "w_z")}
         save_mesh(TriangleMesh(mesh.vertices, mesh.faces, f"{k}", fields), tmp_path / f"set/{k}.ply")
-    data = MeshFields(str(tmp_path / "set"), ["h", "w"], cache=False, workers=0, num_levels=2)
+    scalars = {"features": ["coordinates"]}  # the inputs have no vectors, the outputs have
+    data = MeshFields(str(tmp_path / "set"), ["h", "w"], cache=False, workers=0, num_levels=2, **scalars)
     options = {"channels": [4, 4], "width": 8}
     task = RegressionTask("FieldUNet", str(data.in_type), data.field_names, data.spec, options)
     task.normalise(torch.tensor([3.0, 0.0]), torch.tensor([2.0, 0.5]))

@@ -271,7 +271,7 @@ def test_interpolation_goes_from_end_to_end():
     ("make", "error", "said"),
     [
         (lambda s: FieldVAE("1x0", "4x0", [2, 2])(torch.zeros(192, 1), s), InputError, "latent 4x0 on 48 points"),
-        (lambda s: FieldVAE("1x0", "1x0", [2] * 3)(torch.zeros(192, 1), s), InputError, "3 levels, the surface 2"),
+        (lambda s: FieldVAE("1x0", "1x0", [2] * 3)(torch.zeros(192, 1), s), InputError, "3 levels, the hierarchy 2"),
         (lambda s: FieldVAE("1x0", "1x0", [2, 2]).interpolate(s, s, s, 1), InputError, "steps 1"),
         (lambda s: FieldVAE("1x0", "1x2", [2]), ValueError, "latent 1x2 have order 2"),
         (lambda s: FieldVAE("1x0", "1x0", []), ValueError, "channels needs"),

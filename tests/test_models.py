@@ -137,6 +137,8 @@ def test_other_numbers_of_levels_are_an_error(levels):
     surface = HealpixSphere(4).hierarchy(levels).to(torch.float32)
     with pytest.raises(ValueError, match=f"the network has 3 levels, the hierarchy {levels}"):
         PIXEL["network"]()(torch.zeros(192, IN.dim), surface)
+    with pytest.raises(ValueError, match="the network has 3 levels, the surface is one graph"):
+        PIXEL["network"]()(torch.zeros(192, IN.dim), surface.finest)
     with pytest.raises(ValueError, match="one entry per level"):
         SphereUNet(IN, 3, channels=())
 

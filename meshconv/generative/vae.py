@@ -13,7 +13,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
 from meshconv.generative.posterior import FieldPosterior, normal_log_density
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy, check_levels
 from meshconv.nn import (
     ClusterInterpolation,
     ClusterPool,
@@ -275,10 +275,7 @@ class FieldVAE(SurfaceModule):
         return self.log_noise.dtype
 
     def _check(self, surface: Hierarchy) -> None:
-        if len(surface.levels) != self.num_levels:
-            found = len(surface.levels)
-            said = f"the network has {self.num_levels} levels, the surface {found}"
-            raise InputError(f"{said}; give channels one for each")
+        check_levels(surface, self.num_levels)
         few, many = surface.levels[-1].num_vertices, surface.finest.num_vertices
         if few * self.latent.dim >= many * self.in_type.dim:
             raise InputError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from meshconv.errors import InputError
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.geometry.graph.hierarchy import Hierarchy, check_levels
 from meshconv.homogeneous.spin_conv import SpinConv
 from meshconv.homogeneous.spin_layers import PowerSpectrum, SpinBatchNorm, SpinResample
 from meshconv.homogeneous.surfaces import Sphere, frame_angle, north_field, sphere_transform
@@ -317,8 +317,7 @@ class MixedUNet(SurfaceModule):
 
     def forward(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Logits ``[..., V, num_classes]`` for fields ``[..., V, in_type.dim]`` on the finest level."""
-        if len(surface.levels) != self.num_levels:
-            raise InputError(f"the network has {self.num_levels} levels, the hierarchy {len(surface.levels)}")
+        check_levels(surface, self.num_levels)
         y, skips = x, []
         for k, block in enumerate(self.down):
             y = block(y, surface.levels[k])

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType, concatenate_fields
-from meshconv.geometry.graph.hierarchy import Hierarchy, Rings
+from meshconv.geometry.graph.hierarchy import Hierarchy, Rings, check_levels
 from meshconv.models.context import ContextConditioning, GlobalContext
 from meshconv.nn import (
     ClusterInterpolation,
@@ -101,8 +101,7 @@ class UNet(SurfaceModule):
 
     def fields(self, x: Tensor, surface: Hierarchy) -> Tensor:
         """Learnt and input fields ``[..., V, seen.dim]`` for input fields ``[..., V, given.dim]``, finest level."""
-        if len(surface.levels) != self.num_levels:
-            raise ValueError(f"the network has {self.num_levels} levels, the hierarchy {len(surface.levels)}")
+        check_levels(surface, self.num_levels)
         given = x
         x = self.stem(x, surface.finest)
         skips = []

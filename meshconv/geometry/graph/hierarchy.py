@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
 from meshconv.geometry.graph.rows import compressed_rows
@@ -226,6 +227,15 @@ class Hierarchy(Record):
         levels = [g.change_gauge(a, f) for g, a, f in zip(self.levels, alphas, mirror, strict=True)]
         steps = zip(self.pools, alphas[:-1], alphas[1:], mirror[:-1], mirror[1:], strict=True)
         return Hierarchy(levels, [p.change_gauge(*step) for p, *step in steps])
+
+
+def check_levels(surface: object, count: int) -> None:
+    """Raise ``InputError`` unless a surface is a hierarchy of ``count`` levels, as a network has them."""
+    found = getattr(surface, "levels", None)
+    if found is None:
+        raise InputError(f"the network has {count} levels, the surface is one graph; give mesh.hierarchy({count})")
+    if len(found) != count:
+        raise InputError(f"the network has {count} levels, the hierarchy {len(found)}; give one with as many")
 
 
 class Rings(NamedTuple):
