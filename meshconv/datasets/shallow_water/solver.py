@@ -9,6 +9,7 @@ from typing import NamedTuple
 import ducc0
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
 from meshconv.errors import InputError
 
@@ -129,7 +130,7 @@ class ShallowWater:
             raise InputError(f"depth {depth} and damping_hours {damping_hours} have to be positive")
         self.truncation, self.depth = truncation, depth
         self.axis = np.asarray(axis, dtype=np.float64) / length
-        rows = (3 * truncation + 2) // 2  # quadratic terms are exact
+        rows = next_fast_len((3 * truncation + 2) // 2)  # quadratic terms are exact, transforms at full speed
         self.shape = (rows, 2 * rows)
         nodes, self._area = np.polynomial.legendre.leggauss(rows)
         self.theta, self.phi = np.arccos(nodes[::-1]), np.arange(2 * rows) * np.pi / rows
