@@ -8,20 +8,18 @@ Colours are the pressure coefficient, arrows the velocity on the near side; the 
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from meshconv import Predictor, TriangleMesh
 from meshconv.io import read_mesh
 from meshconv.viz import Continuous, MeshView, draw_mesh
 from meshconv.viz.relief import vertex_normals
 
-_ERROR = 0.2
+_ERROR = 0.08
 _VIEW = MeshView(np.eye(3), azimuth=30, elevation=20)
 
 
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/images/potential_flow.png"))
     given = parser.parse_args()
     predict = Predictor(given.checkpoint)
-    figure = Figure(figsize=(2.4 * len(given.meshes) + 1, 7), dpi=100, layout="compressed")
+    figure = Figure(figsize=(2.4 * len(given.meshes) + 1, 7), dpi=80, layout="compressed")
     rows = figure.subplots(3, len(given.meshes), squeeze=False)
     pressures, errors = Continuous("viridis", (-1.5, 1.0)), Continuous("RdBu_r", (-_ERROR, _ERROR))
     for axes, path in zip(rows.T, given.meshes, strict=True):
@@ -63,9 +61,7 @@ def main() -> None:
         (rows[2:], errors, "predicted - computed"),
     ):
         figure.colorbar(colors.mappable(np.zeros(0)), ax=list(axes.flat), label=label, shrink=0.8)
-    whole = io.BytesIO()
-    figure.savefig(whole, format="png")
-    Image.open(whole).convert("RGB").quantize(128).save(given.output, optimize=True)
+    figure.savefig(given.output, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":
