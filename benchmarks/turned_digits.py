@@ -77,7 +77,7 @@ def on_the_plane(seed: int) -> tuple[dict[str, Tensor], Tensor]:
 class PlanarCNN(nn.Module):
     """Convolutions on the map of latitude and longitude, periodic in longitude."""
 
-    def __init__(self, width: int = 24):
+    def __init__(self, width: int = 34):
         super().__init__()
         sizes = (1, width, width, 2 * width)
         layers: list[nn.Module] = []
@@ -98,7 +98,7 @@ class GaugeClassifier(nn.Module):
         super().__init__()
         sphere = HealpixSphere(8)
         self.graph = sphere.gauge_graph(2.7 * sphere.spacing).to(torch.float32)
-        self.network = ShapeClassifier("1x0", 10, channels=10, max_order=1, blocks=3, width=64)
+        self.network = ShapeClassifier("1x0", 10, channels=16, max_order=1, blocks=3, width=64)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, self.graph)[..., 0, :]
