@@ -245,6 +245,8 @@ def test_a_regression_on_maps_corrects_the_interpolation(tmp_path: Path) -> None
     height, wind = (np.sqrt(np.square(part).sum(-1).mean()) for part in np.split(np.array(off), [1], axis=-1))
     assert measured["unchanged/rmse/h"] == pytest.approx(height, rel=1e-4)
     assert measured["unchanged/rmse/u+v"] == pytest.approx(wind, rel=1e-4)
+    page = (tmp_path / "d" / "report.html").read_text()
+    assert "the input, unchanged" in page and "unchanged/" not in page and "time 2000-01-" in page
 
 
 def test_vectors_come_out_as_they_went_in(planet: list[Path], tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_samples_are_maps_of_the_file(planet: list[Path]) -> None:
     frames = Frames.from_spec(data.spec)
     latest = frames.split(batch.x)
     for sample, name in enumerate(batch.names):
-        k = int(name.rsplit(":", 1)[1])
+        k = values.indexes["time"].get_loc(name.removeprefix("time "))
         for back, frame in ((0, latest[sample, 1]), (1, latest[sample, 0]), (-1, batch.ahead[sample, 0])):
             state = frames.state(frame)
             now = values.isel(time=k - back)
@@ -97,8 +97,8 @@ def test_targets_of_the_same_time_on_a_finer_grid(tmp_path: Path) -> None:
     data = series(coarse, labels=[str(f) for f in fine], nside=8, targets={"scalars": ["h"], "vectors": [["u", "v"]]})
     batch = next(iter(data.train_dataloader()))
     assert batch.x.shape[1:] == (768, 4) and batch.target.shape[1:] == (768, 3)
-    k = int(batch.names[0].rsplit(":", 1)[1])
-    assert torch.equal(batch.target[0, :, 0], torch.from_numpy(raw(fine).h.values[k]))
+    state = raw(fine).h.sel(time=batch.names[0].removeprefix("time "))
+    assert torch.equal(batch.target[0, :, 0], torch.from_numpy(state.values))
 
 
 def changed(planet: list[Path], path: Path, change) -> Path:

@@ -139,7 +139,7 @@ class MapFields(LightningDataModule):
 
         def collate(steps: list[int]) -> SurfaceBatch:
             target = torch.from_numpy(np.stack([self.raw(step) for step in steps]))
-            names = [f"{self.fields.path}:{step}" for step in steps]
+            names = [self.fields.step_name(self.dimension, step) for step in steps]
             return SurfaceBatch(target.new_ones(*target.shape[:-1], 1), hierarchy, target, None, names)
 
         return Loader(

@@ -379,7 +379,7 @@ class SphereMaps(LightningDataModule):
 
         def collate(samples: list[tuple[int, tuple[torch.Tensor, ...]]]) -> SurfaceBatch:
             x, target, mask, *ahead = (torch.stack(parts) for parts in zip(*(s for _, s in samples), strict=True))
-            names = [f"{self.fields.path}:{k}" for k, _ in samples]
+            names = [self.fields.step_name(self.dimension, k) for k, _ in samples]
             if ahead:
                 return SeriesBatch(x, surface, target, mask, names, ahead=ahead[0])
             return SurfaceBatch(x, surface, target, mask, names)

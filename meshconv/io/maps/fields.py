@@ -136,6 +136,14 @@ class SphereFields:
         """
         return self._with(choose_all(self.dataset, selection, self.dims, self.path), {**self.selection, **selection})
 
+    def step_name(self, dimension: str | None, position: int) -> str:
+        """Name of the map at a position along a dimension: its time or other coordinate, else the file and position."""
+        if dimension is None or dimension not in self.dataset.coords:
+            return f"{self.path}:{position}"
+        value = self.dataset[dimension].values[position]
+        is_time = isinstance(value, np.datetime64)
+        return f"{dimension} {np.datetime_as_string(value, 'm') if is_time else value}"
+
     def steps(self, dimension: str, positions: Sequence[int]) -> SphereFields:
         """The same maps at some positions along a dimension."""
         return self._with(self.dataset.isel({dimension: list(positions)}), self.selection)

@@ -101,9 +101,11 @@ def _metrics(folder: Path, metrics: Mapping[str, float | None], classes: Sequenc
     trivial = _of_one_class(classes)
     rows = []
     for name, value in metrics.items():
-        if name.startswith("iou/"):
-            continue  # of each class, which have a table
+        if name.startswith(("iou/", "unchanged/")):
+            continue  # of each class, which have a table; of the inputs, which are baselines
         baseline, of_what = trivial.get(name, _ideal(name))
+        if f"unchanged/{name}" in metrics:
+            baseline, of_what = _number(metrics[f"unchanged/{name}"]), "the input, unchanged"
         rows.append((escape(name), _number(value), baseline, escape(of_what)))
     parts = ["<h2>Metrics of the test</h2>", html.table(("", "this network", "baseline", "of"), rows)]
     forecast = folder / "forecast.csv"
