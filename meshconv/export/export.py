@@ -242,7 +242,8 @@ def _compare(
 
 def _timed(run: Callable[[], Tensor]) -> tuple[Tensor, float]:
     """The result, and the median processor time of up to 15 runs in two seconds; a first one plans and allocates."""
-    result, times, end = run(), [], time.perf_counter() + 2
+    times: list[float] = []
+    result, end = run(), time.perf_counter() + 2
     while not times or (len(times) < 15 and time.perf_counter() < end):
         start = time.process_time()
         result = run()
