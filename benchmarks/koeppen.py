@@ -6,8 +6,8 @@
 
 Each is trained on 14 zones; the 5 main classes (A to E, the first letters of the zones) are scored with the same
 networks, by the summed probabilities of the zones of a class. All networks see the land and ``--margin`` pixels around
-it, but the planar and the spin-weighted one the whole sphere. The forest needs scikit-learn. ``--validation`` holds a
-fifth of the training blocks back and scores there: what options are chosen with.
+it, but the planar and the spin-weighted one the whole sphere. The forest needs scikit-learn. ``--validation`` scores
+a fifth of the training blocks, held out to select options.
 """
 
 from __future__ import annotations

@@ -228,29 +228,27 @@ def table(results: Results, given: argparse.Namespace) -> None:
         print(f"| {method} | {rows[0]['weights']:,} | {seeds} | {minutes:.1f} | {' | '.join(cells)} |")
 
 
-DOMAINS: dict[str, tuple[Any, Any, list[str], dict[str, float]]] = {
-    "sphere": (on_the_sphere, inputs_of, ["spin", "gauge", "planar"], {"epochs": 20, "rate": 6e-3}),
-    "plane": (on_the_plane, lambda method, x: (image_network(method), x), ["C8", "C4", "CNN"],
-              {"epochs": 20, "rate": 6e-3}),
-}  # fmt: skip
+DOMAINS: dict[str, tuple[Any, Any, list[str]]] = {
+    "sphere": (on_the_sphere, inputs_of, ["spin", "gauge", "planar"]),
+    "plane": (on_the_plane, lambda method, x: (image_network(method), x), ["C8", "C4", "CNN"]),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     domains = parser.add_subparsers(dest="domain", required=True)
-    for name, (data, build, methods, schedule) in DOMAINS.items():
+    for name, (_, _, methods) in DOMAINS.items():
         command = domains.add_parser(name)
         command.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
         command.add_argument("--methods", nargs="*", default=methods, choices=methods)
         command.add_argument("--trained", nargs="*", default=["NR", "R"], choices=["NR", "R"])
         command.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-        command.add_argument("--epochs", type=int, default=schedule["epochs"])
-        command.add_argument("--rate", type=float, default=schedule["rate"])
+        command.add_argument("--epochs", type=int, default=20)
+        command.add_argument("--rate", type=float, default=6e-3)
         command.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
-        command.set_defaults(data=data, build=build)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run(given, given.data, given.build)
+    run(given, *DOMAINS[given.domain][:2])
 
 
 if __name__ == "__main__":
