@@ -8,9 +8,9 @@
 
 Each predicts the change over a step of 6 hours and is trained on that step alone; the last runs are the test: rollouts
 from every fifth day. ``components`` takes the wind as two numbers, towards south and east, instead of as a vector;
-``mean`` sums over the eight pixels around each with equal weights. Planets of ``--also`` are for testing only: upright
-and turned are the same weather, once with its axis and Coriolis parameter turned. Networks of torch-harmonics run where
-it is installed.
+``mean`` sums over the eight pixels around each with equal weights; ``four levels`` has one more than the others.
+Planets of ``--also`` are for testing only: upright and turned are the same weather, once with its axis and Coriolis
+parameter turned. Networks of torch-harmonics run where it is installed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "FieldUNet": FIELDS | QUADRATURE,
     "FieldUNet, components": FIELDS | QUADRATURE,
     "FieldUNet, mean": FIELDS,
+    "FieldUNet, four levels": FIELDS | QUADRATURE | {"channels": [10, 12, 16, 18]},
     "PlanarUNet": {"channels": [20, 28, 40], "width": 48, "dropout": 0.0},
+    "PlanarUNet, four levels": {"channels": [14, 20, 28, 32], "width": 48, "dropout": 0.0},
     "IsotropicUNet": {"channels": [32, 48, 64], "width": 48, "dropout": 0.0},
     "PixelwiseNetwork": {"width": 208},
     "SphericalFourierNeuralOperator": {"embed_dim": 28, "num_layers": 4, "scale_factor": 2},
@@ -53,6 +55,10 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 # Neighbours: 22 within 2.7 spacings, or the eight pixels around.
 RADII = {name: 2.7 if options.get("aggregation") == "quadrature" else None for name, options in METHODS.items()}
+
+
+def levels_of(method: str) -> int:
+    return len(METHODS[method].get("channels", [0] * 3))
 
 
 class Components(nn.Module):
@@ -125,11 +131,11 @@ def tested(task: ForecastTask, data: SphereMaps, mean: Tensor) -> dict[str, floa
     return {f"{row['model']} {row['field']} {row['step']}": row["rmse"] for row in errors.rows(data.field_names)}
 
 
-def open_planet(folder: Path, radius: float | None, given: argparse.Namespace, **options: Any) -> SphereMaps:
+def open_planet(folder: Path, method: str, given: argparse.Namespace, **options: Any) -> SphereMaps:
     targets = TARGETS | {"steps": ROLLED_STEPS} if given.rolled else TARGETS
     return SphereMaps(
         str(folder / "*.nc"), scalars=["h", "coriolis"], vectors=[["u", "v"]], targets=targets, nside=given.nside,
-        radius=radius, num_levels=3, batch_size=given.batch, cache=False, **options,
+        radius=RADII[method], num_levels=levels_of(method), batch_size=given.batch, cache=False, **options,
     )  # fmt: skip
 
 
@@ -187,15 +193,15 @@ def main() -> None:
     results = Results(given.out)
     methods = [m for m in given.only if m not in harmonic_networks.NAMES or harmonic_networks.AVAILABLE]
     if not given.print:
-        planets: dict[float | None, SphereMaps] = {}
+        planets: dict[tuple[float | None, int], SphereMaps] = {}
         for seed, method in itertools.product(given.seeds, methods):
-            radius = RADII[method]
-            if radius not in planets:
-                planets[radius] = open_planet(given.planet, radius, given)
+            surface = RADII[method], levels_of(method)
+            if surface not in planets:
+                planets[surface] = open_planet(given.planet, method, given)
                 if given.pairs is not None:
-                    few = first_pairs(planets[radius], given.pairs)
-                    planets[radius] = open_planet(given.planet, radius, given, splits=few)
-            data = planets[radius]
+                    few = first_pairs(planets[surface], given.pairs)
+                    planets[surface] = open_planet(given.planet, method, given, splits=few)
+            data = planets[surface]
             key = {"method": method, "seed": seed, **settings, "nside": data.inputs.nside}
             if results.has(**key):
                 continue
@@ -205,7 +211,7 @@ def main() -> None:
             assert data.climatology is not None
             row |= tested(task, data, data.climatology)
             for folder in given.also:
-                other = open_planet(folder, radius, given, splits="test")
+                other = open_planet(folder, method, given, splits="test")
                 other.take_statistics(data.spec)
                 row |= {f"{folder.name} {name}": e for name, e in tested(task, other, data.climatology).items()}
             results.add(key | row)

@@ -23,6 +23,9 @@ from meshconv.ops.backend import BACKEND
 SUFFIXES = (".pt2", ".onnx")
 """Of exported files."""
 
+# Numbers that a constant has at most which is computed when ONNX is written.
+_FOLDED = 1024
+
 Program = Callable[[dict[str, Tensor]], Tensor]
 
 # Members of archives that torch reads as pickles.
@@ -69,11 +72,17 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outp
     """
     require("export to ONNX", "export")
     import onnx
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
     with quiet_torch(), atomic_write(path) as part:
         try:
-            found = torch.onnx.export(program, (), input_names=list(inputs), output_names=[output], verbose=False)
+            # Small constants are folded alone: to look for patterns takes minutes, and runtimes do it when they load.
+            found = torch.onnx.export(
+                program, (), input_names=list(inputs), output_names=[output], verbose=False, optimize=False
+            )
             assert found is not None  # without a path it returns the model
+            fold_constants(found.model, onnx_shape_inference=False, output_size_limit=_FOLDED)
+            remove_unused_nodes(found.model)
             found.save(part)
         except Exception as error:  # torch raises many kinds
             raise InputError(f"{path}: the network has no form in ONNX ({first_line(error)})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.sparse import block_array, coo_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from meshconv.errors import InputError
+from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
 from meshconv.geometry.sphere.grid import SphereGrid
@@ -124,6 +126,20 @@ class SpaceTimePrior:
                 blocks[t][t + 1], blocks[t + 1][t] = right, right.T
         self.precision: csr_array = block_array(blocks).tocsr()
 
+    @cached_property
+    def _elimination(self) -> np.ndarray:
+        """Order of elimination: a time step counts as the two edges that the precision reaches in space."""
+        operators = self.flow.operators
+        places = operators.graph.positions.numpy()
+        step = 2 * np.sqrt(operators.mass.mean())
+        points = np.concatenate([np.c_[places, np.full(len(places), t * step)] for t in range(self.times)])
+        pairs = self.precision.tocoo()
+        return dissection_order(points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
+
+    def factor(self, matrix: csr_array) -> SymmetricFactor:
+        """Factorisation of a symmetric matrix with the reach of the precision."""
+        return SymmetricFactor(matrix, self._elimination)
+
     def estimate(self, points: Any, values: Any, noise: float) -> Any:
         """Posterior mean [times, V].
 
@@ -145,5 +161,5 @@ class SpaceTimePrior:
                              f"expected 0..{self.num_points - 1}")  # fmt: skip
         right = np.bincount(index, y.numpy() / noise**2, self.num_points)
         count = np.bincount(index, minlength=self.num_points) / noise**2
-        solution = splu((self.precision + diags_array(count)).tocsc()).solve(right)
+        solution = self.factor((self.precision + diags_array(count)).tocsr()).solve(right)
         return like(torch.from_numpy(solution.reshape(self.times, -1)), values)

@@ -23,7 +23,8 @@ def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntA
 
     Parameters
     ----------
-    points : float64 [V, 3]
+    points : float64 [V, dim]
+        In space, or in space and time.
     rows, cols : int64 [E]
         Pairs of neighbours, each in at least one direction; a point may be its own.
 
