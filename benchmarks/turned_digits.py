@@ -28,8 +28,10 @@ from torch import Tensor, nn
 from meshconv import HealpixSphere
 from meshconv.homogeneous import GroupConv2d, PlanarType, SphereTransform, SpinClassifier
 from meshconv.models import ShapeClassifier
+from meshconv.nn.convolution.neighbours import Aggregation
 
 LMAX, TRAIN = 12, 1297
+GAUGE: dict[str, Aggregation] = {"gauge": "quadrature", "gauge-mean": "mean"}
 
 
 def projected(images: np.ndarray, xyz: np.ndarray, turns: np.ndarray) -> np.ndarray:
@@ -94,11 +96,11 @@ class PlanarCNN(nn.Module):
 class GaugeClassifier(nn.Module):
     """Blocks of gauge convolutions on HEALPix nside 8, and their mean over the sphere."""
 
-    def __init__(self) -> None:
+    def __init__(self, aggregation: Aggregation) -> None:
         super().__init__()
         sphere = HealpixSphere(8)
         self.graph = sphere.gauge_graph(2.7 * sphere.spacing).to(torch.float32)
-        self.network = ShapeClassifier("1x0", 10, channels=16, max_order=1, blocks=3, width=64)
+        self.network = ShapeClassifier("1x0", 10, 16, max_order=1, blocks=3, width=64, aggregation=aggregation)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, self.graph)[..., 0, :]
@@ -119,8 +121,8 @@ def inputs_of(method: str, maps: Tensor) -> tuple[nn.Module, Tensor]:
     coefficients = fit.analysis(maps, "1x0", LMAX)
     if method == "planar":
         return PlanarCNN(), SphereTransform(23).synthesis(coefficients, "1x0").reshape(-1, 1, 24, 48)
-    if method == "gauge":
-        return GaugeClassifier(), SphereTransform(LMAX, HealpixSphere(8)).synthesis(coefficients, "1x0")
+    if method in GAUGE:
+        return GaugeClassifier(GAUGE[method]), SphereTransform(LMAX, HealpixSphere(8)).synthesis(coefficients, "1x0")
     return OnGauss(gauss, channels=(8, 12), width=64), gauss.synthesis(coefficients, "1x0")
 
 
@@ -229,7 +231,7 @@ def table(results: Results, given: argparse.Namespace) -> None:
 
 
 DOMAINS: dict[str, tuple[Any, Any, list[str]]] = {
-    "sphere": (on_the_sphere, inputs_of, ["spin", "gauge", "planar"]),
+    "sphere": (on_the_sphere, inputs_of, ["spin", *GAUGE, "planar"]),
     "plane": (on_the_plane, lambda method, x: (image_network(method), x), ["C8", "C4", "CNN"]),
 }
 

@@ -1,0 +1,65 @@
+"""Processor time of whole processes beside ``import torch``: imports, the list of commands, a mesh from file to label.
+
+    python benchmarks/startup.py                 # the table of docs/deployment.md
+
+Each runs ``--times`` times in turn, without cached files; the least counts. The mesh is a generated shape of 10,000
+vertices, its label that of the shipped network ``shapes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from meshconv.datasets.generated import generate_shape
+from meshconv.io import save_mesh
+
+CODE = {
+    "`import torch`": "import torch",
+    "`import meshconv`": "import meshconv",
+    "a mesh and a layer (`meshconv.TriangleMesh`, `meshconv.nn.GaugeConv`)":
+        "import meshconv; meshconv.TriangleMesh, meshconv.nn.GaugeConv",
+}  # fmt: skip
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Processor time of a process and its children."""
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    here = os.environ | {"OMP_NUM_THREADS": "1", "MESHCONV_CACHE": str(folder / "cache")}
+    subprocess.run(command, check=True, cwd=folder, env=here, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        save_mesh(generate_shape("apart", np.random.default_rng(0), 10_000), folder / "shape.ply")
+        commands = {name: [sys.executable, "-c", code] for name, code in CODE.items()}
+        program = [sys.executable, "-m", "meshconv"]
+        commands["`meshconv --help`"] = [*program, "--help"]
+        commands["`meshconv predict shapes shape.ply`"] = [*program, "predict", "shapes", "shape.ply", "--workers", "0"]
+        found: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(given.times):
+            for name, command in commands.items():
+                found[name].append(seconds(command, folder))
+    torch_s = min(found["`import torch`"])
+    print("| process | seconds | times `import torch` | seconds beyond it |\n| --- | --- | --- | --- |")
+    for name, times in found.items():
+        print(f"| {name} | {min(times):.2f} | {min(times) / torch_s:.2f} | {min(times) - torch_s:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
