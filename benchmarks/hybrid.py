@@ -122,7 +122,7 @@ def train_chain(
         target, given = next(windows)
         return network.loss(given, target)
 
-    fit(network, loss, validate, options.steps, 3e-3)
+    fit(network, loss, validate, min(options.steps, y.shape[1] // 4), 2e-3)
 
 
 def chain(options: argparse.Namespace, make: Callable[..., tuple[Tensor, Tensor]], models: dict, hybrid: Callable,
@@ -277,14 +277,14 @@ def main() -> None:
         found.set_defaults(run=run)
         found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
         found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-        found.add_argument("--steps", type=int, default=steps, help="of training, for each network")
+        found.add_argument("--steps", type=int, default=steps, help="of training; of chains n / 4 at most")
         found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
         return found
 
     for run in (linear, lorenz):
-        one = command(run, 200)
+        one = command(run, 100)
         one.add_argument("--train", type=int, nargs="+", default=[100, 500, 1000, 5000, 10000])
-        one.add_argument("--windows", type=int, default=6, help="of 100 times, in a batch")
+        one.add_argument("--windows", type=int, default=4, help="of 100 times, in a batch")
         one.add_argument("--pieces", type=int, default=10, help="of 1000 times, for the test")
         one.add_argument("--order", type=int, default=2, help="of Taylor's series (lorenz)")
         one.add_argument("--figure", type=Path, help="file of a picture of the errors")
