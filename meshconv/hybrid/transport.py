@@ -159,7 +159,7 @@ class SpaceTimePrior:
         if not 0 <= index.min() <= index.max() < self.num_points:
             raise InputError(f"observations are off the surface and times: points {index.min()}..{index.max()}, "
                              f"expected 0..{self.num_points - 1}")  # fmt: skip
-        right = np.bincount(index, y.numpy() / noise**2, self.num_points)
+        right = np.bincount(index, y.numpy() / noise**2, self.num_points).astype(np.float64)
         count = np.bincount(index, minlength=self.num_points) / noise**2
         solution = self.factor((self.precision + diags_array(count)).tocsr()).solve(right)
         return like(torch.from_numpy(solution.reshape(self.times, -1)), values)
