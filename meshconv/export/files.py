@@ -68,7 +68,7 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outp
     Raises
     ------
     InputError
-        An operation without a counterpart in ONNX.
+        An operation without a counterpart in ONNX, or without one that onnxruntime computes reliably.
     """
     require("export to ONNX", "export")
     import onnx
@@ -89,6 +89,11 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outp
         model = onnx.load(part)
         for node in [*model.graph.node, *(node for function in model.functions for node in function.node)]:
             del node.metadata_props[:]  # lines of the source, with their paths on this machine
+            if node.op_type == "ScatterND" and any(a.name == "reduction" and a.s != b"none" for a in node.attribute):
+                raise InputError(
+                    f"{path}: the network adds up rows by index_put(accumulate=True), which onnxruntime gets wrong now "
+                    "and then with several threads; use index_add or scatter_add"
+                )
         onnx.checker.check_model(model)
         onnx.save(model, part)
     return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

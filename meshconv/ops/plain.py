@@ -28,12 +28,16 @@ def plain_operators(
     Parameters
     ----------
     matrices
-        Convolutions as matrices and products of whole arrays: slower in torch, faster in runtimes of ONNX.
+        For ONNX: convolutions as matrices and products of whole arrays, slower in torch, faster in its runtimes; sums
+        over edges element by element, since those of rows are ``ScatterND`` there, which onnxruntime adds up in
+        parallel without a lock (its issue 18048): wrong now and then with several threads.
     degrees : mapping of (int, int) to int, optional
         Of graphs that are known, by their numbers of targets and edges: the largest number of edges of a target.
         Convolutions on them multiply by the weights once per target, not once per edge.
     """
-    always = {torch.ops.aten.repeat_interleave.Tensor: repeat_interleave}
+    always: dict[Any, Callable] = {torch.ops.aten.repeat_interleave.Tensor: repeat_interleave}
+    if matrices:
+        always[torch.ops.aten.index_add.default] = index_add
     if not BACKEND.devices:
         return always  # the references have run, and programs of them are plain already
     ops, known, by_edge = torch.ops.meshconv, degrees or {}, _gauge_conv_of_matrices if matrices else _gauge_conv
@@ -239,6 +243,13 @@ def row_of(ptr: Tensor, count: int) -> Tensor:
     """The row of each of ``count`` members, int64: the number of rows that end at or before it."""
     ends = ptr.new_zeros(count + 1).index_add(0, ptr[1:], torch.ones_like(ptr[1:]))
     return ends[:-1].cumsum(0)
+
+
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
+    """``torch.index_add`` by ``scatter_add``."""
+    shape = [1] * source.dim()
+    shape[dim] = index.shape[0]
+    return x.scatter_add(dim, index.reshape(shape).expand(source.shape), source if alpha == 1 else alpha * source)
 
 
 def repeat_interleave(repeats: Tensor, output_size: int | None = None) -> Tensor:
