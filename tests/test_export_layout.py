@@ -67,7 +67,8 @@ def edges(num_src: int, num_dst: int, count: int):
 @pytest.mark.parametrize("form", ["edges", "matrices", "neighbours"])
 def test_plain_operators_are_the_compiled_ones(transpose, form):
     given = edges(9, 7, 40)
-    degrees = {(7, 40): int(given[0].diff().max())} if form == "neighbours" else {}
+    longest = {(7, 40): int(given[0].diff().max()), (9, 40): int(given[3].diff().max())}
+    degrees = longest if form == "neighbours" else {}
     plain = plain_operators(form == "matrices", degrees)
     angle, turn, radial = torch.randn(40), torch.randn(40), torch.rand(40, 3)
     rows = 7 if transpose else 9

@@ -139,9 +139,10 @@ def _degrees(program: ExportedProgram) -> dict[tuple[int, int], int]:
     found: dict[tuple[int, int], int] = {}
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
-        if schema is None or not schema.name.startswith("meshconv::gauge_conv"):
+        if schema is None or not schema.name.startswith(("meshconv::gauge_conv", "meshconv::transport_sum")):
             continue
-        pointers = node.args[[argument.name for argument in schema.arguments].index("dst_ptr")]
+        given = dict(zip([argument.name for argument in schema.arguments], node.args, strict=False))
+        pointers = given["src_ptr" if given["transpose"] else "dst_ptr"]
         name = stored.get(pointers.name)
         if name is None:
             continue

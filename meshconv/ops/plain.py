@@ -33,7 +33,7 @@ def plain_operators(
         parallel without a lock (its issue 18048): wrong now and then with several threads.
     degrees : mapping of (int, int) to int, optional
         Of graphs that are known, by their numbers of targets and edges: the largest number of edges of a target.
-        Convolutions on them multiply by the weights once per target, not once per edge.
+        Convolutions on them multiply by the weights once per target, not once per edge; sums are those of tables.
     """
     always: dict[Any, Callable] = {torch.ops.aten.repeat_interleave.Tensor: repeat_interleave}
     if matrices:
@@ -54,6 +54,14 @@ def plain_operators(
         edges = (dst_ptr, src, dst, src_ptr, src_edge)
         return by_edge(x, weight, radial, angle, transporter, *edges, in_type, out_type, transpose)
 
+    def transport_sum(
+        x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
+        src_edge: Tensor, type: Sizes, transpose: bool,
+    ) -> Tensor:  # fmt: skip
+        edges, ptr = (dst_ptr, src, dst, src_ptr, src_edge), src_ptr if transpose else dst_ptr
+        size = known.get((ptr.shape[0] - 1, src.shape[0])) if known else None
+        return _transport_sum(x, weight, transporter, *edges, type, transpose, size)
+
     fused: dict[Any, Callable] = {}
     if has_block_operators():
         fused = {ops.gauge_conv_point.default: lambda *given: _gauge_conv_point(conv, *given),
@@ -63,7 +71,7 @@ def plain_operators(
         **fused,
         ops.gauge_conv.default: conv,
         ops.depthwise_conv.default: _depthwise_conv,
-        ops.transport_sum.default: _transport_sum,
+        ops.transport_sum.default: transport_sum,
         ops.transport_dot.default: _transport_dot,
         ops.transport_argmax.default: _transport_argmax,
         ops.transport_select.default: _transport_select,
@@ -155,9 +163,7 @@ def _gauge_conv_of_neighbours(
     With ``a = transporter - angle``, a field of order m and a product with ``f`` of ``1, cos(M angle), sin(M angle)``
     need the moments ``sum R cos(m a) f x`` and ``sum R sin(m a) f x``; rotations of ``x`` become ones of ``weight``.
     """
-    slot = dst_ptr[:-1, None] + torch.arange(size, device=dst_ptr.device)
-    there = (slot < dst_ptr[1:, None]).to(x.dtype)
-    slot = slot.clamp(max=src.shape[0] - 1)
+    slot, there = _slots(dst_ptr, size, src.shape[0], x)
     angles, spread = _angles(outside, angle), _spread(outside, x)
     waves = torch.cat([angles.cos(), angles[:, 1:].sin()], dim=-1)  # [E, F]
     factors = (radial[:, :, None] * waves[:, None]).flatten(1)[slot] * there[..., None]  # [V, size, R * F]
@@ -203,10 +209,24 @@ def _depthwise_conv(
 
 def _transport_sum(
     x: Tensor, weight: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor, dst: Tensor, src_ptr: Tensor,
-    src_edge: Tensor, type: Sizes, transpose: bool,
+    src_edge: Tensor, type: Sizes, transpose: bool, size: int | None,
 ) -> Tensor:  # fmt: skip
-    state = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
-    return segment.transport_sum_reference(x, weight, *state[1:], _type(type))
+    """The sum, of rows of at most ``size`` edges if that is known."""
+    _, turn, source, row, rows = _ends(transporter, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    kind = _type(type)
+    if size is None:
+        return segment.transport_sum_reference(x, weight, turn, source, row, rows, kind)
+    slot, there = _slots(src_ptr if transpose else dst_ptr, size, src.shape[0], x)
+    edge = (src_edge[slot] if transpose else slot).flatten()
+    factors = segment.per_head(weight, kind).index_select(-2, edge) * there.reshape(-1, 1)
+    members = kind.rotate(x.index_select(1, source[edge]), turn[edge])
+    return kind.scale_fields(members, factors).unflatten(1, (rows, size)).sum(2)
+
+
+def _slots(ptr: Tensor, size: int, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the members of each row among ``count``, ``[rows, size]``, and 1 where there is one, else 0."""
+    slot = ptr[:-1, None] + torch.arange(size, device=ptr.device)
+    return slot.clamp(max=count - 1), (slot < ptr[1:, None]).to(like.dtype)
 
 
 def _transport_dot(
