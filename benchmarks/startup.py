@@ -49,7 +49,7 @@ def main() -> None:
         save_mesh(generate_shape("apart", np.random.default_rng(0), 10_000), folder / "shape.ply")
         commands = {name: [sys.executable, "-c", code] for name, code in CODE.items()}
         program = [sys.executable, "-m", "meshconv"]
-        commands["`meshconv --help`"] = [*program, "--help"]
+        commands["the list of commands, `--help`"] = [*program, "--help"]
         commands["`meshconv predict shapes shape.ply`"] = [*program, "predict", "shapes", "shape.ply", "--workers", "0"]
         found: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(given.times):
