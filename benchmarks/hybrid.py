@@ -12,17 +12,17 @@ Surfaces are those of hybrid_surfaces.py.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from hybrid_training import figure, fit, table
+from hybrid_training import experiment, figure, fit, measure_once, table
 from map_training import Results
 from scipy.integrate import solve_ivp
-from torch import Tensor, nn
+from torch import Tensor
 
 from meshconv.hybrid import (
     EGNN,
@@ -128,14 +128,12 @@ def train_chain(
 def chain(options: argparse.Namespace, make: Callable[..., tuple[Tensor, Tensor]], models: dict, hybrid: Callable,
           gamma: float, order: int | None = None) -> None:  # fmt: skip
     """Mean squared errors of observations, the best smoother, the network alone and the hybrid."""
-    results, name = Results(options.out), options.run.__name__
-    settings = {"experiment": name, "order": order, "steps": options.steps}
+    results = Results(options.out)
+    settings = {"experiment": options.run.__name__, "order": order, "steps": options.steps, "windows": options.windows,
+                "pieces": options.pieces}  # fmt: skip
     truth, y = make(np.random.default_rng(1000), options.pieces, 1000)
-    for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
-        key = settings | {"n": n, "seed": seed}
-        if results.has(**key):
-            continue
-        begin = time.process_time()
+
+    def measure(n: int, seed: int) -> dict[str, float]:
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
         known, seen = make(rng, 1, n)
@@ -150,7 +148,10 @@ def chain(options: argparse.Namespace, make: Callable[..., tuple[Tensor, Tensor]
             with torch.no_grad():
                 states = torch.cat([network(part) for part in y.split(2)])
             errors[kind] = error_of(model, states, truth)
-        results.add(key | errors | {"minutes": (time.process_time() - begin) / 60})
+        return errors
+
+    for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
+        measure_once(results, settings | {"n": n, "seed": seed}, functools.partial(measure, n, seed))
     names = ("observations", "smoother", "network", "hybrid")
     columns = dict(zip(names, ("observations", "best smoother", "network alone", "hybrid"), strict=True))
     table(results.select(**settings), "n", columns)
@@ -190,38 +191,38 @@ def together(pairs: Sequence[tuple[FactorGraph, Tensor]]) -> tuple[FactorGraph, 
 def ising(options: argparse.Namespace) -> None:
     """Mean absolute error of marginals; couplings and fields are normal with standard deviation beta."""
     results = Results(options.out)
-    settings = {"experiment": "ising", "steps": options.steps, "n": options.train, "size": options.size}
-    for beta, seed in itertools.product(options.betas, [] if options.print else options.seeds):
-        key = settings | {"beta": beta, "seed": seed}
-        if results.has(**key):
-            continue
-        begin, rng = time.process_time(), np.random.default_rng(seed)
+    names = ("steps", "train", "size", "batch", "iterations", "rate")
+    settings = {"experiment": "ising"} | {name: getattr(options, name) for name in names}
+
+    def measure(beta: float, seed: int) -> dict[str, float]:
+        rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
         network = EnhancedBeliefPropagation(2, hidden=32, iterations=options.iterations, damping=0.5)
 
-        def drawn(count: int, beta: float = beta, rng: np.random.Generator = rng) -> list[tuple[FactorGraph, Tensor]]:
+        def drawn(count: int) -> list[tuple[FactorGraph, Tensor]]:
             made = [random_ising(options.size, beta, rng) for _ in range(count)]
             return [(ising_grid(*grid), torch.from_numpy(ising_marginals(*grid))) for grid in made]
 
-        train, val, test = drawn(options.train), together(drawn(20)), together(drawn(20))
+        train, val, (graph, exact) = drawn(options.train), together(drawn(20)), together(drawn(20))
 
-        def divergence(graph: FactorGraph, exact: Tensor, network: nn.Module = network) -> Tensor:
+        def divergence(graph: FactorGraph, exact: Tensor) -> Tensor:
             return (exact * (exact.clamp_min(1e-12).log() - network(graph).double())).sum(-1).mean()
 
-        def loss(train: list = train, rng: np.random.Generator = rng) -> Tensor:
+        def loss() -> Tensor:
             return divergence(*together([train[i] for i in rng.integers(len(train), size=options.batch)]))
 
-        def validate(val: tuple = val) -> float:
+        def validate() -> float:
             with torch.no_grad():
                 return float(divergence(*val))
 
         fit(network, loss, validate, options.steps, options.rate)
-        graph, exact = test
         found = {"mean_field": mean_field(graph), "propagation": belief_propagation(graph, damping=0.5)}
         with torch.no_grad():
             found["learned"] = network(graph).exp()
-        errors = {name: float((marginals - exact).abs().mean()) for name, marginals in found.items()}
-        results.add(key | errors | {"minutes": (time.process_time() - begin) / 60})
+        return {name: float((marginals - exact).abs().mean()) for name, marginals in found.items()}
+
+    for beta, seed in itertools.product(options.betas, [] if options.print else options.seeds):
+        measure_once(results, settings | {"beta": beta, "seed": seed}, functools.partial(measure, beta, seed))
     columns = {"mean_field": "mean field", "propagation": "belief propagation", "learned": "enhanced"}
     table(results.select(**settings), "beta", columns)
 
@@ -240,20 +241,17 @@ def bodies(options: argparse.Namespace) -> None:
         return charges, x, charges[:, src] * charges[:, dst], v, y
 
     test, val = prepared(1000, 1000), prepared(200, 2000)
-    for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
-        key = settings | {"n": n, "seed": seed}
-        if results.has(**key):
-            continue
-        begin = time.process_time()
+
+    def measure(n: int, seed: int) -> dict[str, float]:
         torch.manual_seed(seed)
         train = prepared(n, seed)
         network = EGNN(1, 1, hidden=64, layers=4, edge_features=1, with_velocity=True)
 
-        def error(part: tuple[Tensor, ...], network: EGNN = network) -> Tensor:
+        def error(part: tuple[Tensor, ...]) -> Tensor:
             charges, x, pairs, v, y = part
             return ((network(charges, x, src, dst, pairs, v)[1] - y) ** 2).mean()
 
-        def loss(train: tuple[Tensor, ...] = train, n: int = n) -> Tensor:
+        def loss() -> Tensor:
             chosen = torch.randint(n, (50,))
             return error(tuple(t[chosen] for t in train))
 
@@ -263,39 +261,31 @@ def bodies(options: argparse.Namespace) -> None:
 
         fit(network, loss, validate, options.steps, 2e-3)
         with torch.no_grad():
-            found = {"straight": float(((test[1] + test[3] - test[4]) ** 2).mean()), "network": float(error(test))}
-        results.add(key | found | {"minutes": (time.process_time() - begin) / 60})
+            return {"straight": float(((test[1] + test[3] - test[4]) ** 2).mean()), "network": float(error(test))}
+
+    for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
+        measure_once(results, settings | {"n": n, "seed": seed}, functools.partial(measure, n, seed))
     table(results.select(**settings), "n", {"straight": "straight lines", "network": "`EGNN`"})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-
-    def command(run: Callable, steps: int) -> argparse.ArgumentParser:
-        found = commands.add_parser(run.__name__)
-        found.set_defaults(run=run)
-        found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
-        found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-        found.add_argument("--steps", type=int, default=steps, help="of training; of chains n / 4 at most")
-        found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
-        return found
-
     for run in (linear, lorenz):
-        one = command(run, 100)
+        one = experiment(commands, run, 100)
         one.add_argument("--train", type=int, nargs="+", default=[100, 500, 1000, 5000, 10000])
         one.add_argument("--windows", type=int, default=4, help="of 100 times, in a batch")
         one.add_argument("--pieces", type=int, default=10, help="of 1000 times, for the test")
         one.add_argument("--order", type=int, default=2, help="of Taylor's series (lorenz)")
         one.add_argument("--figure", type=Path, help="file of a picture of the errors")
-    grids = command(ising, 400)
+    grids = experiment(commands, ising, 400)
     grids.add_argument("--betas", type=float, nargs="+", default=[0.2, 0.8, 1.5])
     grids.add_argument("--train", type=int, default=200, help="number of grids")
     grids.add_argument("--size", type=int, default=10, help="of the grids")
     grids.add_argument("--batch", type=int, default=4)
     grids.add_argument("--iterations", type=int, default=20)
     grids.add_argument("--rate", type=float, default=5e-3)
-    points = command(bodies, 10000)
+    points = experiment(commands, bodies, 10000)
     points.add_argument("--train", type=int, nargs="+", default=[3000], help="numbers of trajectories")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from hybrid_training import figure, fit, table
+from hybrid_training import experiment, figure, fit, measure_once, table
 from map_training import Results
 from scipy.sparse import diags_array
 from torch import Tensor, nn
@@ -38,10 +37,7 @@ def potts(options: argparse.Namespace) -> None:
     settings = {"experiment": "potts", "steps": options.steps}
     for noise, seed in itertools.product(options.noise, [] if options.print else options.seeds):
         key = settings | {"noise": noise, "seed": seed}
-        if not results.has(**key):
-            begin = time.process_time()
-            found = smoothed(noise, seed, options.steps)
-            results.add(key | found | {"minutes": (time.process_time() - begin) / 60})
+        measure_once(results, key, functools.partial(smoothed, noise, seed, options.steps))
     columns = {"none": "not smoothed", "fixed": "one weight", "learned": "learned weights"}
     table(results.select(**settings), "noise", columns)
 
@@ -148,10 +144,8 @@ def physics(options: argparse.Namespace) -> None:
     results = Results(options.out)
     settings = {"experiment": "physics", "steps": options.steps, "n": options.train}
     for seed in [] if options.print else options.seeds:
-        if not results.has(**settings, seed=seed):
-            begin = time.process_time()
-            found = assimilated(options.train, options.steps, seed)
-            results.add(settings | {"seed": seed} | found | {"minutes": (time.process_time() - begin) / 60})
+        measure = functools.partial(assimilated, options.train, options.steps, seed)
+        measure_once(results, settings | {"seed": seed}, measure)
     columns = {
         "kriging": "kriging of each time", "still": "no physics (D = 0, v = 0)", "wrong": "wrong diffusivity (D = 0.1)",
         "network": "network alone", "hybrid": "network and wrong diffusivity", "true": "true physics (D = 0.02)",
@@ -236,11 +230,7 @@ def sst(options: argparse.Namespace) -> None:
     settings = {"experiment": "sst", "nside": options.nside, "steps": options.steps}
     columns = {"kriging": "kriging", "network": "network alone", "hybrid": "hybrid"}
     for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
-        key = settings | {"n": n, "seed": seed}
-        if not results.has(**key):
-            begin = time.process_time()
-            found = reconstructed(options, n, seed)
-            results.add(key | found | {"minutes": (time.process_time() - begin) / 60})
+        measure_once(results, settings | {"n": n, "seed": seed}, functools.partial(reconstructed, options, n, seed))
     table(results.select(**settings), "n", columns)
     if options.figure is not None:
         figure(results.select(**settings), "n", columns, options.figure, "months of training", "error, K")
@@ -346,21 +336,11 @@ def bumpy_torus(rows: int = 48, columns: int = 24) -> TriangleMesh:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-
-    def command(run: Callable, steps: int) -> argparse.ArgumentParser:
-        found = commands.add_parser(run.__name__)
-        found.set_defaults(run=run)
-        found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
-        found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-        found.add_argument("--steps", type=int, default=steps, help="of training, for each network")
-        found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
-        return found
-
-    parts = command(potts, 200)
+    parts = experiment(commands, potts, 200)
     parts.add_argument("--noise", type=float, nargs="+", default=[0.2, 0.4, 0.6], help="shares of wrong labels")
-    flow = command(physics, 300)
+    flow = experiment(commands, physics, 300)
     flow.add_argument("--train", type=int, default=60, help="number of series")
-    seas = command(sst, 150)
+    seas = experiment(commands, sst, 150)
     seas.add_argument("--data", type=Path, required=True)
     seas.add_argument("--nside", type=int, default=16)
     seas.add_argument("--train", type=int, nargs="+", default=[6, 12, 24, 48, 90], help="months")

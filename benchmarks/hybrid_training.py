@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import argparse
+import time
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from map_training import Results
 from torch import Tensor, nn
 
 
@@ -33,6 +36,24 @@ def fit(
     return module
 
 
+def experiment(commands: Any, run: Callable[[argparse.Namespace], None], steps: int) -> argparse.ArgumentParser:
+    """The command of an experiment, by the name of the function that runs it, with what all have."""
+    found = commands.add_parser(run.__name__)
+    found.set_defaults(run=run)
+    found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+    found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    found.add_argument("--steps", type=int, default=steps, help="of training; of chains n / 4 at most")
+    found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
+    return found
+
+
+def measure_once(results: Results, key: dict[str, Any], measure: Callable[[], dict[str, float]]) -> None:
+    """Add what ``measure`` finds and its minutes of processor time, unless the results have the key."""
+    if not results.has(**key):
+        begin = time.process_time()
+        results.add(key | measure() | {"minutes": (time.process_time() - begin) / 60})
+
+
 def values_of(rows: list[dict[str, Any]], name: str, of: dict[str, Any]) -> list[float]:
     return [row[name] for row in rows if all(row[k] == v for k, v in of.items())]
 
@@ -52,23 +73,22 @@ def table(rows: list[dict[str, Any]], by: str, columns: dict[str, str]) -> None:
 
 
 def figure(
-    rows: list[dict[str, Any]], by: str, columns: dict[str, str], path: Path, x_name: str, y_name: str,
-    scale: str = "log",
-) -> None:  # fmt: skip
+    rows: list[dict[str, Any]], by: str, columns: dict[str, str], path: Path, x_name: str, y_name: str
+) -> None:
     """Errors over ``by``, both logarithmic; bars are standard deviations over the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    points: Iterable[Any] = sorted({row[by] for row in rows})
+    points = sorted({row[by] for row in rows})
     shown, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
     for (name, title), marker in zip(columns.items(), "osD^v<", strict=False):
         found = [values_of(rows, name, {by: point}) for point in points]
-        axes.errorbar(list(points), [np.mean(f) for f in found], [np.std(f) for f in found], marker=marker, label=title,
+        axes.errorbar(points, [np.mean(f) for f in found], [np.std(f) for f in found], marker=marker, label=title,
                       capsize=2)  # fmt: skip
-    axes.set(xscale="log", yscale=scale, xlabel=x_name, ylabel=y_name)
-    axes.set_xticks(list(points), [str(p) for p in points])
+    axes.set(xscale="log", yscale="log", xlabel=x_name, ylabel=y_name)
+    axes.set_xticks(points, [str(p) for p in points])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
