@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hybrid_training import experiment, figure, fit, measure_once, table
+from hybrid_training import figure, fit, measure_once, table
 from map_training import Results
 from scipy.integrate import solve_ivp
 from torch import Tensor
@@ -271,21 +271,31 @@ def bodies(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+
+    def command(run: Callable, steps: int) -> argparse.ArgumentParser:
+        found = commands.add_parser(run.__name__)
+        found.set_defaults(run=run)
+        found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+        found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+        found.add_argument("--steps", type=int, default=steps, help="of training; of chains n / 4 at most")
+        found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
+        return found
+
     for run in (linear, lorenz):
-        one = experiment(commands, run, 100)
+        one = command(run, 100)
         one.add_argument("--train", type=int, nargs="+", default=[100, 500, 1000, 5000, 10000])
         one.add_argument("--windows", type=int, default=4, help="of 100 times, in a batch")
         one.add_argument("--pieces", type=int, default=10, help="of 1000 times, for the test")
         one.add_argument("--order", type=int, default=2, help="of Taylor's series (lorenz)")
         one.add_argument("--figure", type=Path, help="file of a picture of the errors")
-    grids = experiment(commands, ising, 400)
+    grids = command(ising, 400)
     grids.add_argument("--betas", type=float, nargs="+", default=[0.2, 0.8, 1.5])
     grids.add_argument("--train", type=int, default=200, help="number of grids")
     grids.add_argument("--size", type=int, default=10, help="of the grids")
     grids.add_argument("--batch", type=int, default=4)
     grids.add_argument("--iterations", type=int, default=20)
     grids.add_argument("--rate", type=float, default=5e-3)
-    points = experiment(commands, bodies, 10000)
+    points = command(bodies, 10000)
     points.add_argument("--train", type=int, nargs="+", default=[3000], help="numbers of trajectories")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from hybrid_training import experiment, figure, fit, measure_once, table
+from hybrid_training import figure, fit, measure_once, table
 from map_training import Results
 from scipy.sparse import diags_array
 from torch import Tensor, nn
@@ -336,11 +336,21 @@ def bumpy_torus(rows: int = 48, columns: int = 24) -> TriangleMesh:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    parts = experiment(commands, potts, 200)
+
+    def command(run: Callable, steps: int) -> argparse.ArgumentParser:
+        found = commands.add_parser(run.__name__)
+        found.set_defaults(run=run)
+        found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
+        found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+        found.add_argument("--steps", type=int, default=steps, help="of training, for each network")
+        found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
+        return found
+
+    parts = command(potts, 200)
     parts.add_argument("--noise", type=float, nargs="+", default=[0.2, 0.4, 0.6], help="shares of wrong labels")
-    flow = experiment(commands, physics, 300)
+    flow = command(physics, 300)
     flow.add_argument("--train", type=int, default=60, help="number of series")
-    seas = experiment(commands, sst, 150)
+    seas = command(sst, 150)
     seas.add_argument("--data", type=Path, required=True)
     seas.add_argument("--nside", type=int, default=16)
     seas.add_argument("--train", type=int, nargs="+", default=[6, 12, 24, 48, 90], help="months")

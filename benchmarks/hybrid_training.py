@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -34,17 +33,6 @@ def fit(
                 best, state = error, deepcopy(module.state_dict())
     module.load_state_dict(state)
     return module
-
-
-def experiment(commands: Any, run: Callable[[argparse.Namespace], None], steps: int) -> argparse.ArgumentParser:
-    """The command of an experiment, by the name of the function that runs it, with what all have."""
-    found = commands.add_parser(run.__name__)
-    found.set_defaults(run=run)
-    found.add_argument("--out", type=Path, required=True, help="file of results, one line of JSON each")
-    found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    found.add_argument("--steps", type=int, default=steps, help="of training; of chains n / 4 at most")
-    found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
-    return found
 
 
 def measure_once(results: Results, key: dict[str, Any], measure: Callable[[], dict[str, float]]) -> None:
