@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from meshconv.errors import InputError, first_line
 from meshconv.io.meshes.polygons import MeshFormat, PolygonFile, Volumes
@@ -186,6 +185,8 @@ def _placed(points: NDArray[np.float64], lines: list[str]) -> NDArray[np.float64
     shift, *turn = ([float(word) for word in line.split(",") if word.strip()] for line in lines)
     points = points + [*shift, 0.0, 0.0, 0.0][:3]
     if turn:
+        from scipy.spatial.transform import Rotation  # which no other reader imports
+
         a, b, angle = np.array(turn[0][:3]), np.array(turn[0][3:6]), np.radians(turn[0][6])
         axis = (b - a) / np.linalg.norm(b - a)
         points = a + Rotation.from_rotvec(angle * axis).apply(points - a)
