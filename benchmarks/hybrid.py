@@ -233,14 +233,14 @@ def ising(options: argparse.Namespace) -> None:
 def bodies(options: argparse.Namespace) -> None:
     """Mean squared error of positions after one unit of time."""
     results = Results(options.out)
-    settings = {"experiment": "bodies", "steps": options.steps}
+    settings = {"experiment": "bodies", "steps": options.steps, "batch": options.batch, "rate": options.rate}
     src, dst = fully_connected(5)
 
     def prepared(count: int, seed: int) -> tuple[Tensor, ...]:
         charges, x, v, y = charged_bodies(count, seed=seed)
         return charges, x, charges[:, src] * charges[:, dst], v, y
 
-    test, val = prepared(1000, 1000), prepared(200, 2000)
+    test, val = prepared(2000, 1000), prepared(2000, 2000)
 
     def measure(n: int, seed: int) -> dict[str, float]:
         torch.manual_seed(seed)
@@ -252,16 +252,19 @@ def bodies(options: argparse.Namespace) -> None:
             return ((network(charges, x, src, dst, pairs, v)[1] - y) ** 2).mean()
 
         def loss() -> Tensor:
-            chosen = torch.randint(n, (50,))
+            chosen = torch.randint(n, (options.batch,))
             return error(tuple(t[chosen] for t in train))
 
         def validate() -> float:
             with torch.no_grad():
                 return float(error(val))
 
-        fit(network, loss, validate, options.steps, 2e-3)
+        fit(network, loss, validate, options.steps, options.rate)
+        _, x, _, v, y = train
+        time = ((y - x) * v).sum() / (v**2).sum()
         with torch.no_grad():
-            return {"straight": float(((test[1] + test[3] - test[4]) ** 2).mean()), "network": float(error(test))}
+            straight = float(((test[1] + time * test[3] - test[4]) ** 2).mean())
+            return {"straight": straight, "network": float(error(test))}
 
     for n, seed in itertools.product(options.train, [] if options.print else options.seeds):
         measure_once(results, settings | {"n": n, "seed": seed}, functools.partial(measure, n, seed))
@@ -281,8 +284,8 @@ def main() -> None:
         found.add_argument("--print", action="store_true", help="print the table of the results, run nothing")
         return found
 
-    for run in (linear, lorenz):
-        one = command(run, 100)
+    for run, steps in ((linear, 100), (lorenz, 400)):
+        one = command(run, steps)
         one.add_argument("--train", type=int, nargs="+", default=[100, 500, 1000, 5000, 10000])
         one.add_argument("--windows", type=int, default=4, help="of 100 times, in a batch")
         one.add_argument("--pieces", type=int, default=10, help="of 1000 times, for the test")
@@ -295,8 +298,10 @@ def main() -> None:
     grids.add_argument("--batch", type=int, default=4)
     grids.add_argument("--iterations", type=int, default=20)
     grids.add_argument("--rate", type=float, default=5e-3)
-    points = command(bodies, 10000)
+    points = command(bodies, 40000)
     points.add_argument("--train", type=int, nargs="+", default=[3000], help="numbers of trajectories")
+    points.add_argument("--batch", type=int, default=50)
+    points.add_argument("--rate", type=float, default=1e-3)
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.run(options)

@@ -267,7 +267,10 @@ def reconstructed(options: argparse.Namespace, n: int, seed: int) -> dict[str, f
         mask = torch.rand(truth.shape[:-1], generator=generator) < 0.02
         return truth, truth + 0.2 * torch.randn(truth.shape, generator=generator), mask
 
-    test, val = torch.arange(96, len(fields)), torch.arange(90, 96)
+    test, val = torch.arange(96, len(fields)), torch.arange(90, 96).repeat(4)
+    where = torch.as_tensor(hierarchy.finest.positions).float()
+    north = from_ambient(torch.tensor([[0.0, 0.0, 1.0]]).expand(len(where), 1, 3), hierarchy.finest, "1x1")
+    place = torch.cat([where, north], -1)
     truth, y, mask = observed(test, torch.Generator().manual_seed(0))
     kriged = model.posterior(y, mask)
     found = {"kriging": float(((kriged - truth) ** 2).mean()) ** 0.5}
@@ -277,11 +280,12 @@ def reconstructed(options: argparse.Namespace, n: int, seed: int) -> dict[str, f
     for name, used in (("network", NoModel()), ("hybrid", model)):
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed + 1)
-        network = HybridField("1x0", "1x0", channels=[8, 16], max_order=1, width=32)
+        # The network may know where on the planet it is.
+        network = HybridField("3x0 + 1x1", "1x0", channels=[8, 16], max_order=1, width=32)
 
         def field(part: tuple[Tensor, ...], network: HybridField = network, used: FieldModel = used) -> Tensor:
             _, y, mask = part
-            return network(torch.ones_like(y), hierarchy, y, mask, used)
+            return network(place.expand(*y.shape[:-1], -1), hierarchy, y, mask, used)
 
         def loss(field: Callable = field, generator: torch.Generator = generator) -> Tensor:
             part = observed(torch.randint(max(90 - n, 0), 90, (2,), generator=generator), generator)

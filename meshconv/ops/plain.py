@@ -18,6 +18,7 @@ from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms
 from meshconv.ops.references.norm_gate import norm_gate_reference
 
 Sizes = list[int]
+_PIECE = 8  # edges; fewer are multiplied one by one, more are padding of short rows
 
 
 def plain_operators(
@@ -28,9 +29,9 @@ def plain_operators(
     Parameters
     ----------
     matrices
-        For ONNX: convolutions as matrices and products of whole arrays, slower in torch, faster in its runtimes; sums
-        over edges element by element, since those of rows are ``ScatterND`` there, which onnxruntime adds up in
-        parallel without a lock (its issue 18048): wrong now and then with several threads.
+        For ONNX: convolutions as matrices, of a few edges of a target each, faster in its runtimes than products edge
+        by edge; sums over edges element by element, since those of rows are ``ScatterND`` there, which onnxruntime
+        adds up in parallel without a lock (its issue 18048): wrong now and then with several threads.
     degrees : mapping of (int, int) to int, optional
         Of graphs that are known, by their numbers of targets and edges: the largest number of edges of a target.
         Convolutions on them multiply by the weights once per target, not once per edge; sums are those of tables.
@@ -40,7 +41,7 @@ def plain_operators(
         always[torch.ops.aten.index_add.default] = index_add
     if not BACKEND.devices:
         return always  # the references have run, and programs of them are plain already
-    ops, known, by_edge = torch.ops.meshconv, degrees or {}, _gauge_conv_of_matrices if matrices else _gauge_conv
+    ops, known, by_edge = torch.ops.meshconv, degrees or {}, _gauge_conv_of_pieces if matrices else _gauge_conv
 
     def conv(
         x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
@@ -49,8 +50,9 @@ def plain_operators(
         # Sizes that vary are no keys; where one graph is known, all are.
         size = known.get((dst_ptr.shape[0] - 1, src.shape[0])) if known and not transpose else None
         if size is not None:
+            table = _slots(dst_ptr[:-1], dst_ptr[1:], size, src.shape[0], x)
             kinds = _type(in_type), _type(out_type)
-            return _gauge_conv_of_neighbours(x, weight, radial, angle, transporter, dst_ptr, src, *kinds, size)
+            return _gauge_conv_of_slots(x, weight, radial, angle, transporter, src, *table, *kinds)
         edges = (dst_ptr, src, dst, src_ptr, src_edge)
         return by_edge(x, weight, radial, angle, transporter, *edges, in_type, out_type, transpose)
 
@@ -116,13 +118,6 @@ def _quarter_turn(x: Tensor, field_type: FieldType) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-def _carried(x: Tensor, src: Tensor, field_type: FieldType, angle: Tensor) -> Tensor:
-    """``rotate(x[:, src], angle)``."""
-    angles, spread = _angles(field_type, angle), _spread(field_type, x)
-    turned = _quarter_turn(x, field_type).index_select(1, src)
-    return (angles.cos() @ spread) * x.index_select(1, src) + (angles.sin() @ spread) * turned
-
-
 def _gauge_conv(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
@@ -131,56 +126,50 @@ def _gauge_conv(
     return gauge_conv_reference(x, weight, radial, *state, _type(in_type), _type(out_type))
 
 
-def _gauge_conv_of_matrices(
+def _gauge_conv_of_pieces(
     x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
     dst: Tensor, src_ptr: Tensor, src_edge: Tensor, in_type: Sizes, out_type: Sizes, transpose: bool,
 ) -> Tensor:  # fmt: skip
-    """One matrix for all edges; numbers are repeated and added by products with matrices of zeros and ones.
-
-    Runtimes of ONNX are fast at matrices and at products of arrays of one shape, and slow at broadcasting short rows.
-    """
-    angle, transporter, src, dst, rows = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
-    inside, outside = _type(in_type), _type(out_type)
-    count, dim = radial.shape[1], outside.dim
-    angles, spread = _angles(outside, angle), _spread(outside, x)
-    waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-    both = torch.cat([pad(spread, (0, dim)), pad(spread, (dim, 0))]).repeat(1, count)
-    one = torch.eye(count, dtype=x.dtype, device=x.device)[:, :, None].expand(-1, -1, 2 * dim).flatten(1)
-    factors = (radial @ one) * (waves @ both)  # [E, R * 2 * D_out]
-    matrix = torch.stack([weight, _quarter_turn(weight, outside)], dim=-2).transpose(0, 1).flatten(1)
-    product = _carried(x, src, inside, transporter - angle) @ matrix
-    total = torch.eye(dim, dtype=x.dtype, device=x.device).repeat(2 * count, 1)
-    messages = (product * factors) @ total
-    return messages.new_zeros(x.shape[0], rows, dim).index_add(1, dst, messages)
+    """Rows of edges are cut into pieces of up to ``_PIECE``, whose sums are added up."""
+    angle, transporter, source, _, rows = _ends(angle, transporter, (dst_ptr, src, dst, src_ptr), transpose)
+    ptr = src_ptr if transpose else dst_ptr
+    pieces = pad(((ptr[1:] - ptr[:-1] + _PIECE - 1) // _PIECE).cumsum(0), (1, 0))
+    count = rows + src.shape[0] // _PIECE  # at least as many as there are; those left over are empty
+    row = row_of(pieces, count).clamp(max=rows - 1)
+    first = ptr[row] + _PIECE * (torch.arange(count, device=ptr.device) - pieces[row])
+    slot, there = _slots(first, ptr[row + 1], _PIECE, src.shape[0], x)
+    edge = src_edge[slot] if transpose else slot
+    sums = _gauge_conv_of_slots(x, weight, radial, angle, transporter, source, edge, there, _type(in_type),
+                                _type(out_type))  # fmt: skip
+    return sums.new_zeros(x.shape[0], rows, sums.shape[-1]).index_add(1, row, sums)
 
 
-def _gauge_conv_of_neighbours(
-    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, dst_ptr: Tensor, src: Tensor,
-    inside: FieldType, outside: FieldType, size: int,
+def _gauge_conv_of_slots(
+    x: Tensor, weight: Tensor, radial: Tensor, angle: Tensor, transporter: Tensor, source: Tensor, edge: Tensor,
+    there: Tensor, inside: FieldType, outside: FieldType,
 ) -> Tensor:  # fmt: skip
-    """Neighbours as a table ``[V, size]``: moments are one product of matrices per vertex, of all radial functions.
+    """The sum over each row of a table of edges, of those that are ``there``: its moments times a matrix.
 
     With ``a = transporter - angle``, a field of order m and a product with ``f`` of ``1, cos(M angle), sin(M angle)``
     need the moments ``sum R cos(m a) f x`` and ``sum R sin(m a) f x``; rotations of ``x`` become ones of ``weight``.
     """
-    slot, there = _slots(dst_ptr, size, src.shape[0], x)
     angles, spread = _angles(outside, angle), _spread(outside, x)
     waves = torch.cat([angles.cos(), angles[:, 1:].sin()], dim=-1)  # [E, F]
-    factors = (radial[:, :, None] * waves[:, None]).flatten(1)[slot] * there[..., None]  # [V, size, R * F]
+    factors = (radial[:, :, None] * waves[:, None]).flatten(1)  # [E, R * F]
     straight, turned = weight[:, None] * spread[:, None], _quarter_turn(weight, outside)[:, None] * spread[1:, None]
     matrix = torch.cat([straight, turned], dim=1).flatten(0, 1)  # [R * F, D_in, D_out]
-    total = x.new_zeros(x.shape[0], dst_ptr.shape[0] - 1, outside.dim)
+    total = x.new_zeros(x.shape[0], edge.shape[0], outside.dim)
+    members = source[edge.flatten()]
     for m in inside.orders:
-        fields, rows = x[..., inside.slice(m)], matrix[:, inside.slice(m)]
-        members = fields.index_select(1, src[slot.flatten()]).unflatten(1, slot.shape)  # [B, V, size, D_m]
-        parts = [(factors, rows)]
+        fields, rows, factor = x[..., inside.slice(m)], matrix[:, inside.slice(m)], factors
         if m > 0:
-            turn = (m * (transporter - angle))[slot][..., None]
-            c, s = rows.tensor_split(2, dim=1)
-            parts = [(factors * turn.cos(), rows), (factors * turn.sin(), torch.cat([s, -c], dim=1))]
-        for factor, rows in parts:
-            moments = factor.transpose(1, 2) @ members  # [B, V, R * F, D_m]
-            total = total + moments.flatten(2) @ rows.flatten(0, 1)
+            turn, (c, s) = (m * (transporter - angle))[:, None], rows.tensor_split(2, dim=1)
+            factor = torch.cat([factors * turn.cos(), factors * turn.sin()], dim=-1)
+            rows = torch.cat([rows, torch.cat([s, -c], dim=1)])
+        fields = fields.index_select(1, members).unflatten(1, edge.shape)  # [B, V, size, D_m]
+        factor = factor.index_select(0, edge.flatten()).unflatten(0, edge.shape) * there[..., None]
+        moments = factor.transpose(1, 2) @ fields  # [B, V, R * F or twice that, D_m]
+        total = total + moments.flatten(2) @ rows.flatten(0, 1)
     return total
 
 
@@ -216,17 +205,18 @@ def _transport_sum(
     kind = _type(type)
     if size is None:
         return segment.transport_sum_reference(x, weight, turn, source, row, rows, kind)
-    slot, there = _slots(src_ptr if transpose else dst_ptr, size, src.shape[0], x)
+    ptr = src_ptr if transpose else dst_ptr
+    slot, there = _slots(ptr[:-1], ptr[1:], size, src.shape[0], x)
     edge = (src_edge[slot] if transpose else slot).flatten()
     factors = segment.per_head(weight, kind).index_select(-2, edge) * there.reshape(-1, 1)
     members = kind.rotate(x.index_select(1, source[edge]), turn[edge])
     return kind.scale_fields(members, factors).unflatten(1, (rows, size)).sum(2)
 
 
-def _slots(ptr: Tensor, size: int, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of the members of each row among ``count``, ``[rows, size]``, and 1 where there is one, else 0."""
-    slot = ptr[:-1, None] + torch.arange(size, device=ptr.device)
-    return slot.clamp(max=count - 1), (slot < ptr[1:, None]).to(like.dtype)
+def _slots(first: Tensor, end: Tensor, size: int, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Places from ``first`` to before ``end`` among ``count``, ``[rows, size]``, and 1 where there is one, else 0."""
+    slot = first[:, None] + torch.arange(size, device=first.device)
+    return slot.clamp(max=count - 1), (slot < end[:, None]).to(like.dtype)
 
 
 def _transport_dot(
