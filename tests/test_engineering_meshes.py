@@ -440,7 +440,11 @@ def test_instances_of_abaqus_are_where_the_assembly_places_them(solid: str, tmp_
     assert np.flatnonzero(mesh.vertex_data["nset"] == "TOP").tolist() == [9]
     last = mesh.to_original_faces(np.char.endswith(mesh.face_data["elset"], "+LAST"))
     assert np.flatnonzero(last).tolist() == ([5] if solid else [11])
-    path.write_text(path.read_text().replace("PART=roof", "PART=shed", 1))
+    whole = path.read_text()
+    path.write_text(whole.replace("1., 0., 2., 90.", "1., 0., 0., 90."))
+    with pytest.raises(InputError, match="an instance turns about an axis of no length"):
+        read_mesh(path)
+    path.write_text(whole.replace("PART=roof", "PART=shed", 1))
     with pytest.raises(InputError, match="instance a is of part shed, which does not exist"):
         read_mesh(path)
     path.write_text(abaqus(before="*NGEN\n1, 9, 1\n"))

@@ -188,7 +188,10 @@ def _placed(points: NDArray[np.float64], lines: list[str]) -> NDArray[np.float64
         from scipy.spatial.transform import Rotation  # which no other reader imports
 
         a, b, angle = np.array(turn[0][:3]), np.array(turn[0][3:6]), np.radians(turn[0][6])
-        axis = (b - a) / np.linalg.norm(b - a)
+        length = np.linalg.norm(b - a)
+        if not length > 0:
+            raise ValueError("an instance turns about an axis of no length")
+        axis = (b - a) / length
         points = a + Rotation.from_rotvec(angle * axis).apply(points - a)
     return points
 
