@@ -198,6 +198,9 @@ def test_more_factors_than_memory():
     edges = torch.tensor([0, 1]).expand(2**40, 2)
     with pytest.raises(InputError, match=r"1099511627776 factors need .* GiB"):
         FactorGraph.pairwise(np.zeros((2, 2)), edges, np.zeros((2, 2)))
+    table = np.broadcast_to(0.0, (2,) * 40)
+    with pytest.raises(InputError, match=r"factor 0 of 40 variables: its messages need 32768.0 GiB"):
+        FactorGraph([2] * 40, [(range(40), table)])
 
 
 @pytest.mark.parametrize("damping", [-0.1, 1.0])

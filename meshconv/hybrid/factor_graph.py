@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -111,11 +112,12 @@ class FactorGraph:
         v = len(self.states)
         if not scope or len(set(scope)) < len(scope) or min(scope) < 0 or max(scope) >= v:
             raise InputError(f"factor {f} is of variables {scope}; expected different ones of 0..{v - 1}")
+        shape = [int(self.states[i]) for i in scope]
+        check_memory(32 * math.prod(shape), f"factor {f} of {len(scope)} variables: its messages")
         theta = torch.as_tensor(table).detach().to("cpu", torch.float64)
         wrong = theta.isnan() | (theta == torch.inf)
         if wrong.any():
             raise InputError(f"factor {f} has {int(wrong.sum())} values that are NaN or +inf; -inf excludes")
-        shape = [int(self.states[i]) for i in scope]
         if list(theta.shape) != shape:
             raise InputError(f"factor {f} is {list(theta.shape)}, its variables {scope} have {shape} states")
         return theta
