@@ -203,7 +203,7 @@ def ising(options: argparse.Namespace) -> None:
             made = [random_ising(options.size, beta, rng) for _ in range(count)]
             return [(ising_grid(*grid), torch.from_numpy(ising_marginals(*grid))) for grid in made]
 
-        train, val, (graph, exact) = drawn(options.train), together(drawn(20)), together(drawn(20))
+        val, (graph, exact), train = together(drawn(20)), together(drawn(20)), drawn(options.train)
 
         def divergence(graph: FactorGraph, exact: Tensor) -> Tensor:
             return (exact * (exact.clamp_min(1e-12).log() - network(graph).double())).sum(-1).mean()
@@ -291,11 +291,11 @@ def main() -> None:
         one.add_argument("--pieces", type=int, default=10, help="of 1000 times, for the test")
         one.add_argument("--order", type=int, default=2, help="of Taylor's series (lorenz)")
         one.add_argument("--figure", type=Path, help="file of a picture of the errors")
-    grids = command(ising, 400)
+    grids = command(ising, 1500)
     grids.add_argument("--betas", type=float, nargs="+", default=[0.2, 0.8, 1.5])
-    grids.add_argument("--train", type=int, default=200, help="number of grids")
+    grids.add_argument("--train", type=int, default=3000, help="number of grids")
     grids.add_argument("--size", type=int, default=10, help="of the grids")
-    grids.add_argument("--batch", type=int, default=4)
+    grids.add_argument("--batch", type=int, default=8)
     grids.add_argument("--iterations", type=int, default=20)
     grids.add_argument("--rate", type=float, default=5e-3)
     points = command(bodies, 40000)
