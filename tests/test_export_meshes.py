@@ -160,14 +160,16 @@ def test_segmentation(element, tmp_path):
 
 
 @pytest.mark.slow
-def test_regression_and_embeddings(tmp_path):
+@pytest.mark.parametrize("resolution", [None, 0.1])
+def test_regression_and_embeddings(tmp_path, resolution):
     rng = np.random.default_rng(0)
     (tmp_path / "set").mkdir()
     for k in range(3):
         mesh = body(k)
         fields = {name: rng.normal(size=mesh.num_vertices) for name in ("h", "w_x", "w_y", "w_z")}
         save_mesh(TriangleMesh(mesh.vertices, mesh.faces, f"{k}", fields), tmp_path / f"set/{k}.ply")
-    scalars = {"features": ["coordinates"]}  # the inputs have no vectors, the outputs have
+    # The inputs have no vectors, the outputs have.
+    scalars = {"features": ["coordinates"], "resolution": resolution}
     data = MeshFields(str(tmp_path / "set"), ["h", "w"], cache=False, workers=0, num_levels=2, **scalars)
     options = {"channels": [4, 4], "width": 8}
     task = RegressionTask("FieldUNet", str(data.in_type), data.field_names, data.spec, options)

@@ -21,6 +21,8 @@ from meshconv.geometry.mesh.levels.resampling import Resampled, resample
 from meshconv.geometry.mesh.neighbourhood import Neighbourhood
 from meshconv.io import save_mesh
 from meshconv.models import ShapeUNet
+from meshconv.nn import from_ambient
+from meshconv.train import Predictor, ReconstructionTask, RegressionTask
 from meshconv.train.metrics.point_weights import point_weights
 
 
@@ -158,6 +160,54 @@ def test_logits_of_a_vertex_do_not_depend_on_how_the_rest_is_cut(tmp_path: Path)
     assert change[0.05] < 0.5 * change[None]
 
 
+@pytest.mark.parametrize("tangent", [True, False])
+@pytest.mark.parametrize("element", ["vertices", "faces"])
+def test_fields_are_those_of_the_file(element, tangent, tmp_path: Path) -> None:
+    """Numbers and vectors at elements between the points: a network that knows them at the points gives them there."""
+    mesh = icosphere(3)
+    at = mesh.vertices if element == "vertices" else mesh.vertices[mesh.faces].mean(axis=1)
+    swirl, data = np.cross([0.3, -1.0, 0.5], at), {}
+    data["h"], data["w"] = at[:, 2], swirl if tangent else swirl + 0.5 * at
+    both = {"vertex_data": data} if element == "vertices" else {"face_data": data}
+    save_mesh(replace(mesh, **both), tmp_path / "ball.vtp")
+    maps = MeshFields(str(tmp_path), ["h", "w"], element, tangent, test_fraction=1, resolution=0.05, num_levels=2,
+                      cache=False, workers=0)  # fmt: skip
+    (sample,) = maps.samples("test")
+    assert len(sample.x) == 400 and len(sample.target) == len(at)
+    task = RegressionTask("test_mesh_targets.Perfect", str(maps.in_type), maps.field_names, maps.spec)
+    graph = sample.surface.finest
+    points = graph.positions.double()
+    whole = torch.linalg.cross(torch.tensor([0.3, -1.0, 0.5], dtype=torch.float64).expand_as(points), points)
+    inside = from_ambient((whole + (0 if tangent else 0.5 * points))[:, None], graph, "1x0 + 1x1")
+    answer = torch.cat([points[:, 2:], inside[:, 1:] if tangent else inside], dim=1)
+    task.network.answer = torch.nn.Parameter(answer.float())
+    batch = collate([sample])
+    error = (task(batch) - sample.target).detach().norm(dim=1)
+    assert float(error.mean()) < 0.02
+    found = Predictor(task, "cpu", cache=False)(tmp_path / "ball.vtp")
+    assert np.abs(found.fields["h"] - data["h"]).mean() < 0.02
+    off = np.linalg.norm(found.fields["w"] - data["w"], axis=1)
+    assert off.mean() < 0.04 and off.max() < 0.2  # of vectors of length 1
+    assert float(task.compared(batch)[-1].detach()) < 1e-3
+
+
+def test_fields_of_a_vertex_do_not_depend_on_how_the_rest_is_cut() -> None:
+    """Vectors in space of an untrained network, at the same vertices of two triangulations."""
+    mesh = blob()
+    change = {}
+    for resolution in (None, 0.05):
+        how = Preparation(resolution=resolution, num_levels=2, features=("coordinates",))
+        spec = {**how.spec, "data": "meshconv.datasets.MeshFields", "out_type": "1x0 + 1x1"}
+        torch.manual_seed(0)
+        options = {"channels": [4, 4], "max_order": 1, "aggregation": "quadrature"}
+        task = RegressionTask("FieldUNet", str(how.in_type), ["h", "w"], spec, options)
+        one, two = (result.fields for result in Predictor(task, "cpu", cache=False)([mesh, _cut_in_four(mesh)]))
+        change[resolution] = [np.linalg.norm(two[f][: mesh.num_vertices] - one[f]) / np.linalg.norm(one[f])
+                              for f in ("h", "w")]  # fmt: skip
+    for k in (0, 1):
+        assert change[0.05][k] < 0.5 * change[None][k] and change[0.05][k] < 0.2, change
+
+
 def _cut_in_four(mesh: TriangleMesh) -> TriangleMesh:
     a, b, c = mesh.faces.T
     edges = edges_of(mesh.faces)
@@ -178,8 +228,9 @@ def test_what_goes_not_with_a_resolution_is_named(tmp_path: Path) -> None:
     for near in ({"nearest": 8}, {"rings": 2}):
         with pytest.raises(InputError, match="resolution"):
             Preparation(resolution=0.1, neighbourhood=Neighbourhood(**near))
-    with pytest.raises(InputError, match="MeshFields"):
-        MeshFields(str(tmp_path), fields=["pressure"], resolution=0.1)
+    spec = {**Preparation(resolution=0.1, num_levels=2).spec, "data": "meshconv.datasets.MeshFields", "out_type": "1x0"}
+    with pytest.raises(InputError, match="resolution 0.1: observations lie at the mesh's own vertices"):
+        ReconstructionTask("4x0", ["h"], spec)
     flat = replace(icosphere(1), vertices=icosphere(1).vertices * [1, 0, 0])
     with pytest.raises(InputError, match="no area"):
         refined(flat, 0.1)

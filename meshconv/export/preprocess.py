@@ -207,8 +207,7 @@ class _PreparedMaps(Prepared):
 
 def labelling_of(output: Mapping[str, Any]) -> ElementLabels | int:
     """What a mesh is prepared with, so that a network gives the rows of an output."""
-    at_vertices = output["kind"] != "logits" and output["rows"] == "vertices"
-    return -1 if output["rows"] == "surfaces" or at_vertices else ElementLabels(output["rows"])
+    return -1 if output["rows"] == "surfaces" else ElementLabels(output["rows"])
 
 
 def point_digest(points: NDArray) -> dict[str, Any]:

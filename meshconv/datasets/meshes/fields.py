@@ -18,10 +18,10 @@ from meshconv.datasets.meshes.layouts.arrays import Place, check_count, read_arr
 from meshconv.datasets.meshes.layouts.segments import LabelledFile, split_files
 from meshconv.datasets.meshes.module import MeshData
 from meshconv.datasets.meshes.sample import PreparedMesh
-from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
+from meshconv.datasets.meshes.transfer.element_frames import frames_of
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
-from meshconv.nn.ambient import HasFrames, from_ambient
+from meshconv.nn.ambient import from_ambient
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class MeshFields(MeshData):
     """
 
     target_kind: ClassVar[str] = "fields at the vertices"
-    takes_resolution = False
     takes_patches = True
 
     def __init__(
@@ -188,22 +187,20 @@ class _FieldsOf:
         graph, origin = mesh.surface.finest, mesh.origin
         if self.element == "vertices":
             count, place, elements = len(origin.vertex_to), origin.vertex_from, None
-            frames: HasFrames = graph
         else:
-            assert graph.positions is not None  # of a mesh
             count, place, elements = len(origin.face_to), origin.face_from, mesh.faces.to(torch.int64)
-            frames = FaceFrames.of(graph.positions, elements)
         parts = [torch.from_numpy(self._read(name, count, 1)[place])[:, None] for name in self.scalars]
         if self.vectors:
             stacked = np.stack([self._read(name, count, 2) for name in self.vectors], axis=1)
             inside, number = torch.from_numpy(stacked[place]), len(self.vectors)
-            both = from_ambient(inside, frames, f"{number}x0 + {number}x1")
+            both = from_ambient(inside, frames_of(graph, elements, mesh.places), f"{number}x0 + {number}x1")
             along = both[:, :number].square().nansum(0)
             self.squares[self.path] = torch.stack([inside.square().sum(-1).nansum(0), along]).numpy()
             parts.append(both[:, number:] if self.tangent else both)
         target = torch.cat(parts, dim=1).to(torch.float32)
         if elements is None:  # what no face uses is nowhere on the surface
-            target[graph.areas <= 0] = torch.nan
+            areas = graph.areas if mesh.places is None else graph.areas[mesh.places.corners[:, 0].to(torch.int64)]
+            target[areas <= 0] = torch.nan
         return target, elements
 
     def _read(self, name: str, count: int, ndim: int) -> NDArray[np.float64]:

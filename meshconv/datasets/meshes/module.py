@@ -111,9 +111,6 @@ class MeshData(LightningDataModule):
         Values out of range.
     """
 
-    takes_resolution: ClassVar[bool] = True
-    """Whether what is predicted may be interpolated between points of a ``resolution``."""
-
     takes_patches: ClassVar[bool] = False
     """Whether targets are of vertices or elements, which patches of a mesh have."""
 
@@ -154,10 +151,6 @@ class MeshData(LightningDataModule):
                 raise InputError(f"{name} {value} has to be at least {least}")
         self.batch_size, self.batch_vertices, self.strict, self.seed = batch_size, batch_vertices, strict, seed
         self.pattern = pattern
-        if resolution is not None and not self.takes_resolution:
-            raise InputError(
-                f"resolution {resolution}: {type(self).__name__} has values at the vertices themselves; leave it out"
-            )
         if max_vertices is not None and not self.takes_patches:
             kind = type(self).__name__
             raise InputError(f"max_vertices {max_vertices}: {kind} has targets of whole meshes; leave it out")

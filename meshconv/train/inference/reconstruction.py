@@ -57,6 +57,9 @@ class ReconstructionInference(FieldInference):
         super().complete()
         if len(self.field_names) != 1:
             raise InputError(f"fields {self.field_names}: one is reconstructed; train a network for each")
+        if self.spec.get("resolution") is not None:
+            raise InputError(f"resolution {self.spec['resolution']}: observations lie at the mesh's own vertices; "
+                             "leave the resolution out")  # fmt: skip
         self.observed, self.order = self.hparams["observed"], self.out_type.max_order
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("size", torch.ones(()))

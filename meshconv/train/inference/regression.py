@@ -15,7 +15,7 @@ from torch import Tensor
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
-from meshconv.datasets.meshes.transfer.face_frames import FaceFrames, fields_at_faces
+from meshconv.datasets.meshes.transfer.element_frames import fields_at_elements
 from meshconv.datasets.meshes.transfer.file_fields import fields_in_space
 from meshconv.errors import InputError
 from meshconv.io.meshes.save import save_beside, save_mesh
@@ -94,13 +94,10 @@ class RegressionInference(FieldInference):
 
     def forward(self, batch: SurfaceBatch) -> Tensor:
         """Fields ``[..., V or n, out_type.dim]`` in units of the data, at the vertices or at the batch's elements."""
-        if batch.elements is None or not self.on_faces:
+        if batch.elements is None or not (self.on_faces or batch.shares is not None):
             return self.at_points(batch) * self.size + (self.mean if self.frames is None else self.latest(batch.x))
-        graph = batch.surface.finest
-        assert graph.positions is not None  # of meshes
-        x = self.at_points(replace(batch, elements=None))
-        frames = FaceFrames.of(graph.positions, batch.elements)
-        return fields_at_faces(x, graph, frames, batch.elements, self.out_type) * self.size + self.mean
+        x, at = self.at_points(replace(batch, elements=None, shares=None)), (batch.elements, batch.shares)
+        return fields_at_elements(x, batch.surface.finest, *at, self.out_type) * self.size + self.mean
 
     def at_points(self, batch: SurfaceBatch) -> Tensor:
         """What the network says: fields ``[..., V, out_type.dim]`` from ``mean`` in ``size``."""
@@ -128,10 +125,9 @@ class RegressionInference(FieldInference):
                 "tangent": self.tangent}  # fmt: skip
 
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
-        samples = meshes.prepare(ElementLabels("faces")) if self.on_faces else meshes.prepare()
-        for sample, output in meshes.outputs(self, samples, lambda s: len(s.target if self.on_faces else s.x)):
-            fields = self.fields_in_space(sample, output)
-            yield MeshFieldValues(sample.name, sample.source, fields, "faces" if self.on_faces else "vertices")
+        kind: Literal["vertices", "faces"] = "faces" if self.on_faces else "vertices"
+        for sample, output in meshes.outputs(self, meshes.prepare(ElementLabels(kind)), lambda s: len(s.target)):
+            yield MeshFieldValues(sample.name, sample.source, self.fields_in_space(sample, output), kind)
 
     def fields_in_space(self, sample: MeshSample, output: Tensor) -> dict[str, NDArray[np.float32]]:
         """Fields ``[n, out_type.dim]`` of a mesh at the vertices or faces of its file, vectors in space."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from meshconv.datasets.meshes.sample import MeshSample
 from meshconv.datasets.meshes.transfer.elements import elements_of_file
-from meshconv.datasets.meshes.transfer.face_frames import FaceFrames
+from meshconv.datasets.meshes.transfer.element_frames import frames_of
 from meshconv.fields import FieldType
 from meshconv.nn.ambient import HasFrames, to_ambient
 
@@ -40,13 +40,11 @@ def fields_in_space(
     """
     assert sample.origin is not None  # prepared from files or meshes
     whole = whole_names(out_type, names, tangent)
-    graph = sample.surface.finest
+    elements = sample.elements if on_faces else None
+    columns = _columns(output, out_type, tangent, frames_of(sample.surface.finest, elements, sample.places))
     if not on_faces:
-        columns = _columns(output, out_type, tangent, graph)
         values = [sample.origin.to_original_vertices(column.numpy()) for column in columns]
         return dict(zip(whole, values, strict=True))
-    assert graph.positions is not None and sample.elements is not None
-    columns = _columns(output, out_type, tangent, FaceFrames.of(graph.positions, sample.elements))
     place = elements_of_file("faces", sample, sample.raw())
     padded = [np.append(c.numpy(), np.full((1, *c.shape[1:]), np.nan, np.float32), axis=0) for c in columns]
     return dict(zip(whole, [values[place] for values in padded], strict=True))
