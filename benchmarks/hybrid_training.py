@@ -50,12 +50,12 @@ def table(rows: list[dict[str, Any]], by: str, columns: dict[str, str]) -> None:
     """Means and standard deviations over the seeds, for each value of ``by``."""
     print(f"| {by} | seeds | {' | '.join(columns.values())} | minutes |")
     print("| --- " * (len(columns) + 3) + "|")
-    for value in dict.fromkeys(row[by] for row in rows):
+    for value in sorted({row[by] for row in rows}):
         cells = []
         for name in columns:
             found = values_of(rows, name, {by: value})
-            spread = f" ± {np.std(found):.2g}" if len(found) > 1 and np.std(found) > 0 else ""
-            cells.append(f"{np.mean(found):.4f}{spread}")
+            spread = f" ± {np.std(found):.2g}" if len(set(found)) > 1 else ""
+            cells.append(f"{np.mean(found):.4g}{spread}")
         minutes = values_of(rows, "minutes", {by: value})
         print(f"| {value} | {len(minutes)} | {' | '.join(cells)} | {np.mean(minutes):.1f} |")
 

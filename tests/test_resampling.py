@@ -51,6 +51,13 @@ def test_a_fine_mesh_is_not_refined() -> None:
     assert vertices is mesh.vertices and faces is mesh.faces
 
 
+@pytest.mark.parametrize("subdivisions", [1, 2, 3, 4])
+def test_points_are_as_regular_on_every_triangulation(subdivisions) -> None:
+    """Areas of their cells: the vertices leave enough choice."""
+    areas = sampled(icosphere(subdivisions), 0.05, 1)[1].hierarchy.finest.areas
+    assert float(areas.std() / areas.mean()) < 0.3
+
+
 @pytest.mark.parametrize("mesh", [icosphere(1), icosphere(3), icosphere(4)], ids=["coarse", "same", "fine"])
 def test_levels_have_the_same_spacing_on_every_triangulation(mesh: TriangleMesh) -> None:
     _, found = sampled(mesh, 0.05, 3)
