@@ -63,7 +63,7 @@ def table(rows: list[dict[str, Any]], by: str, columns: dict[str, str]) -> None:
 def figure(
     rows: list[dict[str, Any]], by: str, columns: dict[str, str], path: Path, x_name: str, y_name: str
 ) -> None:
-    """Errors over ``by``, both logarithmic; bars are standard deviations over the seeds."""
+    """Errors over the logarithm of ``by``; bars are standard deviations over the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -75,7 +75,7 @@ def figure(
         found = [values_of(rows, name, {by: point}) for point in points]
         axes.errorbar(points, [np.mean(f) for f in found], [np.std(f) for f in found], marker=marker, label=title,
                       capsize=2)  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel=x_name, ylabel=y_name)
+    axes.set(xscale="log", xlabel=x_name, ylabel=y_name)
     axes.set_xticks(points, [str(p) for p in points])
     axes.minorticks_off()
     axes.grid(alpha=0.3)

@@ -236,7 +236,7 @@ def test_what_goes_not_with_a_resolution_is_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="resolution"):
             Preparation(resolution=0.1, neighbourhood=Neighbourhood(**near))
     spec = {**Preparation(resolution=0.1, num_levels=2).spec, "data": "meshconv.datasets.MeshFields", "out_type": "1x0"}
-    with pytest.raises(InputError, match="resolution 0.1: observations lie at the mesh's own vertices"):
+    with pytest.raises(InputError, match=r"resolution 0\.1: observations lie at the mesh's own vertices"):
         ReconstructionTask("4x0", ["h"], spec)
     flat = replace(icosphere(1), vertices=icosphere(1).vertices * [1, 0, 0])
     with pytest.raises(InputError, match="no area"):

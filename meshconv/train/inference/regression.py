@@ -14,8 +14,8 @@ from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
 from meshconv.datasets.meshes.sample import MeshSample
-from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
 from meshconv.datasets.meshes.transfer.element_frames import fields_at_elements
+from meshconv.datasets.meshes.transfer.elements import ElementLabels, file_origin
 from meshconv.datasets.meshes.transfer.file_fields import fields_in_space
 from meshconv.errors import InputError
 from meshconv.io.meshes.save import save_beside, save_mesh

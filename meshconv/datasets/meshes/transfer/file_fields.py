@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.meshes.sample import MeshSample
-from meshconv.datasets.meshes.transfer.elements import elements_of_file
 from meshconv.datasets.meshes.transfer.element_frames import frames_of
+from meshconv.datasets.meshes.transfer.elements import elements_of_file
 from meshconv.fields import FieldType
 from meshconv.nn.ambient import HasFrames, to_ambient
 
