@@ -84,7 +84,7 @@ def test_the_package_version_is_the_modules():
 def build(kind: str, to: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     tree = to / "tree"
     skip = shutil.ignore_patterns(".*", "*.so", "build", "dist", "runs", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, tree, ignore=skip)
+    shutil.copytree(ROOT, tree, ignore=skip, symlinks=True)
     command = [sys.executable, "-c", f"from setuptools import build_meta as b; print(b.build_{kind}({str(to)!r}))"]
     return subprocess.run(command, cwd=tree, env=os.environ | environment, capture_output=True, text=True)
 
