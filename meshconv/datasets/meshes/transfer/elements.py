@@ -47,7 +47,13 @@ def edges_of(faces: NDArray) -> IntArray:
 
 def count_elements(origin: Origin, file_faces: NDArray) -> dict[ElementKind, int]:
     """Elements of each kind in the file; faces are its polygons."""
-    return {"vertices": len(origin.vertex_to), "faces": len(origin.face_to), "edges": len(edges_of(file_faces))}
+    return {kind: _number_of(kind, origin, file_faces) for kind in KINDS}
+
+
+def _number_of(kind: ElementKind, origin: Origin, file_faces: NDArray) -> int:
+    if kind == "edges":
+        return len(edges_of(file_faces))
+    return len(origin.vertex_to if kind == "vertices" else origin.face_to)
 
 
 def count_in_file(raw: TriangleMesh) -> dict[ElementKind, int]:
@@ -89,9 +95,10 @@ class ElementLabels:
         InputError
             Another number of labels than of elements in the file.
         """
-        counts = count_elements(mesh.origin, mesh.file_faces.numpy())
-        classes = np.full(counts[self.kind], -1) if self.classes is None else self.classes
-        if len(classes) != counts[self.kind]:
+        count = _number_of(self.kind, mesh.origin, mesh.file_faces.numpy())
+        classes = np.full(count, -1) if self.classes is None else self.classes
+        if len(classes) != count:
+            counts = count_elements(mesh.origin, mesh.file_faces.numpy())
             raise InputError(wrong_length(self.source, len(classes), counts, self.kind))
         if self.kind == "vertices":
             return torch.from_numpy(classes[mesh.origin.vertex_from]), None
