@@ -151,7 +151,8 @@ def test_at_the_known_optimum_the_bounds_are_the_likelihood_of_principal_compone
     surface, count = HealpixSphere(4).hierarchy(3), 4 * 12
     loadings, noise = principal_components(covariance, count)
     vae = Dense(loadings, noise).requires_grad_(False)
-    x = np.random.default_rng(0).multivariate_normal(np.zeros(len(covariance)), covariance, 40)
+    # By Cholesky's factors: eigenvectors of equal eigenvalues are others on another processor.
+    x = np.random.default_rng(0).multivariate_normal(np.zeros(len(covariance)), covariance, 40, method="cholesky")
     exact = multivariate_normal(np.zeros(len(x[0])), loadings @ loadings.T + noise * np.eye(len(x[0]))).logpdf(x)
     fields = torch.from_numpy(x)[..., None]
     weighted = vae.bound(fields, surface, samples=2)[:, 0]  # the posterior is exact: one sample is as good as many
@@ -161,8 +162,8 @@ def test_at_the_known_optimum_the_bounds_are_the_likelihood_of_principal_compone
     assert abs(float(bound.mean() - exact.mean())) < 4 * error
     # Any other posterior has a lower bound, that more samples raise, up to the likelihood of the model.
     vae.gain = 0.97 * vae.gain
-    worse, more = (vae.bound(fields, surface, samples=k).mean() for k in (2, 64))
-    assert worse < more < exact.mean() + 4 * error
+    few, many = (torch.stack([vae.bound(fields, surface, samples=k).mean() for _ in range(20)]) for k in (2, 64))
+    assert few.mean() < many.mean() < exact.mean() + 4 * float(many.std()) / math.sqrt(20)
 
 
 def expected(covariance: np.ndarray, model: np.ndarray) -> float:

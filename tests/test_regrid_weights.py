@@ -75,3 +75,19 @@ def test_a_quarter_degree_takes_seconds(tmp_path):
     regrid = cached_regridder(source, HealpixSphere(64), "conservative", Cache(tmp_path))
     assert time.process_time() - start < 60
     assert regrid(np.ones(source.num_points)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["conservative", "nearest"])
+def test_points_on_borders_go_where_they_go_whatever_rounds(method, monkeypatch):
+    """Sines and cosines of other processors differ in the last digit."""
+    grid, sphere = LatLonGrid(np.arange(80, -81, -10.0), np.arange(0, 360, 10.0)), HealpixSphere(4)
+    expected = Regridder(grid, sphere, method).weights.toarray()
+    exact, rng = HealpixSphere.points, np.random.default_rng(0)
+
+    def rounded(self, pixels):
+        points = exact(self, pixels)
+        return points * (1 + rng.choice([-2e-16, 0, 2e-16], size=points.shape))
+
+    monkeypatch.setattr(HealpixSphere, "points", rounded)
+    monkeypatch.setattr(HealpixSphere, "xyz", property(lambda self: rounded(self, np.arange(self.num_points))))
+    np.testing.assert_array_equal(Regridder(grid, sphere, method).weights.toarray(), expected)

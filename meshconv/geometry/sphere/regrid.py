@@ -19,6 +19,8 @@ from meshconv.progress import Progress
 Method = Literal["bilinear", "nearest", "conservative"]
 
 _CHUNK = 1 << 20
+# Added to points that are located: on the border of two cells, rounding would decide, which differs between processors.
+_NUDGE = np.array([0.37e-9, 0.61e-9, 0.70e-9])
 # Pixels of samples come in blocks of this many on a side, those near a grid.
 _BLOCK = 16
 
@@ -81,7 +83,7 @@ class Regridder:
             if method == "bilinear":
                 index, weight = source.interpolation(points)
             else:
-                index = source.locate(points)[:, None]
+                index = source.locate(points + _NUDGE)[:, None]
                 weight = np.ones(index.shape)
             rows = np.repeat(np.arange(len(points)), index.shape[1])
             valid = (index.ravel() >= 0) & (weight.ravel() > 0)
@@ -162,7 +164,7 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     with Progress(-(-len(blocks) // step), "regridding weights", "chunk") as bar:
         for start in range(0, len(blocks), step):
             pixels = (blocks[start : start + step, None] * size + np.arange(size)).ravel()
-            points = fine.points(pixels)
+            points = fine.points(pixels) + _NUDGE
             here, there = target.locate(points), source.locate(points)
             valid = (here >= 0) & (there >= 0)
             pair, count = np.unique(here[valid] * shape[1] + there[valid], return_counts=True)
@@ -175,7 +177,7 @@ def _overlaps(source: SphereGrid, target: SphereGrid, samples: int) -> csr_array
     # Cells without a sample, as next to the poles of a latitude-longitude grid, take the cell that contains them.
     total = np.asarray(overlap.sum(axis=1)).ravel()
     empty = np.flatnonzero(total == 0)
-    inside = source.locate(target.points(empty))
+    inside = source.locate(target.points(empty) + _NUDGE)
     empty, inside = empty[inside >= 0], inside[inside >= 0]
     overlap = overlap + csr_array(coo_array((np.ones(len(empty)), (empty, inside)), shape=shape))
     total = np.asarray(overlap.sum(axis=1)).ravel()

@@ -9,7 +9,7 @@ from meshconv.geometry.sphere.regrid import Method, Regridder
 from meshconv.io.cache.cache import Cache, Computation, cache_key
 from meshconv.io.cache.content import array_content
 
-_WEIGHTS = Computation("regridding weights", 1, ("healpy", "scipy"))
+_WEIGHTS = Computation("regridding weights", 2, ("healpy", "scipy"))
 
 
 def cached_regridder(
