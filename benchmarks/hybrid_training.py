@@ -79,5 +79,5 @@ def figure(
     axes.set_xticks(points, [str(p) for p in points])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend()
+    shown.legend(loc="outside upper center", ncols=len(columns), fontsize="small")
     shown.savefig(path, dpi=150)
