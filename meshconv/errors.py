@@ -14,11 +14,11 @@ class InputError(ValueError):
 class PlaceError(InputError, OSError):
     """A place that cannot be written to, or not any more."""
 
-    # Full disks, missing rights, and places that are something else.
+    # Full disks, missing rights, and places that are something else or nowhere.
     ERRNOS = frozenset(
         getattr(errno, name)
         for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST",
-                     "ENAMETOOLONG")
+                     "ENAMETOOLONG", "ENOENT")
         if hasattr(errno, name)
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,3 +299,11 @@ def test_bad_files_to_predict(trained, climate, tmp_path, capsys):
 def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(ValueError, match="no such checkpoint"):
         main(["predict", str(tmp_path / "x.ckpt"), "mesh.obj", "--debug"])
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no folder in which none can be made")
+def test_a_folder_that_cannot_be_made_is_one_line(capsys):
+    assert main(["export", "shapes", "--to", "torch", "--output", "/proc/none"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "meshconv: error: /proc/none: No such file or directory; see to space and permissions there"
+    )
