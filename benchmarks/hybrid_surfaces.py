@@ -281,7 +281,7 @@ def reconstructed(options: argparse.Namespace, n: int, seed: int) -> dict[str, f
     for name, used in (("network", NoModel()), ("hybrid", model)):
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed + 1)
-        # It knows the north: anomalies are longer from west to east.
+        # The north is an input: anomalies are longer from west to east.
         network = HybridField("1x1", "1x0", channels=[8, 16], max_order=1, width=32)
 
         def field(part: tuple[Tensor, ...], network: HybridField = network, used: FieldModel = used) -> Tensor:

@@ -18,7 +18,7 @@ from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms
 from meshconv.ops.references.norm_gate import norm_gate_reference
 
 Sizes = list[int]
-_PIECE = 8  # edges; fewer are multiplied one by one, more are padding of short rows
+_PIECE = 8  # edges: smaller pieces are more products, larger ones more padding of short rows
 
 
 def plain_operators(

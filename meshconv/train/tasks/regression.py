@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshconv.datasets.batch import SurfaceBatch
-from meshconv.datasets.meshes.transfer.element_frames import ElementFrames
+from meshconv.datasets.meshes.transfer.element_frames import frames_at
 from meshconv.datasets.meshes.transfer.file_fields import whole_names
 from meshconv.datasets.protocol import FieldData, SeriesData, demand
 from meshconv.errors import InputError
@@ -175,9 +175,9 @@ class RegressionTask(RegressionInference, Task):
         size = self.of_measured(self.size).cpu()
         at = "points" if "targets" in self.spec else "faces" if self.on_faces else "vertices"
         units = [entry.get("units") or "" for entry in self.spec["targets"]["statistics"]] if at == "points" else []
-        frames = None if at == "faces" else batch.surface.finest.frames.cpu()
-        if at == "vertices" and batch.elements is not None and batch.shares is not None:
-            frames = ElementFrames.between(batch.surface.finest, batch.elements, batch.shares).frames.cpu()
+        graph, frames = batch.surface.finest, None
+        if at != "faces":
+            frames = frames_at(graph, batch.elements, batch.shares).frames.cpu()
         for name, place in each_surface(batch):
             truth, said = target[place], predicted[place]
             if batch.mask is not None:

@@ -50,10 +50,15 @@ class ElementFrames(NamedTuple):
 
 def frames_of(graph: GaugeGraph, elements: Tensor | None, places: Places | None) -> HasFrames:
     """Frames of a mesh's vertices, or of triangles ``[F, 3]`` of them, whose vertices are its points or lie between."""
-    if places is not None:
-        return ElementFrames.between(graph, *places.elements(elements))
+    return frames_at(graph, elements, None) if places is None else frames_at(graph, *places.elements(elements))
+
+
+def frames_at(graph: GaugeGraph, elements: Tensor | None, shares: Tensor | None) -> HasFrames:
+    """Frames of the elements of a batch: of its points, of triangles ``[F, 3]`` of them, or of means of some."""
     if elements is None:
         return graph
+    if shares is not None:
+        return ElementFrames.between(graph, elements, shares)
     assert graph.positions is not None  # of a mesh
     return ElementFrames.of_faces(graph.positions, elements)
 
@@ -81,7 +86,7 @@ def fields_at_elements(
     Returns
     -------
     Tensor [n, dim]
-        In the frames :func:`frames_of`.
+        In the frames :func:`frames_at`.
     """
     weights = torch.full_like(elements, 1 / elements.shape[1], dtype=x.dtype) if shares is None else shares.to(x.dtype)
 
@@ -91,10 +96,6 @@ def fields_at_elements(
     parts = [mean(x[:, field_type.slice(0)])]
     if 1 in field_type.orders:
         vectors = f"{field_type.multiplicities[1]}x1"
-        if shares is None:
-            assert graph.positions is not None  # of a mesh
-            frames = ElementFrames.of_faces(graph.positions, elements)
-        else:
-            frames = ElementFrames.between(graph, elements, shares)
+        frames = frames_at(graph, elements, shares)
         parts.append(from_ambient(mean(to_ambient(x[:, field_type.slice(1)], graph, vectors)), frames, vectors))
     return torch.cat(parts, dim=1)
