@@ -100,6 +100,7 @@ class SymmetricFactor:
 
     def solve(self, right: FloatArray) -> FloatArray:
         """Solution of ``matrix @ x = right`` for ``right [V]`` or ``[V, C]``."""
-        solution = np.empty_like(right)
-        solution[self._order] = self._factor.solve(right[self._order])
-        return solution
+        rows = right.T[..., self._order]  # columns one after another are what SuperLU takes
+        solution = np.empty_like(rows)
+        solution[..., self._order] = self._factor.solve(rows.T).T
+        return solution.T

@@ -11,10 +11,10 @@ import torch
 from scipy.linalg import eigh
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from meshconv.fields import FieldType
+from meshconv.geometry.features.lanczos import largest_eigenpairs
 from meshconv.geometry.features.laplacian import TuftedLaplacian
 from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.mesh.halfedges import IntArray
@@ -72,7 +72,7 @@ def laplacian_spectrum(mesh: TriangleMesh, count: int = 128, laplacian: TuftedLa
     That Laplacian (``robust_laplacian``) has no negative weights on any triangles, manifold or not. All eigenvalues up
     to :math:`4\pi\,count` are computed: by Weyl's law about ``count`` for any shape. A bound of the
     eigenvalue instead of the number keeps eigenspaces complete. Components are solved separately, by a sparse
-    factorisation and Lanczos steps from a fixed start, small ones densely.
+    factorisation and block Lanczos steps from a fixed start, small ones densely.
 
     Parameters
     ----------
@@ -132,31 +132,25 @@ def _low_eigenpairs(
 ) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues of a connected surface up to ``limit``, at most ``most`` of them, and their eigenfunctions."""
     count, root = len(mass), np.sqrt(mass)
-    guess = int(1.1 * mass.sum() * limit / (4 * np.pi)) + 8
-    inverse = None
-    while count > max(DENSE, 2 * guess):
-        inverse = inverse or _inverse(stiffness, mass, points)
-        start = np.random.default_rng(0).normal(size=count)
-        inverted, vectors = eigsh(inverse, guess, which="LA", v0=start)
-        values, vectors = 1 / inverted[::-1] - 1, vectors[:, ::-1]
-        if values[-1] > limit or guess >= most:
-            break
-        guess = min(3 * guess // 2, most)
-    else:
-        values, vectors = eigh((diags_array(1 / root) @ stiffness @ diags_array(1 / root)).toarray())
+    guess = int(mass.sum() * limit / (4 * np.pi)) + 1  # Weyl's law
+    if count > max(DENSE, 2 * guess):
+        inverse, constant = _inverse(stiffness, mass, points), root / np.sqrt(mass.sum())
+        inverted, vectors = largest_eigenpairs(inverse, constant, 1 / (1 + limit), most - 1, guess)
+        return np.append(0.0, 1 / inverted - 1), np.column_stack([constant, vectors]) / root[:, None]
+    values, vectors = eigh((diags_array(1 / root) @ stiffness @ diags_array(1 / root)).toarray())
     # The constant function is first; rounding leaves its eigenvalue near zero.
     values[0] = 0.0
     kept = min(int((values <= limit).sum()), most)
     return values[:kept], vectors[:, :kept] / root[:, None]
 
 
-def _inverse(stiffness: csr_array, mass: FloatArray, points: FloatArray) -> LinearOperator:
-    """Inverse of 1 + Laplacian between functions times the root of the mass; its largest eigenvalues are computed."""
+def _inverse(stiffness: csr_array, mass: FloatArray, points: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """Inverse of 1 + Laplacian, of rows of functions times the root of the mass."""
     pairs = stiffness.tocoo()
     order = dissection_order(points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
     factor = SymmetricFactor(csr_array(stiffness + diags_array(mass)), order)
     root = np.sqrt(mass)
-    return LinearOperator(stiffness.shape, lambda x: root * factor.solve(root * x.ravel()), dtype=np.float64)
+    return lambda rows: root * factor.solve((root * rows).T).T
 
 
 def heat_kernel_signature(spectrum: Spectrum, times: FloatArray | int = 16) -> tuple[Tensor, FieldType]:
