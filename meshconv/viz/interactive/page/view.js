@@ -2,6 +2,9 @@
 // Views of surfaces that turn. Panels share one canvas and one pose, so that they turn together.
 (() => {
   const NO_VALUE = [217, 221, 226], CLAY = [195, 204, 214];
+  // Of a mesh that has more faces than that, and that no graphics card draws, fewer are drawn while it moves: what lies in
+  // one cell of a lattice, so many across the picture, is one vertex. It comes back so many milliseconds afterwards.
+  const MANY = 40000, LATTICE = 64, REST = 250;
   const TYPES = {float32: Float32Array, int32: Int32Array, uint8: Uint8Array};
 
   // Numbers are deflated, in base64; of whole ones differences are stored.
@@ -109,7 +112,8 @@
       this.shared = new THREE.BufferGeometry();
       this.shared.setAttribute("position", new THREE.BufferAttribute(positions, 3));
       this.shared.setAttribute("normal", new THREE.BufferAttribute(this.normals, 3));
-      this.shared.setIndex(new THREE.BufferAttribute(new Uint32Array(faces), 1));
+      this.index = new THREE.BufferAttribute(new Uint32Array(faces), 1);
+      this.shared.setIndex(this.index);
       this.body = new THREE.Mesh(this.shared, material(null, data.mesh.closed));
       this.group.add(this.body);
       this.counts = {vertices: positions.length / 3, faces: faces.length / 3};
@@ -147,6 +151,35 @@
       }
       this.body.geometry = apart ? this.apart : this.shared;
       this.body.geometry.setAttribute("tint", new THREE.BufferAttribute(tint, 3, true));
+    }
+
+    // Faces between cells of the lattice, between the first vertices in them: as corners of all faces.
+    get few() {
+      if (!this.kept) {
+        const {positions, faces} = this.data.mesh, cells = new Map(), kept = [];
+        const first = (corner) => {
+          const v = 3 * faces[corner], [x, y, z] = [0, 1, 2].map((k) => Math.floor((positions[v + k] + 1) * LATTICE / 2));
+          const cell = (x * 2 * LATTICE + y) * 2 * LATTICE + z;
+          if (!cells.has(cell)) cells.set(cell, corner);
+          return cells.get(cell);
+        };
+        for (let f = 0; f < faces.length; f += 3) {
+          const [a, b, c] = [first(f), first(f + 1), first(f + 2)];
+          if (a !== b && b !== c && c !== a) kept.push(a, b, c);
+        }
+        this.kept = {
+          corners: new THREE.BufferAttribute(new Uint32Array(kept), 1),
+          shared: new THREE.BufferAttribute(new Uint32Array(kept.map((corner) => faces[corner])), 1),
+        };
+      }
+      return this.kept;
+    }
+
+    // Draw few faces, or all.
+    thin(wanted) {
+      if (this.counts.faces <= MANY) return;
+      const apart = this.body.geometry === this.corners, all = apart ? null : this.index;
+      this.body.geometry.setIndex(wanted ? this.few[apart ? "corners" : "shared"] : all);
     }
 
     // Element under a ray, and its place in words.
@@ -197,6 +230,8 @@
       this.body = new THREE.Mesh(ball, material(this.picture, true));
       this.group.add(this.body);
     }
+
+    thin() {}
 
     show(legend, field, step) {
       const paint = paintOf(legend, field, step, this.counts.points), {index} = this.data.globe;
@@ -296,7 +331,8 @@
       this.tip = make("div", this.stage, "tip");
       this.tip.hidden = true;
       this.legend = make("ul", root, "legend");
-      this.renderer = new THREE.WebGLRenderer({canvas: this.canvas, antialias: fast()});
+      this.card = fast();
+      this.renderer = new THREE.WebGLRenderer({canvas: this.canvas, antialias: this.card});
       this.renderer.setPixelRatio(Math.min(window.devicePixelRatio || 1, 2));
       this.renderer.setClearColor(0xffffff);
       this.renderer.autoClear = false;
@@ -340,6 +376,21 @@
         this.pose.premultiply(q.setFromAxisAngle(y, right));
       }
       this.pose.premultiply(q.setFromAxisAngle(x, down)).normalize();
+      this.move();
+    }
+
+    move() {
+      if (!this.card) {
+        for (const panel of this.panels) panel.thin(true);
+        clearTimeout(this.resting);
+        this.resting = setTimeout(() => this.rest(), REST);
+      }
+      this.later();
+    }
+
+    rest() {
+      clearTimeout(this.resting);
+      for (const panel of this.panels) panel.thin(false);
       this.later();
     }
 
@@ -362,7 +413,7 @@
           this.zoomBy(gap([e.clientX, e.clientY]) / Math.max(gap(before), 1));
         } else if (e.shiftKey || e.buttons & 6) {
           this.shift.x += 2 * dx / size / this.zoom; this.shift.y -= 2 * dy / size / this.zoom;
-          this.later();
+          this.move();
         } else {
           this.turn(2.6 * dx / size / this.zoomed, 2.6 * dy / size / this.zoomed);
         }
@@ -385,7 +436,7 @@
     // A globe that is near turns by less.
     get zoomed() { return this.globe ? Math.max(1, this.zoom) : 1; }
 
-    zoomBy(factor) { this.zoom = Math.min(40, Math.max(0.3, this.zoom * factor)); this.later(); }
+    zoomBy(factor) { this.zoom = Math.min(40, Math.max(0.3, this.zoom * factor)); this.move(); }
 
     sizeOf() { const [, , w, h] = this.boxes()[0]; return Math.max(50, Math.min(w, h)); }
 
@@ -442,6 +493,7 @@
     }
 
     paint() {
+      this.rest();
       const legend = this.data.fields[this.field];
       const steps = legend ? legend.steps : [];
       this.time.hidden = steps.length < 2;
@@ -499,6 +551,7 @@
       const edge = this.canvas.getBoundingClientRect();
       const at = [x - edge.left, y - edge.top];
       this.tip.hidden = true;
+      if (!this.card) this.rest();
       this.boxes().forEach(([left, top, w, h], i) => {
         const inside = at[0] >= left && at[0] < left + w && at[1] >= top && at[1] < top + h;
         if (!inside) return;
