@@ -256,8 +256,8 @@ def test_large_meshes_turn(tmp_path: Path) -> None:
       frame(); script = 0;
       const start = performance.now();
       for (let k = 0; k < 10; k++) frame();
-      const whole = performance.now() - start, panel = view.panels[0], drawn = () => panel.body.geometry.index.count / 3;
-      const moving = drawn();
+      const whole = performance.now() - start, panel = view.panels[0];
+      const drawn = () => panel.body.geometry.index.count / 3, moving = drawn();
       view.rest(); const before = performance.now(); view.draw(); wait(); const still = performance.now() - before;
       return {vertices: panel.counts.vertices, script_ms: script / 10, frame_ms: whole / 10, faces_moving: moving,
               faces_at_rest: drawn(), frame_at_rest_ms: still, card: view.card};"""
