@@ -308,6 +308,7 @@ def test_annotations_that_would_name_wrong_labels_are_one_line(tmp_path: Path) -
         (annotation(last=4), "label 65536 is not in its table"),
         (annotation(vertices=[0, 1, 2, 3, 3]), "its vertices are not 0 to 4"),
         (annotation(colours=False), "table not found"),
+        (annotation()[: 4 + 8 * 5], "ends too early"),
     ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=says) as error:

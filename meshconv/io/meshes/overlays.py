@@ -160,4 +160,5 @@ def _one_line(path: Path) -> Iterator[None]:
         raise
     # A parser can fail in any way on a damaged file, and all of them mean the same to the user.
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as an overlay ({first_line(error)}); write it again") from error
+        why = "it ends too early" if isinstance(error, IndexError) else first_line(error)
+        raise InputError(f"{path}: cannot be read as an overlay ({why}); write it again") from error
