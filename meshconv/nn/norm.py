@@ -91,7 +91,9 @@ class FieldBatchNorm(nn.Module):
                 even, odd = block.split([self.in_type.scalars, self.in_type.odd_scalars], dim=-1)
                 mean = sum_over_ranks(even.mean(0) * share)
                 # Two passes; torch.var_mean along rows takes four times as long (128 scalars, one thread).
-                parts += [(even - mean).square().mean(0), odd.square().mean(0)]
+                parts.append((even - mean).square().mean(0))
+                if odd.shape[-1]:  # a slice without columns would keep all of ``flat`` for the derivative
+                    parts.append(odd.square().mean(0))
             else:
                 parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
         return mean, sum_over_ranks(torch.cat(parts) * share), rows

@@ -22,6 +22,7 @@ from meshconv.ops.gauge_autograd import (
     weight_backward,
 )
 from meshconv.ops.gauge_conv import Edges, check_devices
+from meshconv.ops.precision import kept_as_given, working_dtype
 
 
 def depthwise_conv(
@@ -76,13 +77,14 @@ def depthwise_conv(
     if x.dim() < 2 or x.shape[-2] != edges[3].shape[0] - 1:
         raise ValueError(f"x has shape {tuple(x.shape)}, the graph {edges[3].shape[0] - 1} vertices")
     check_devices(x, graph=edges, weight=(weight,), geometry=(radial, angle, transporter))
-    dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+    dtype = working_dtype(x.dtype)
     batch, rows = x.shape[:-2], edges[0].shape[0] - 1
     flat = x.reshape(math.prod(batch), *x.shape[-2:]).to(dtype)
     weight, radial, angle, transporter = (t.to(dtype) for t in (weight, radial, angle, transporter))
     if is_compiled(x.device):
         types = (in_type.multiplicities, out_type.multiplicities)
-        y = torch.ops.meshconv.depthwise_conv(flat, weight, radial, angle, transporter, *edges, *types, False)
+        with kept_as_given((x, flat)):
+            y = torch.ops.meshconv.depthwise_conv(flat, weight, radial, angle, transporter, *edges, *types, False)
     else:
         with torch.autocast(x.device.type, enabled=False):  # angles and sums stay in float32
             ends = edges[1:3]

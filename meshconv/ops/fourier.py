@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meshconv.ops.backend import BACKEND, is_compiled, register
+from meshconv.ops.precision import kept_as_given, working_dtype
 
 ACTIVATIONS = ("relu", "silu")
 
@@ -55,10 +56,10 @@ def fourier_act(x: Tensor, samples: int, activation: Activation = "relu") -> Ten
     if samples < x.shape[-2]:
         raise ValueError(f"{samples} samples do not resolve order {x.shape[-2] // 2}; it takes {x.shape[-2]}")
     check_activation(activation)
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    rows = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).to(dtype)
+    rows = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).to(working_dtype(x.dtype))
     if is_compiled(x.device) and not callable(activation):
-        y = torch.ops.meshconv.fourier_act(rows, samples, activation)
+        with kept_as_given((x, rows)):
+            y = torch.ops.meshconv.fourier_act(rows, samples, activation)
     else:
         y = fourier_act_reference(rows, samples, activation)
     return y.reshape(x.shape).to(x.dtype)

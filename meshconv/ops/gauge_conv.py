@@ -9,6 +9,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.ops.backend import has_block_operators, is_compiled
+from meshconv.ops.precision import kept_as_given, working_dtype
 from meshconv.ops.references.gauge_conv import gauge_conv_reference, point_terms_reference
 
 _FUSED = has_block_operators()
@@ -79,7 +80,7 @@ def gauge_conv(
         raise ValueError(f"x needs a vertex axis and a feature axis, got shape {tuple(x.shape)}")
     own: tuple[Tensor, ...] = () if point is None else (point, x.new_empty(0) if bias is None else bias)
     check_devices(x, graph=edges, weight=(weight, *own), geometry=(radial, angle, transporter))
-    dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+    dtype = working_dtype(x.dtype)
     batch = x.shape[:-2]
     flat = x.reshape(math.prod(batch), *x.shape[-2:]).to(dtype)
     weight, radial, angle, transporter = (t.to(dtype) for t in (weight, radial, angle, transporter))
@@ -89,10 +90,11 @@ def gauge_conv(
     own = tuple(t.to(dtype) for t in own)
     if is_compiled(x.device):
         tail = (angle, transporter, *edges, in_type.multiplicities, out_type.multiplicities, False)
-        if own and _FUSED:
-            y = torch.ops.meshconv.gauge_conv_point(flat, weight, radial, *own, *tail)
-        else:
-            y = torch.ops.meshconv.gauge_conv(flat, weight, radial, *tail)
+        with kept_as_given((x, flat)):
+            if own and _FUSED:
+                y = torch.ops.meshconv.gauge_conv_point(flat, weight, radial, *own, *tail)
+            else:
+                y = torch.ops.meshconv.gauge_conv(flat, weight, radial, *tail)
     else:
         rows = dst_ptr.shape[0] - 1
         with torch.autocast(x.device.type, enabled=False):  # angles and sums stay in float32

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.ops.backend import has_block_operators, is_compiled, register
+from meshconv.ops.precision import kept_as_given, working_dtype
 from meshconv.ops.references.norm_gate import (
     field_moments_reference,
     gated_type,
@@ -47,7 +48,7 @@ def field_moments(x: Tensor, field_type: FieldType) -> tuple[Tensor, Tensor]:
     (tensor([2.]), tensor([1., 5.]))
     """
     field_type.check(x)
-    rows = x.detach().reshape(-1, x.shape[-1]).to(_dtype(x))
+    rows = x.detach().reshape(-1, x.shape[-1]).to(working_dtype(x.dtype))
     if _FUSED and is_compiled(x.device):
         moments = torch.ops.meshconv.field_moments(rows, field_type.multiplicities, field_type.odd_scalars)
     else:
@@ -98,21 +99,18 @@ def norm_gate(
     ``tests/test_norm_gate.py`` compares with :func:`norm_gate_reference` and with finite differences to second order.
     """
     gated_type(out_type).check(x, "input")
-    dtype = _dtype(x)
+    dtype = working_dtype(x.dtype)
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
     scale, shift, mean, var = (t.to(dtype) for t in (scale, shift, mean, var))
     more = flat.new_empty(0) if residual is None else residual.reshape(-1, residual.shape[-1]).to(dtype)
     if _FUSED and is_compiled(x.device):
         kind = (out_type.multiplicities, out_type.odd_scalars)
-        y = torch.ops.meshconv.norm_gate(flat, scale, shift, mean, var, more, *kind, eps, batch)
+        with kept_as_given((x, flat)):
+            y = torch.ops.meshconv.norm_gate(flat, scale, shift, mean, var, more, *kind, eps, batch)
     else:
         y = norm_gate_reference(flat, scale, shift, mean, var, more, out_type, eps, batch)
     given = x.dtype if residual is None else torch.promote_types(x.dtype, residual.dtype)
     return y.reshape(*x.shape[:-1], out_type.dim).to(given)
-
-
-def _dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

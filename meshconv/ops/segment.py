@@ -11,6 +11,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.ops.backend import is_compiled
 from meshconv.ops.gauge_conv import Edges, check_devices
+from meshconv.ops.precision import kept_as_given, working_dtype
 from meshconv.ops.references import segment as reference
 
 
@@ -68,7 +69,8 @@ def transport_sum(
     transporter = transporter.to(dtype)
     if is_compiled(x.device):
         multiplicities = field_type.multiplicities
-        y = torch.ops.meshconv.transport_sum(flat, weight, transporter, *edges, multiplicities, transpose)
+        with kept_as_given((x, flat)):
+            y = torch.ops.meshconv.transport_sum(flat, weight, transporter, *edges, multiplicities, transpose)
     else:
         _, src, dst, _, _ = edges
         ends = (-transporter, dst, src) if transpose else (transporter, src, dst)
@@ -102,7 +104,9 @@ def transport_dot(
         raise ValueError(f"x {tuple(x.shape)} of {x.dtype} and y {tuple(y.shape)} of {y.dtype} do not go together")
     transporter = transporter.to(flat.dtype)
     if is_compiled(x.device):
-        values = torch.ops.meshconv.transport_dot(flat, other, transporter, *edges, field_type.multiplicities, heads)
+        multiplicities = field_type.multiplicities
+        with kept_as_given((x, flat), (y, other)):
+            values = torch.ops.meshconv.transport_dot(flat, other, transporter, *edges, multiplicities, heads)
     else:
         values = reference.transport_dot_reference(flat, other, transporter, *edges[1:3], field_type, heads)
     return values.reshape(*x.shape[:-2], *values.shape[1:]).to(x.dtype)
@@ -148,7 +152,8 @@ def transport_max(
     if is_compiled(x.device):
         ops, multiplicities = torch.ops.meshconv, field_type.multiplicities
         chosen = ops.transport_argmax(flat.detach(), *edges, multiplicities, signed)
-        y = ops.transport_select(flat, chosen, transporter, *edges, multiplicities, False)
+        with kept_as_given((x, flat)):
+            y = ops.transport_select(flat, chosen, transporter, *edges, multiplicities, False)
     else:
         _, src, dst, _, _ = edges
         chosen = reference.transport_argmax_reference(flat.detach(), src, dst, rows, field_type, signed)
@@ -173,17 +178,12 @@ def segment_softmax(logits: Tensor, ptr: Tensor) -> Tensor:
     if logits.dim() < 2:
         raise ValueError(f"logits need a member axis and a head axis, got shape {tuple(logits.shape)}")
     check_devices(logits, ptr=(ptr,))
-    flat = logits.reshape(math.prod(logits.shape[:-2]), *logits.shape[-2:]).to(_real(logits.dtype))
+    flat = logits.reshape(math.prod(logits.shape[:-2]), *logits.shape[-2:]).to(working_dtype(logits.dtype))
     if is_compiled(logits.device):
         weights = torch.ops.meshconv.segment_softmax(flat, ptr)
     else:
         weights = reference.segment_softmax_reference(flat, ptr)
     return weights.reshape(logits.shape).to(logits.dtype)
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    """The dtype to compute in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _flat(x: Tensor, edges: Edges, field_type: FieldType, at_targets: bool) -> tuple[Tensor, int]:
@@ -195,5 +195,5 @@ def _flat(x: Tensor, edges: Edges, field_type: FieldType, at_targets: bool) -> t
     here, there = (dst_ptr, src_ptr) if at_targets else (src_ptr, dst_ptr)
     if x.shape[-2] != here.shape[0] - 1:
         raise ValueError(f"x has {x.shape[-2]} vertices, the graph {here.shape[0] - 1}")
-    flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).to(_real(x.dtype))
+    flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).to(working_dtype(x.dtype))
     return flat, there.shape[0] - 1

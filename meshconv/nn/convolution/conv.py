@@ -12,6 +12,7 @@ from meshconv.nn.convolution.radial import Radial
 from meshconv.nn.linear import Linear
 from meshconv.nn.watched import is_watched
 from meshconv.ops import gauge_conv
+from meshconv.ops.precision import under_autocast
 
 
 class GaugeConv(KernelLayer):
@@ -109,6 +110,7 @@ class GaugeConv(KernelLayer):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
+        x = under_autocast(x)
         radial, centre = self.edge_functions(graph)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight)

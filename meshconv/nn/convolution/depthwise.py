@@ -11,6 +11,7 @@ from meshconv.nn.convolution.neighbours import Aggregation, KernelLayer
 from meshconv.nn.convolution.radial import Radial
 from meshconv.nn.linear import Linear
 from meshconv.ops import depthwise_conv
+from meshconv.ops.precision import under_autocast
 
 
 class DepthwiseGaugeConv(KernelLayer):
@@ -95,6 +96,7 @@ class DepthwiseGaugeConv(KernelLayer):
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         """Convolve ``[..., V, in_type.dim]`` on ``graph`` to ``[..., V, out_type.dim]``."""
+        x = under_autocast(x)
         radial, centre = self.edge_functions(graph)
         sources, edges = graph.sources(x, self.in_type)
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
