@@ -59,6 +59,7 @@ def load(clone: Path) -> Any:
     needed.cotan_laplacian, needed.vertex_areas = cotan_laplacian, vertex_areas
     sys.modules["potpourri3d"] = needed
     sys.path.insert(0, str(clone / "src"))
+    sys.modules.pop("diffusion_net", None)  # this script, where another one imports it
     return importlib.import_module("diffusion_net")
 
 

@@ -146,6 +146,21 @@ def peak(run: Callable[[], object], device: torch.device) -> tuple[float, float]
     return memory_mb("VmHWM") - held, memory_mb("VmHWM")
 
 
+def operations(case: dict[str, Any], graph: GaugeGraph) -> tuple[float, float]:
+    """Of a convolution forward + backward, a multiply-add counted as two: the products, and moments and rotations.
+
+    ``2 R (2M + 1) C^2 (1 + 4M)`` and ``2 d (2M + 1) C (R (2M + 1) + 2)`` a vertex forward, three times as much in all,
+    for C channels of each order up to M, R radial functions and d neighbours.
+    """
+    if case["operator"] != "conv":
+        return 0.0, 0.0
+    radial, channels, order = case["num_radial"], case["channels"], case["max_order"]
+    numbers = (2 * order + 1) * channels
+    products = 2 * radial * numbers * channels * (1 + 4 * order) * graph.num_vertices
+    moments = 2 * numbers * (radial * (2 * order + 1) + 2) * graph.num_edges
+    return 3.0 * products, 3.0 * moments
+
+
 def entry(case: dict[str, Any], peer: str, gem_cnn: str | None, device: torch.device) -> dict[str, float]:
     """Seconds and memory of one entry."""
     torch.manual_seed(0)
@@ -169,8 +184,11 @@ def entry(case: dict[str, Any], peer: str, gem_cnn: str | None, device: torch.de
         extra, whole = peak(forward, device)
         seconds = {"forward": best(forward, repeats, device)}
         seconds["both"] = 3 * seconds["forward"]
-    points = {"us_point": 1e6 * seconds["both"] / graph.num_vertices}
-    return {**seconds, **points, "extra_mb": extra, "peak_mb": whole}
+    products, moments = operations(case, graph)
+    # A peer's own operations are others.
+    counted = {"meshconv": products + moments, "limit": products}.get(peer, 0.0)
+    rates = {"us_point": 1e6 * seconds["both"] / graph.num_vertices, "gflops": counted / seconds["both"] / 1e9}
+    return {**seconds, **rates, "extra_mb": extra, "peak_mb": whole}
 
 
 def main() -> None:

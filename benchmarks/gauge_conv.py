@@ -8,9 +8,11 @@
 
 The limit of a convolution is the time of its bare dense products: torch's own matrix products of the same sizes in
 blocks that stay in cache; the limit of transport and reduction is a copy of as many bytes as have to move. Both on the
-same machine in the same run; forward + backward counts three times as much. On the CPU every entry has its own process:
-seconds are the best of several repeats, `extra` is the peak of one forward + backward over what the process held
-before (features, weights, gradients and graph), `peak` that of the whole process; on a GPU, of what torch allocated.
+same machine in the same run; forward + backward counts three times as much. `of peak` is operations of the convolution
+(docs/benchmarks.md) over time and the multiply-adds that benchmarks/machine_peak.cpp measures on as many threads;
+without a C++ compiler it is left out. On the CPU every entry has its own process: seconds are the best of several
+repeats, `extra` is the peak of one forward + backward over what the process held before (features, weights, gradients
+and graph), `peak` that of the whole process; on a GPU, of what torch allocated.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import entries
+from machine_peak import described, machine_peak
 
 PEERS = {
     "gem_cnn": "GEM-CNN's layer as published, self-loop weights of zero",
@@ -139,13 +142,19 @@ def main() -> None:
         before = {(r["case"], r["peer"]): r for r in csv.DictReader(given.compare.open())}
     rows: list[dict[str, object]] = []
     ours: dict[str, float] = {}
-    heads = f"{'forward':>8} {'+ back':>8} {'us/point':>9} {'extra MB':>9} {'peak MB':>8}  x meshconv"
+    limits = machine_peak(given.threads) if given.device == "cpu" else None
+    if given.device == "cpu":
+        print(described(limits, given.threads))
+    of_peak = f"{'of peak':>8}" if limits else ""
+    heads = f"{'forward':>8} {'+ back':>8} {'us/point':>9} {'extra MB':>9} {'peak MB':>8}  x meshconv{of_peak}"
     print(f"{'case':44} {'':10} {heads}")
     for case, peer, found in measure(chosen(given), given):
         if peer == "meshconv":
             ours[case.name] = found["both"]
         rows.append({"case": case.name, "peer": peer, **found})
         ratio = f"{found['both'] / ours[case.name]:10.2f}x" if case.name in ours else " " * 11
+        if limits:
+            ratio += f"{100 * found['gflops'] / limits.gflops:6.0f} %" if found["gflops"] else " " * 8
         old = before.get((case.name, peer))
         change = f"   before {float(old['both']):.4f}, {found['both'] / float(old['both']):.2f}x" if old else ""
         print(

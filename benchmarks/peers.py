@@ -23,13 +23,18 @@ def layer(peer: str, case: dict[str, Any], graph: GaugeGraph, gem_cnn: str) -> L
     return {"escnn": escnn_layer, "pyg": pyg_layer, "e3nn": e3nn_layer}[peer](case, graph)
 
 
+def gem_cnn_part(folder: str, name: str) -> Any:
+    """A module of GEM-CNN's ``nn``, as published; the package imports torch_scatter for pooling, so it is not run."""
+    for package_name in ("gem_cnn", "gem_cnn.nn", "gem_cnn.utils"):
+        package = types.ModuleType(package_name)
+        package.__path__ = [str(Path(folder, *package_name.split(".")))]  # type: ignore[attr-defined]
+        sys.modules[package_name] = package
+    return importlib.import_module(f"gem_cnn.nn.{name}")
+
+
 def gem_cnn_layer(case: dict[str, Any], graph: GaugeGraph, folder: str) -> Layer:
-    """GEM-CNN's layer, unchanged; its package imports torch_scatter for pooling, so only the layer is loaded."""
-    for name in ("gem_cnn", "gem_cnn.nn", "gem_cnn.utils"):
-        package = types.ModuleType(name)
-        package.__path__ = [str(Path(folder, *name.split(".")))]  # type: ignore[attr-defined]
-        sys.modules[name] = package
-    convolution = importlib.import_module("gem_cnn.nn.gem_conv").GemConv
+    """GEM-CNN's layer."""
+    convolution = gem_cnn_part(folder, "gem_conv").GemConv
     channels, order, num_radial = case["channels"], case["max_order"], case["num_radial"]
     device = graph.device
     conv = convolution(channels, channels, order, order, num_radial).to(device)
