@@ -39,6 +39,20 @@ def test_copies_of_the_same_dtype_and_other_tensors_are_kept_as_always() -> None
         assert (wide * 2).tolist() == [2.0] * 3
 
 
+def test_hooks_of_others_decide_what_is_kept() -> None:
+    """So activation checkpointing keeps nothing but its input."""
+    x = torch.ones(3, dtype=torch.bfloat16, requires_grad=True)
+    wide, seen = x.float(), []
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        seen.append(t.dtype)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), kept_as_given((x, wide)):
+        wide.square()
+    assert seen == [torch.float32]
+
+
 @pytest.mark.parametrize("layer", [GaugeConv, DepthwiseGaugeConv])
 def test_convolutions_under_autocast_keep_features_in_half_precision(layer: type) -> None:
     """As torch's own: float32 comes in, bfloat16 goes out, and half of the bytes wait for the derivative."""
@@ -61,7 +75,12 @@ def test_convolutions_under_autocast_keep_features_in_half_precision(layer: type
 def test_a_norm_without_odd_scalars_keeps_no_copy_of_its_input() -> None:
     norm, x = FieldBatchNorm("16x0"), torch.randn(50, 16).bfloat16().requires_grad_()
     kept: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        kept.append(t)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         norm(x)
     wide = {t.untyped_storage().data_ptr() for t in kept if t.untyped_storage().nbytes() == 4 * x.numel()}
     assert len(wide) == 1  # what is squared for the variance

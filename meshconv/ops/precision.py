@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 Kept = tuple[Tensor, torch.Size, torch.dtype]
 
 
@@ -36,7 +37,8 @@ def kept_as_given(*pairs: tuple[Tensor, Tensor]) -> AbstractContextManager:
     ----------
     pairs
         Features and their copy in the working dtype, which is exact, so that the copy is made again in the backward
-        pass. Features of one dtype with their copy are kept as always; so they are in programs of ``torch.compile``.
+        pass. Features of one dtype with their copy are kept as always; so they are in programs of ``torch.compile``,
+        and where hooks of others decide what is kept, as in activation checkpointing: the innermost ones alone count.
 
     Example
     -------
@@ -62,6 +64,6 @@ def kept_as_given(*pairs: tuple[Tensor, Tensor]) -> AbstractContextManager:
 
 
 def _converted(pairs: tuple[tuple[Tensor, Tensor], ...]) -> list[tuple[Tensor, Tensor]]:
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or _hooks(False) is not None:
         return []
     return [(given, wide) for given, wide in pairs if given.dtype != wide.dtype and wide.is_contiguous()]
