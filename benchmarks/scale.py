@@ -22,7 +22,9 @@ from pathlib import Path
 
 import torch
 import trimesh
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from meshconv import HealpixSphere, TriangleMesh
 from meshconv.datasets import MeshFolder, write_shapes
@@ -63,26 +65,55 @@ def one_pass(root: str, cache: str) -> None:
           f"{1e3 * seconds / count:.1f} ms a mesh")  # fmt: skip
 
 
+class Live(TorchDispatchMode):
+    """Bytes of the tensors that operators have made and something still holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for storage, size in self._made.values() if not storage.expired())
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = function(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for tensor in pytree.tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in given:
+                storage = tensor.untyped_storage()
+                self._made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        return made
+
+
 def activations(nside: int) -> None:
-    for again in ("no", "yes"):
-        subprocess.run([sys.executable, __file__, "step", "--nside", str(nside), "--again", again], check=True)
+    for how in ("all", "those of blocks", "all, bfloat16", "those of blocks, bfloat16"):
+        subprocess.run([sys.executable, __file__, "step", "--nside", str(nside), "--how", how], check=True)
 
 
-def one_step(nside: int, again: bool) -> None:
+def one_step(nside: int, how: str) -> None:
     torch.manual_seed(0)
     sphere = HealpixSphere(nside).hierarchy(3).to(torch.float32)
     network = SphereUNet("2x0 + 1x1", 3, (16, 24, 32), 1, aggregation="quadrature")
     for module in network.modules():
         if isinstance(module, ResidualBlock):
-            module.recompute = again
+            module.recompute = "blocks" in how
     x, before = torch.randn(12 * nside**2, 4), peak()
     times = []
+
+    def forward() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in how):
+            return network(x, sphere).float().square().mean()
+
     for _ in range(3):
-        start = time.perf_counter()
-        network(x, sphere).square().mean().backward()
-        times.append(time.perf_counter() - start)
-    print(f"nside {nside}, activation checkpointing {'on' if again else 'off'}: {peak() - before:.0f} MB above "
-          f"{before:.0f}, {min(times):.2f} s a step")  # fmt: skip
+        start = time.process_time()
+        forward().backward()
+        times.append(time.process_time() - start)
+    above = peak() - before
+    with Live() as live:
+        loss = forward()
+    print(f"nside {nside}, activations kept: {how}: {live.bytes / 1e6:.0f} MB wait for the derivative of {loss:.2f}, "
+          f"the process takes {above:.0f} MB above {before:.0f}, {min(times):.2f} s")  # fmt: skip
 
 
 def threads(nside: int) -> None:
@@ -148,7 +179,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--root")
     parser.add_argument("--cache")
-    parser.add_argument("--again", choices=("yes", "no"))
+    parser.add_argument("--how", default="all")
     given = parser.parse_args()
     match given.what:
         case "collection":
@@ -158,7 +189,7 @@ if __name__ == "__main__":
         case "activations":
             activations(given.nside)
         case "step":
-            one_step(given.nside, given.again == "yes")
+            one_step(given.nside, given.how)
         case "processes":
             processes()
         case "faces":
