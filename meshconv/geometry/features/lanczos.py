@@ -54,7 +54,6 @@ def largest_eigenpairs(
     Golub, Underwood, "The block Lanczos method for computing eigenvalues", 1977.
     """
     size = len(known)
-    size = len(known)
     space = _KrylovSpace(known, 3 * guess)
     rows = np.random.default_rng(0).normal(size=(_BLOCK, size))
     rows, _ = space.beyond(rows, rows @ space.basis.T)

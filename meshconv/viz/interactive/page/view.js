@@ -3,8 +3,9 @@
 (() => {
   const NO_VALUE = [217, 221, 226], CLAY = [195, 204, 214];
   // Of a mesh that has more faces than that, and that no graphics card draws, fewer are drawn while it moves: what lies in
-  // one cell of a lattice, so many across the picture, is one vertex. It comes back so many milliseconds afterwards.
-  const MANY = 40000, LATTICE = 64, REST = 250;
+  // one cell of a lattice, so many across the picture, is one vertex; not from so near that one would see it. All are
+  // back so many milliseconds afterwards.
+  const MANY = 40000, LATTICE = 64, NEAR = 4, REST = 250;
   const TYPES = {float32: Float32Array, int32: Int32Array, uint8: Uint8Array};
 
   // Numbers are deflated, in base64; of whole ones differences are stored.
@@ -381,7 +382,7 @@
 
     move() {
       if (!this.card) {
-        for (const panel of this.panels) panel.thin(true);
+        for (const panel of this.panels) panel.thin(this.zoom < NEAR);
         clearTimeout(this.resting);
         this.resting = setTimeout(() => this.rest(), REST);
       }
