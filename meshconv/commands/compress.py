@@ -19,7 +19,7 @@ def run(args: list[str]) -> None:
     parser.add_argument("--prune", choices=("l0", "jeffreys", "magnitude"), help="how fields are chosen; default: none")
     parser.add_argument("--bits", type=int, help="of weights: 8 or 4; default: floats")
     parser.add_argument("--data", type=Path, metavar="CONFIG", help="configuration with the data, to train and to test")
-    parser.add_argument("--sparsity", type=float, default=0.5, help="of l0 and jeffreys: weight of their cost")
+    parser.add_argument("--sparsity", type=float, default=6.0, help="of l0 and jeffreys: weight of their cost")
     parser.add_argument("--keep", type=float, default=0.3, help="of magnitude: share of the fields that stays")
     parser.add_argument("--epochs", type=int, default=10, help="of training, with gates and after pruning together")
     parser.add_argument("--learning_rate", type=float, help="default: that of the checkpoint")

@@ -82,7 +82,7 @@ class Pruning:
     """
 
     method: str
-    sparsity: float = 0.5
+    sparsity: float = 6.0
     keep: float = 0.3
     epochs: int = 10
     learning_rate: float | None = None
