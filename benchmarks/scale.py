@@ -78,12 +78,15 @@ class Live(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         made = function(*args, **(kwargs or {}))
-        given = {t.untyped_storage()._cdata for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in pytree.tree_leaves(made):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in given:
-                storage = tensor.untyped_storage()
-                self._made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        given = {storage.data_ptr() for storage in storages((args, kwargs))}
+        for storage in storages(made):
+            if storage.data_ptr() not in given:
+                self._made[storage.data_ptr()] = StorageWeakRef(storage), storage.nbytes()
         return made
+
+
+def storages(tree: object) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def activations(nside: int) -> None:
