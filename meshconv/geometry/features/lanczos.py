@@ -46,7 +46,7 @@ def largest_eigenpairs(
 
     Notes
     -----
-    ``tests/test_lanczos.py`` compares with dense solutions. ``scipy.sparse.linalg.eigsh`` takes 2.6 to 3.2
+    ``tests/test_lanczos.py`` compares with dense solutions. ``scipy.sparse.linalg.eigsh`` takes 2.7 to 3.4
     times as long (``benchmarks/geometry.py``).
 
     References
