@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
-    parser.add_argument("--sparsity", type=float, default=6.0)
+    parser.add_argument("--sparsity", type=float, default=Pruning.sparsity)
     parser.add_argument("--keep", type=float, default=0.3, help="of magnitude where l0 was not run")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--print", action="store_true")

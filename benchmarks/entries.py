@@ -146,6 +146,11 @@ def peak(run: Callable[[], object], device: torch.device) -> tuple[float, float]
     return memory_mb("VmHWM") - held, memory_mb("VmHWM")
 
 
+def asked_for(only: list[str] | None, *names: str) -> bool:
+    """Whether one of the words occurs in the names; without words all are meant."""
+    return not only or any(word.lower() in " ".join(names).lower() for word in only)
+
+
 def operations(case: dict[str, Any], graph: GaugeGraph) -> tuple[float, float]:
     """Of a convolution forward + backward, a multiply-add counted as two: the products, and moments and rotations.
 

@@ -116,8 +116,7 @@ def chosen(given: argparse.Namespace) -> list[tuple[Case, str]]:
         limit = ["limit"] if case.operator in ("conv", "sum", "max", "dot") else []
         slow = ["reference"] if given.reference or "reference" in case.peers else []
         for peer in ["meshconv", *limit, *slow, *peers]:
-            words = f"{case.name} {peer}".lower()
-            if not given.only or any(word.lower() in words for word in given.only):
+            if entries.asked_for(given.only, case.name, peer):
                 wanted.append((case, peer))
     return wanted
 

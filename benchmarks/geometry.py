@@ -29,13 +29,11 @@ import numpy as np
 import torch
 from entries import memory_mb
 from geometry_entries import icosphere
-from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from meshconv import Neighbourhood, TriangleMesh, load_mesh
 from meshconv.geometry import SURFACE_FEATURES, heat_kernel_signature, laplacian_spectrum, surface_features
 from meshconv.geometry.features.laplacian import TuftedLaplacian
-from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.features.spectral import ComponentSpectrum
 from meshconv.geometry.sphere.frames import sphere_edges
 from meshconv.io import save_mesh
@@ -206,10 +204,8 @@ def spectra() -> None:
 
 def arpack(laplacian: TuftedLaplacian, count: int) -> ComponentSpectrum:
     """The lowest eigenpairs; a few more are asked for, as one does who does not know how many there are."""
-    root, pairs = np.sqrt(laplacian.mass), laplacian.stiffness.tocoo()
-    order = dissection_order(laplacian.points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
-    factor = SymmetricFactor(csr_array(laplacian.stiffness + diags_array(laplacian.mass)), order)
-    inverse = LinearOperator(pairs.shape, lambda x: root * factor.solve(root * x.ravel()), dtype=np.float64)
+    root, factor = np.sqrt(laplacian.mass), laplacian.flow(1.0)
+    inverse = LinearOperator(laplacian.stiffness.shape, lambda x: root * factor.solve(root * x.ravel()), dtype=float)
     start = np.random.default_rng(0).normal(size=len(root))
     values, functions = eigsh(inverse, count + 20, which="LA", v0=start)
     functions = functions[:, ::-1][:, :count] / root[:, None]

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import harmonic_networks
 import network_entries
+from entries import asked_for
 from machine_peak import described, machine_peak
 
 PEERS = {
@@ -65,8 +66,7 @@ def chosen(given: argparse.Namespace) -> list[tuple[Case, str]]:
         "torch-harmonics": not harmonic_networks.AVAILABLE,
     }
     pairs = [(case, name) for case in CASES if given.large or not case.large for name in case.networks]
-    words = [word.lower() for word in given.only or [""]]
-    return [(c, n) for c, n in pairs if not missing.get(n) and any(w in f"{c.name} {n}".lower() for w in words)]
+    return [(case, name) for case, name in pairs if not missing.get(name) and asked_for(given.only, case.name, name)]
 
 
 def main() -> None:

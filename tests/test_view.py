@@ -259,12 +259,13 @@ def test_large_meshes_turn(tmp_path: Path) -> None:
       const whole = performance.now() - start, panel = view.panels[0];
       const drawn = () => panel.body.geometry.index.count / 3, moving = drawn();
       view.rest(); const before = performance.now(); view.draw(); wait(); const still = performance.now() - before;
+      let asked = 0; view.later = () => { asked += 1; }; view.look(200, 200);
       return {vertices: panel.counts.vertices, script_ms: script / 10, frame_ms: whole / 10, faces_moving: moving,
-              faces_at_rest: drawn(), frame_at_rest_ms: still, card: view.card};"""
+              faces_at_rest: drawn(), frame_at_rest_ms: still, card: view.card, asked};"""
     found = evaluate(page, script)
     print(found | {"written_s": written, "page_mb": page.stat().st_size / 1e6})
     assert found["vertices"] == 100_000 and page.stat().st_size < 8e6
     assert found["script_ms"] < 8  # half of a frame at 60 Hz
     assert found["frame_ms"] < 1500 and found["frame_at_rest_ms"] < 6000  # by software, on a machine that others use
-    assert found["faces_at_rest"] == 200_000
+    assert found["faces_at_rest"] == 200_000 and found["asked"] == 0  # a pointer that only looks draws nothing again
     assert found["card"] or 5_000 < found["faces_moving"] < 40_000

@@ -10,6 +10,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.recompute import is_recomputing
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import field_moments
+from meshconv.ops.precision import working_dtype
 from meshconv.ranks import rank_and_world, sum_over_ranks
 
 
@@ -77,9 +78,7 @@ class FieldBatchNorm(nn.Module):
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, float]:
         """Mean of the scalars, per field the variance (invariant scalars) or mean square of a component, and rows."""
-        flat = x.reshape(-1, x.shape[-1])
-        if flat.dtype in (torch.float16, torch.bfloat16):
-            flat = flat.float()
+        flat = x.reshape(-1, x.shape[-1]).to(working_dtype(x.dtype))
         rows = float(len(flat))
         share = 1.0  # of these rows in those of all processes
         if rank_and_world()[1] > 1:
@@ -129,7 +128,7 @@ class FieldLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x, "input")
         scalars = self.in_type.scalars
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        values = x.to(working_dtype(x.dtype))
         even, rest = values.split([scalars, self.in_type.dim - scalars], dim=-1)
         factor, shift = self.in_type.per_component(self.scale).to(values.dtype), self.shift.to(values.dtype)
         parts = []
@@ -168,7 +167,7 @@ class FieldInstanceNorm(SurfaceModule):
         """``[..., V, dim]``; statistics by the surfaces of ``graph``."""
         self.in_type.check(x, "input")
         scalars, owner = self.in_type.scalars, graph.batch_index
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        values = x.to(working_dtype(x.dtype))
         mean = _mean_of_surfaces(values[..., :scalars], graph).index_select(-2, owner)
         even = values[..., :scalars] - mean
         values = torch.cat([even, values[..., scalars:]], dim=-1)

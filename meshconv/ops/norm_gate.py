@@ -96,7 +96,7 @@ def norm_gate(
 
     Notes
     -----
-    ``tests/test_norm_gate.py`` compares with :func:`norm_gate_reference` and with finite differences to second order.
+    ``tests/test_fused.py`` compares with :func:`norm_gate_reference` and with finite differences to second order.
     """
     gated_type(out_type).check(x, "input")
     dtype = working_dtype(x.dtype)

@@ -390,7 +390,9 @@
     }
 
     rest() {
+      if (!this.resting) return;
       clearTimeout(this.resting);
+      this.resting = 0;
       for (const panel of this.panels) panel.thin(false);
       this.later();
     }
@@ -552,7 +554,7 @@
       const edge = this.canvas.getBoundingClientRect();
       const at = [x - edge.left, y - edge.top];
       this.tip.hidden = true;
-      if (!this.card) this.rest();
+      this.rest();
       this.boxes().forEach(([left, top, w, h], i) => {
         const inside = at[0] >= left && at[0] < left + w && at[1] >= top && at[1] < top + h;
         if (!inside) return;
