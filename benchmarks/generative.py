@@ -152,9 +152,9 @@ def shapes(given: argparse.Namespace) -> None:
             meshconv.fit("generate_shapes", root=folder, runs=given.out, name=run, seed_everything=seed, **options)
         task = load_task(path)
         if seed == given.seeds[0] and given.picture:
-            drawn = task.draw_meshes(8)
-            names = ["drawn"] * len(drawn)
-            sheet = contact_sheet(drawn, names, ["#333333"] * len(drawn), columns=4, show_relief=False, cell=2.0)
+            drawn, way = task.draw_meshes(5), task.interpolate_meshes(bodies[128], bodies[129], 5)
+            names = ["drawn"] * len(drawn) + ["a test body", "", "between", "", "another"]
+            sheet = contact_sheet(drawn + way, names, ["#333333"] * len(names), columns=5, show_relief=False, cell=2.0)
             sheet.savefig(given.picture, dpi=90)
         if not results.has(set="shapes", seed=seed):
             errors = denoised(task, bodies[:128], bodies[128:], given.noise)

@@ -131,14 +131,16 @@ def meshes(given: argparse.Namespace) -> None:
             mesh = read_mesh(path)
             noise = given.noise * np.sqrt(mesh.area) * rng.normal(size=mesh.vertices.shape)
             save_mesh(replace(mesh, vertices=mesh.vertices + noise), path)
-    sets = {name: MeshFolder(str(folder / name), workers=0, nearest=16) for name in ("set", "calibration", "noise")}
+    shipped = yaml.safe_load(find_config("classify").read_text())["data"]["init_args"]
+    seen = {name: shipped[name] for name in ("resolution", "features")}
+    sets = {name: MeshFolder(str(folder / name), workers=0, **seen) for name in ("set", "calibration", "noise")}
 
     def load(seed: int) -> Any:
         path = given.out / f"meshes_{seed}" / "last.ckpt"
         if not path.exists():
             network = {"network": "ShapeClassifier", "p": 0.1, "channels": 8, "max_order": 1, "blocks": 3}
             meshconv.fit("classify", root=folder / "set", runs=given.out, name=f"meshes_{seed}", seed_everything=seed,
-                         workers=0, features=["default"], variants=0, val_fraction=0.0, **{
+                         workers=0, variants=0, augment=None, val_fraction=0.0, **{
                 "model.init_args.network": "meshconv.uncertainty.DroppedFields", "model.init_args.options": network,
                 "model.init_args.label_smoothing": 0.0, "trainer.max_epochs": given.epochs,
                 "trainer.accelerator": "cpu", "trainer.enable_progress_bar": False})  # fmt: skip
@@ -192,8 +194,8 @@ def main() -> None:
     parser.add_argument("what", choices=("koeppen", "meshes", "print"))
     parser.add_argument("--out", type=Path, default=Path("runs/uncertainty"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200, help="of each training on the zones")
-    parser.add_argument("--nside", type=int, default=16, help="of the zones")
+    parser.add_argument("--steps", type=int, default=400, help="of each training on the zones")
+    parser.add_argument("--nside", type=int, default=32, help="of the zones")
     parser.add_argument("--halves", type=int, default=20)
     parser.add_argument("--shapes", type=int, default=16, help="of each family, for training")
     parser.add_argument("--test", type=int, default=25, help="of each family, for calibration and for each test")

@@ -4,8 +4,9 @@
     python data/build_models.py koeppen shapes     # some of them
     python data/build_models.py --again            # the files anew, from trainings that are there
 
-Runs stay in runs/models/NAME, data that are generated in runs/models/data. A checkpoint that ships holds weights and
-hyperparameters, no state of an optimiser. NAME.json holds what the test wrote, and which data, licence and versions.
+Runs stay in runs/models/NAME, data in runs/models/data; those of rna are to be put there. A checkpoint that ships
+holds weights and hyperparameters, no state of an optimiser. NAME.json holds what the test wrote, and which data,
+licence and versions.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Recipe:
         Entries of ``test_metrics.json`` that are listed.
     prepare
         Writes the data.
+    compress
+        What ``meshconv compress`` does to the trained network, if anything.
     """
 
     config: str
@@ -53,6 +56,7 @@ class Recipe:
     licence: str
     scores: tuple[str, ...]
     prepare: Callable[[], object] = lambda: None
+    compress: tuple[str, ...] = ()
 
 
 def command(*words: object) -> None:
@@ -70,6 +74,15 @@ def write_families(folder: Path) -> None:
             (folder / name / split).mkdir(parents=True, exist_ok=True)
             mesh = generate_shape(name, np.random.default_rng([500, k, i]))
             save_mesh(mesh, folder / name / split / f"{name}_{i:03d}.ply")
+
+
+def find_rna() -> None:
+    """Stop unless the data are there."""
+    if not (DATA / "rna" / "train.txt").is_file():
+        raise SystemExit(
+            f"{DATA / 'rna'}: no RNA surfaces; clone https://github.com/nmwsharp/RNA-Surface-Segmentation-Dataset "
+            "there, or unpack decimated ones with benchmarks/rna_files.py"
+        )
 
 
 PLANET = ("generate", "shallow_water", DATA / "planet", "--days=20", "--runs=20")
@@ -104,6 +117,24 @@ RECIPES = {
         ("accuracy",),
         lambda: write_families(DATA / "shapes"),
     ),
+    "rna": Recipe(
+        "segment",
+        (
+            f"--data.init_args.root={DATA / 'rna'}",
+            "--data.init_args.num_levels=5",
+            "--data.init_args.variants=0",
+            "--data.init_args.augment=null",
+            "--data.init_args.val_fraction=0",
+            "--model.init_args.options={channels: [12, 24, 32, 48, 48], max_order: 1, context: 16}",
+            "--trainer.max_epochs=24",
+            "--trainer.max_steps=20000",
+        ),
+        "RNA surfaces (Poulenard et al. 2019) decimated to 8,000 faces: 547 meshes for training, 136 for testing",
+        "MIT, as the data",
+        ("accuracy", "mean_iou"),
+        find_rna,
+        ("--prune=l0", "--epochs=8", "--bits=8"),
+    ),
 }
 
 
@@ -117,8 +148,16 @@ def train(name: str, recipe: Recipe) -> None:
         recipe.prepare()
         where = (f"--name={name}", f"--runs={RUNS}")
         command("fit", "--config", recipe.config, *recipe.options, *where, "--resume")
+        if recipe.compress:
+            files = ("--data", run / "config.yaml", "--output", run / "small.ckpt")
+            command("compress", run / "last.ckpt", *recipe.compress, *files)
         trained.touch()
-    command("test", "--config", run / "config.yaml", "--ckpt_path", "last")
+    command("test", "--config", run / "config.yaml", "--ckpt_path", final(run, recipe))
+
+
+def final(run: Path, recipe: Recipe) -> Path:
+    """The checkpoint that ships."""
+    return run / ("small.ckpt" if recipe.compress else "last.ckpt")
 
 
 def ship(name: str, recipe: Recipe) -> None:
@@ -133,11 +172,12 @@ def ship(name: str, recipe: Recipe) -> None:
         "command": ["python", "data/build_models.py", name],
         "config": recipe.config,
         "options": [option for option in recipe.options if str(DATA) not in option],
+        "compress": list(recipe.compress),
         "versions": made["versions"],
         "test": test,
     }
     MODELS.mkdir(exist_ok=True)
-    save(load_task(run / "last.ckpt"), MODELS / f"{name}.ckpt")
+    save(load_task(final(run, recipe)), MODELS / f"{name}.ckpt")
     (MODELS / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     print(MODELS / f"{name}.ckpt", *(f"{k} {v:.4g}" for k, v in about["scores"].items()))
 

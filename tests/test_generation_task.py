@@ -122,6 +122,15 @@ def test_the_loss_is_the_bound_of_normalised_fields_for_each_number(bodies):
     field = data.fields["train"][0]
     filled, deviations, anomalies = task.filled(field, data.hierarchy)
     assert filled.shape == (162, 3) and deviations.shape == anomalies.shape == (162, 2)
+    first, last = sorted(bodies.glob("*.ply"))[:2]
+    template, surface = task.template()
+    way = task.interpolate_meshes(read_mesh(first), read_mesh(last), 4)
+    ends = [displacements(read_mesh(path), template, surface, path.name) for path in (first, last)]
+    for end, mesh in zip(ends, (way[0], way[-1]), strict=True):
+        mean_of_end = task.network(task.normalised(torch.from_numpy(end).float()), surface).detach()
+        made = displaced(template, surface, mean_of_end * task.size + task.mean, "")
+        np.testing.assert_allclose(mesh.vertices, made.vertices, atol=1e-5)
+    assert len(way) == 4 and not np.allclose(way[0].vertices, way[1].vertices, atol=1e-5)
     hidden = field.clone()
     hidden[5] = torch.nan
     _, wider, unknown = task.filled(hidden, data.hierarchy)

@@ -175,6 +175,15 @@ class GenerationTask(Task):
         drawn = self.draw(surface.to(self.device), count, seed).cpu()
         return [displaced(template, surface, d, f"drawn {k}") for k, d in enumerate(drawn)]
 
+    @torch.no_grad()
+    def interpolate_meshes(self, first: TriangleMesh, last: TriangleMesh, steps: int = 5) -> list[TriangleMesh]:
+        """Meshes from the reconstruction of the first to that of the last, by the latent fields, on the template."""
+        template, surface = self.template()
+        ends = [torch.from_numpy(displacements(m, template, surface, m.name or "mesh")).float() for m in (first, last)]
+        a, b = (self.normalised(end.to(self.device)) for end in ends)
+        way = self.network.interpolate(a, b, surface.to(self.device), steps) * self.size + self.mean
+        return [displaced(template, surface, d, f"step {k + 1} of {steps}") for k, d in enumerate(way.cpu())]
+
     def template(self) -> tuple[TriangleMesh, Hierarchy]:
         """The template of a model of displacements, and its hierarchy in float64."""
         if "template" not in self.spec:

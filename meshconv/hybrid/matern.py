@@ -71,8 +71,7 @@ class SurfaceOperators:
     @cached_property
     def elimination(self) -> np.ndarray:
         """Order of elimination for matrices of twice the reach of the stiffness."""
-        square = (abs(self.stiffness) @ abs(self.stiffness)).tocoo()
-        return dissection_order(self.graph.positions.numpy(), square.row.astype(int), square.col.astype(int))
+        return dissection_order(self.graph.positions.numpy(), abs(self.stiffness) @ abs(self.stiffness))
 
     def factor(self, matrix: csr_array) -> SymmetricFactor:
         """Factorisation of a symmetric matrix with at most the reach of two edges."""

@@ -133,8 +133,7 @@ class SpaceTimePrior:
         places = operators.graph.positions.numpy()
         step = 2 * np.sqrt(operators.mass.mean())
         points = np.concatenate([np.c_[places, np.full(len(places), t * step)] for t in range(self.times)])
-        pairs = self.precision.tocoo()
-        return dissection_order(points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
+        return dissection_order(points, self.precision)
 
     def factor(self, matrix: csr_array) -> SymmetricFactor:
         """Factorisation of a symmetric matrix with the reach of the precision."""

@@ -43,8 +43,7 @@ class HeatAverage:
         weight = weight + weight.T
         weight.data.clip(0.0, _LARGEST_WEIGHT, out=weight.data)
         self.laplacian = diags_array(np.asarray(weight.sum(axis=1)).ravel()) - weight
-        one = half_edges.edge_halfedge
-        self._order = dissection_order(points, i[one], j[one])
+        self._order = dissection_order(points, self.laplacian)
 
     def solve(self, time: float, integrals: FloatArray) -> FloatArray:
         r""":math:`(M + t L)^{-1} b` for ``b`` given as integrals over the vertices' areas.

@@ -65,8 +65,7 @@ class TuftedLaplacian:
 
     @cached_property
     def _order(self) -> IntArray:
-        pairs = self.stiffness.tocoo()
-        return dissection_order(self.points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
+        return dissection_order(self.points, self.stiffness)
 
     def flow(self, time: float) -> SymmetricFactor:
         r"""One implicit step of heat flow: ``solve(integrals)`` is :math:`(M + t L)^{-1} b`.

@@ -13,8 +13,8 @@ from meshconv.geometry.mesh.measures import FloatArray
 _LEAF = 64
 
 
-def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntArray:
-    r"""Elimination order of a graph on a surface: nested dissection by recursive bisection in space.
+def dissection_order(points: FloatArray, matrix: csr_array) -> IntArray:
+    r"""Elimination order of a matrix between points of a surface: nested dissection by recursive bisection in space.
 
     Each part is bisected at the median along its longest axis; points adjacent to the other half are the separator and
     come after both. On a surface separators have :math:`O(\sqrt n)` points, so that a factor has :math:`O(n \log n)`
@@ -25,8 +25,8 @@ def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntA
     ----------
     points : float64 [V, dim]
         In space, or in space and time.
-    rows, cols : int64 [E]
-        Pairs of neighbours, each in at least one direction; a point may be its own.
+    matrix : csr_array [V, V]
+        Of which only the pattern counts, in either triangle or both.
 
     Returns
     -------
@@ -37,7 +37,8 @@ def dissection_order(points: FloatArray, rows: IntArray, cols: IntArray) -> IntA
     ----------
     George, "Nested dissection of a regular finite element mesh", 1973.
     """
-    count = len(points)
+    count, pairs = len(points), matrix.tocoo()
+    rows, cols = pairs.row.astype(np.int64), pairs.col.astype(np.int64)
     # One digit per bisection, 0 and 1 for the halves and 2 for the separator: sorting by digits gives the order.
     digits = np.zeros(count, dtype=np.int64)
     active, part, num_parts = np.arange(count), np.zeros(count, dtype=np.int64), 1

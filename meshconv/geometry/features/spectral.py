@@ -146,9 +146,7 @@ def _low_eigenpairs(
 
 def _inverse(stiffness: csr_array, mass: FloatArray, points: FloatArray) -> Callable[[FloatArray], FloatArray]:
     """Inverse of 1 + Laplacian, of rows of functions times the root of the mass."""
-    pairs = stiffness.tocoo()
-    order = dissection_order(points, pairs.row.astype(np.int64), pairs.col.astype(np.int64))
-    factor = SymmetricFactor(csr_array(stiffness + diags_array(mass)), order)
+    factor = SymmetricFactor(csr_array(stiffness + diags_array(mass)), dissection_order(points, stiffness))
     root = np.sqrt(mass)
     return lambda rows: root * factor.solve((root * rows).T).T
 
