@@ -3,35 +3,43 @@
     python benchmarks/scale.py collection --meshes 300     # bytes of entries, memory of a training
     python benchmarks/scale.py activations --nside 64      # memory and time of a step with and without
     python benchmarks/scale.py processes                   # samples per second of 1 and 2 processes of one thread
-    python benchmarks/scale.py faces --count 200000        # hierarchy(4) of a mesh, with its parts
+    python benchmarks/scale.py faces --count 200000        # preparation, step and prediction of a large mesh
     python benchmarks/scale.py threads --nside 32          # bits of outputs and gradients by the number of threads
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import os
-import pstats
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import trimesh
+import yaml
+from entries import memory_mb, peak as measured_peak
+from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from meshconv import HealpixSphere, TriangleMesh
+import meshconv
+from meshconv import HealpixSphere, Neighbourhood, TriangleMesh
 from meshconv.datasets import MeshFolder, write_shapes
+from meshconv.datasets.meshes.preparation import Preparation
+from meshconv.geometry import surface_features
+from meshconv.io import save_mesh
 from meshconv.io.cache.records import decode_record
-from meshconv.models import SphereUNet
+from meshconv.models import ShapeUNet, SphereUNet
 from meshconv.nn import ResidualBlock
-from meshconv.train import SegmentationTask  # noqa: F401  (what a training imports counts as its memory)
+from meshconv.shipped import find_config
+from meshconv.train import SegmentationTask
 
 
 def peak() -> float:
@@ -162,16 +170,40 @@ def processes() -> None:
 
 
 def faces(count: int) -> None:
-    """hierarchy(4) of a bumpy torus."""
+    """Preparation of a bumpy torus of about so many faces, a training step, and a prediction from a file."""
     side = round((count / 2) ** 0.5)
     shape = trimesh.creation.torus(1.0, 0.4, major_sections=side, minor_sections=side)
-    mesh = TriangleMesh(shape.vertices * [1, 1.1, 1], shape.faces)
-    profile, start = cProfile.Profile(), time.perf_counter()
-    profile.enable()
-    mesh.hierarchy(4)
-    profile.disable()
-    print(f"{mesh.num_faces} faces: {time.perf_counter() - start:.1f} s")
-    pstats.Stats(profile).sort_stats("tottime").print_stats(12)
+    mesh = TriangleMesh(shape.vertices * [1, 1.1, 1] * (1 + 0.05 * np.sin(5 * shape.vertices[:, :1])), shape.faces)
+    print(f"{mesh.num_faces:,} faces, {torch.get_num_threads()} thread(s)", flush=True)
+
+    def timed(name: str, call: Callable[[], object]) -> None:
+        start, before = (time.process_time(), time.perf_counter()), memory_mb("VmRSS")
+        extra, _ = measured_peak(call, torch.device("cpu"))
+        seconds = time.process_time() - start[0], time.perf_counter() - start[1]
+        print(f"| {name} | {seconds[0]:.1f} | {seconds[1]:.1f} | {extra:,.0f} | {before:,.0f} |", flush=True)
+
+    print("| | processor time, s | s | MB more at the peak | MB before |\n| --- | --- | --- | --- | --- |")
+    timed("`hierarchy(4)`", lambda: mesh.hierarchy(4))
+    timed("one-ring graph", mesh.gauge_graph)
+    for name in ("default", "surface"):
+        timed(f"graph and features `{name}`", lambda name=name: surface_features(mesh, mesh.gauge_graph(), [name]))
+    timed("graph of the 16 nearest", lambda: mesh.gauge_graph(Neighbourhood(nearest=16)))
+    own, target = Preparation(num_levels=4), torch.zeros(mesh.num_vertices, dtype=torch.int64)
+    options = yaml.safe_load(find_config("segment").read_text())["model"]["init_args"]["options"]
+    network, inputs = ShapeUNet(own.in_type, 8, **options), list(own.inputs(mesh))
+    timed("training step of `ShapeUNet`", lambda: nn.functional.cross_entropy(network(*inputs), target).backward())
+    inputs.clear()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mesh.ply"
+        save_mesh(mesh, path)
+        shipped = yaml.safe_load(find_config("segment").read_text())["data"]["init_args"]
+        seen = {name: shipped[name] for name in ("num_levels", "resolution", "features", "max_faces")}
+        for name, how in (("at its vertices", own), ("by `--config segment`", Preparation(**seen))):
+            classes = [str(k) for k in range(8)]
+            spec = {"data": "meshconv.datasets.MeshSegments", **how.spec, "element": "vertices", "class_values": classes}
+            task = SegmentationTask("ShapeUNet", str(how.in_type), classes, spec, options).eval()
+            predict = meshconv.Predictor(task, device="cpu", cache=False, workers=0)
+            timed(f"from the file to labels, {name}", lambda predict=predict: predict(path))
 
 
 if __name__ == "__main__":
