@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.autograd import gradcheck, gradgradcheck
 
 from meshconv import FieldType, GaugeGraph, nn as layers
 
@@ -132,3 +133,11 @@ def test_dropout_acts_in_training_alone():
     assert not layers.FieldDropout(TYPE, 1.0)(x).any()
     with pytest.raises(ValueError, match=r"p 1\.5 is not a probability"):
         layers.FieldDropout(TYPE, 1.5)
+
+
+@pytest.mark.parametrize("field_type", [TYPE, FieldType("2x1"), FieldType("3x0")], ids=str)
+def test_derivatives_of_the_batch_norm(field_type):
+    """In training the moments are those of the batch, and have derivatives of their own: against finite differences."""
+    norm = layers.FieldBatchNorm(field_type).double().train()
+    x = torch.randn(5, field_type.dim, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(norm, (x,)) and gradgradcheck(norm, (x,))

@@ -19,7 +19,6 @@ from meshconv.nn.recompute import recomputed
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.nn.watched import is_watched
 from meshconv.ops import norm_gate
-from meshconv.ranks import rank_and_world
 
 LayerName = Literal["conv", "attention", "message"]
 
@@ -93,10 +92,9 @@ class ResidualBlock(SurfaceModule):
 def normalised_gate(norm: nn.Module, act: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
     """``act(norm(x)) + residual``, in one pass over memory where norm and nonlinearity are those of the block.
 
-    Layers that have been replaced, that something listens to, or whose batch lies in several processes run one by one.
+    Layers that have been replaced, or that something listens to, run one by one.
     """
-    alone = not is_watched(norm, act) and rank_and_world()[1] == 1
-    if alone and type(norm) is FieldBatchNorm and type(act) is GatedNonlinearity:
+    if not is_watched(norm, act) and type(norm) is FieldBatchNorm and type(act) is GatedNonlinearity:
         norm.in_type.check(x, "input")
         mean, var, batch = norm.moments(x)
         return norm_gate(x, norm.scale, norm.shift, mean, var, residual, act.out_type, eps=norm.eps, batch=batch)

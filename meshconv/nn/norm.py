@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -58,12 +60,18 @@ class FieldBatchNorm(nn.Module):
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """Mean and variances to normalise ``x`` by, of one process, without derivative, and whether they are of ``x``.
+        """Mean and variances to normalise ``x`` by, and whether they are those of ``x``, without their derivative.
 
-        In training those of the batch, which running estimates count; else the running ones.
+        In training those of the batch, which running estimates count, in several processes of all of them, with
+        derivative; else the running ones.
         """
         if not (self.training and x.numel()):
             return self.running_mean, self.running_var, False
+        if rank_and_world()[1] > 1:
+            mean, var, rows = self._statistics(x)
+            if not is_recomputing():
+                self._count(mean, var, rows)
+            return mean, var, False
         mean, var = field_moments(x, self.in_type)
         if not is_recomputing():
             self._count(mean, var, float(x.numel() // x.shape[-1]))
@@ -84,21 +92,43 @@ class FieldBatchNorm(nn.Module):
         if rank_and_world()[1] > 1:
             rows = float(sum_over_ranks(torch.tensor(rows, dtype=torch.float64, device=flat.device)))
             share = len(flat) / rows
-        mean, parts = flat.new_zeros(0), []
-        for m, block in self.in_type.split(flat).items():
-            if m == 0:
-                even, odd = block.split([self.in_type.scalars, self.in_type.odd_scalars], dim=-1)
-                mean = sum_over_ranks(even.mean(0) * share)
-                # Two passes; torch.var_mean along rows takes four times as long (128 scalars, one thread).
-                parts.append((even - mean).square().mean(0))
-                if odd.shape[-1]:  # a slice without columns would keep all of ``flat`` for the derivative
-                    parts.append(odd.square().mean(0))
-            else:
-                parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
-        return mean, sum_over_ranks(torch.cat(parts) * share), rows
+        mean = flat[:, : self.in_type.scalars].mean(0)
+        mean = sum_over_ranks(mean * share)
+        return mean, sum_over_ranks(_Spread.apply(flat, mean, self.in_type) * share), rows
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+class _Spread(torch.autograd.Function):
+    """Mean square of a component of each field of rows, of the scalars about a mean; keeps these two alone."""
+
+    @staticmethod
+    def forward(flat: Tensor, mean: Tensor, field_type: FieldType) -> Tensor:
+        parts = []
+        for m, block in field_type.split(flat).items():
+            if m == 0:
+                even, odd = block.split([field_type.scalars, field_type.odd_scalars], dim=-1)
+                # Two passes; torch.var_mean along rows takes four times as long (128 scalars, one thread).
+                parts += [(even - mean).square().mean(0), odd.square().mean(0)]
+            else:
+                parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
+        return torch.cat(parts)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        flat, mean, ctx.field_type = inputs
+        ctx.save_for_backward(flat, mean)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        flat, mean = ctx.saved_tensors
+        kind, scalars = ctx.field_type, ctx.field_type.scalars
+        centred = flat - nn.functional.pad(mean, (0, kind.dim - scalars))
+        order_0 = kind.multiplicities[0]
+        shares = torch.cat([grad[:order_0], grad[order_0:] / 2]) * (2 / len(flat))
+        to_mean = -2 * grad[:scalars] * centred[:, :scalars].mean(0)
+        return centred * kind.per_component(shares), to_mean, None
 
 
 class FieldLayerNorm(nn.Module):

@@ -119,6 +119,7 @@ class GaugeConv(KernelLayer):
         terms = (self.self_interaction.matrix(), self.bias) if own else ()  # type: ignore[union-attr]
         geometry = (graph.log_angle, graph.transporter, edges)
         y = gauge_conv(sources, weight, radial, *geometry, self.in_type, self.out_type, *terms)
+        x = sources[..., : x.shape[-2], :]  # the derivative keeps the sources already
         # At the point itself there is no direction: only the part of the kernel that commutes with rotations remains.
         if self.steady is not None:
             for share, kernel in zip(centre, self.weight, strict=False):

@@ -102,6 +102,7 @@ class DepthwiseGaugeConv(KernelLayer):
         weight = self.kernel_space(self.weight).movedim(1, -1).contiguous()
         geometry = (graph.log_angle, graph.transporter, edges)
         y = depthwise_conv(sources, weight, radial, *geometry, self.in_type, self.hidden_type)
+        x = sources[..., : x.shape[-2], :]  # the derivative keeps the sources already
         if self.steady is not None:
             fields = x.unflatten(-1, (-1, self.weight.shape[1]))
             for share, kernel in zip(centre, self.weight, strict=False):
