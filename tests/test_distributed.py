@@ -9,22 +9,30 @@ from pathlib import Path
 import pytest
 import torch
 
-WORKER = """
+WORKER = '''
 import sys
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+from meshconv.nn import FieldBatchNorm
 from test_at_home_in_torch import Together
+
+def steady(network):
+    """With running statistics: those of a batch are of all processes (tests/test_data_parallel.py)."""
+    for module in network.modules():
+        if isinstance(module, FieldBatchNorm):
+            module.eval()
+    return network
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 torch.manual_seed(rank)  # parameters of rank 0 count: they are sent to all
-network = Together(nside=2 << rank)
+network = steady(Together(nside=2 << rank))
 parallel = DistributedDataParallel(network)
 alone = []
 state = {k: v.clone() for k, v in network.state_dict().items()}
 for other in range(2):
-    copy = Together(nside=2 << other)
+    copy = steady(Together(nside=2 << other))
     copy.load_state_dict(state)
     alone.append(torch.autograd.grad(copy.loss(other), list(copy.parameters())))
 parallel(rank).backward()
@@ -37,7 +45,7 @@ dist.all_gather(both, sums)
 assert torch.equal(*both)
 dist.destroy_process_group()
 print("agreed on", len(alone[0]), "gradients")
-"""
+'''
 
 
 @pytest.mark.slow
