@@ -4,8 +4,9 @@
     python benchmarks/distributed.py --nside 512 --ranks 2 --channels 4 8 16 32 --eight --again
 
 Training steps of a ``SphereUNet`` on ``HealpixSphere(nside).hierarchy(levels)``, of which every process builds its
-part alone. Memory is the peak of resident memory, above what the imports take, while the part is built and during the
-steps. Processor time is that of all threads of the process, the fastest of the steps.
+part alone. Memory is the peak of resident memory, above what a step on nside 8 leaves (libraries and their buffers),
+while the part is built and during the steps. Processor time is that of all threads of the process, the fastest of the
+steps.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def work(rank: int, world: int, store: str, given: argparse.Namespace) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     dist.init_process_group("gloo", f"file://{store}", world_size=world, rank=rank)
     with companions():
+        small = argparse.Namespace(**vars(given) | {"nside": 8, "steps": 1})
+        measure(rank, world, small, quiet=True)
         measure(rank, world, given)
     dist.destroy_process_group()
 
 
-def measure(rank: int, world: int, given: argparse.Namespace) -> None:
+def measure(rank: int, world: int, given: argparse.Namespace, quiet: bool = False) -> None:
     grid, levels = HealpixSphere(given.nside), len(given.channels)
     radius = None if given.eight else 2.7 * grid.spacing
     reset_peak()
@@ -88,7 +91,7 @@ def measure(rank: int, world: int, given: argparse.Namespace) -> None:
     dist.all_gather(rows, torch.tensor(found, dtype=torch.float64))
     total: Tensor = torch.stack(losses)
     dist.all_reduce(total)
-    if rank == 0:
+    if rank == 0 and not quiet:
         for k, (step, build, used, wall, building, out, back, exchanges, reduced, reductions) in enumerate(
             torch.stack(rows).tolist()
         ):

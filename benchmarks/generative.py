@@ -16,6 +16,7 @@ stopped, a run goes on.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from map_training import Results
 from scipy.spatial import ConvexHull, cKDTree
+from scipy.special import sph_harm_y
 from torch import Tensor
 
 import meshconv
@@ -52,13 +54,14 @@ def sst(given: argparse.Namespace) -> None:
     results = Results(given.out / "results.jsonl")
     for latent in given.latent:
         numbers = surface.levels[-1].num_vertices * meshconv.FieldType(latent).dim
-        if not results.has(set="sst", model="EOFs", numbers=numbers):
-            add(results, "EOFs", numbers, 0, principal(x, numbers, sea, turn), size)
+        for model, errors in (("EOFs", principal), ("harmonics", harmonics)):
+            if not results.has(set="sst", model=model, numbers=numbers):
+                add(results, model, numbers, 0, errors(x, numbers, sea, turn), size)
         for seed in given.seeds:
             if results.has(set="sst", model="FieldVAE", numbers=numbers, seed=seed):
                 continue
             torch.manual_seed(seed)
-            vae = FieldVAE("1x0", latent, [4 * (k + 1) for k in range(levels)])
+            vae = FieldVAE("1x0", latent, [8 * (k + 2) for k in range(levels)], aggregation="quadrature")
             start = time.process_time()
             fit(vae, x[:TRAIN_MONTHS], surface, given.steps)
             seconds = time.process_time() - start
@@ -83,13 +86,14 @@ def quarter_turn(sphere: HealpixSphere) -> np.ndarray:
 
 
 def fit(vae: FieldVAE, x: Tensor, surface: Hierarchy, steps: int, batch: int = 4) -> None:
-    """As ``meshconv fit`` trains: AdamW with one cycle, some of the points hidden, the divergence warmed up."""
+    """AdamW with one cycle, the divergence warmed up; months are mixed in pairs, as Gaussian fields may be."""
     optimiser = torch.optim.AdamW(vae.parameters(), 5e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps, pct_start=0.2)
     for step in range(steps):
-        some = x[torch.randint(len(x), (batch,))]
-        known = torch.rand(some.shape[:-1]) >= 0.3 * torch.rand(())
-        loss = -vae.bound(some, surface, known, beta=min((step + 1) / (0.3 * steps), 1.0)).mean() / x.shape[1]
+        one, other = (x[torch.randint(len(x), (batch,))] for _ in range(2))
+        turn = 2 * torch.pi * torch.rand(batch, 1, 1)
+        some = one * turn.cos() + other * turn.sin()
+        loss = -vae.bound(some, surface, beta=min((step + 1) / (0.3 * steps), 1.0)).mean() / x.shape[1]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -110,6 +114,24 @@ def principal(x: Tensor, numbers: int, sea: np.ndarray, turn: np.ndarray) -> lis
         weights = np.linalg.lstsq(basis, off.T, rcond=None)[0]
         errors.append(float(np.sqrt(np.mean((off.T - basis @ weights) ** 2))))
     return errors
+
+
+def harmonics(x: Tensor, numbers: int, sea: np.ndarray, turn: np.ndarray) -> list[float]:
+    """Errors of the lowest spherical harmonics, fitted to the sea: the numbers of no place or pattern."""
+    sphere = HealpixSphere(math.isqrt(x.shape[1] // 12))
+    pairs = [(n, m) for n in range(math.isqrt(numbers) + 1) for m in range(n + 1)]
+    basis = np.stack([part for pair in pairs for part in _harmonic(*pair, sphere.theta, sphere.phi)])[:numbers].T
+    errors = []
+    for fields in (x[TRAIN_MONTHS:, :, 0].double().numpy(), x[TRAIN_MONTHS:, turn, 0].double().numpy()):
+        there = np.isfinite(fields[0])
+        off, some = fields[:, there].T, basis[there]
+        errors.append(float(np.sqrt(np.mean((off - some @ np.linalg.lstsq(some, off, rcond=None)[0]) ** 2))))
+    return errors
+
+
+def _harmonic(n: int, m: int, theta: np.ndarray, phi: np.ndarray) -> list[np.ndarray]:
+    values = sph_harm_y(n, m, theta, phi)
+    return [values.real, values.imag] if m else [values.real]
 
 
 def rmse(found: Tensor, x: Tensor) -> float:
@@ -192,7 +214,7 @@ def table(given: argparse.Namespace) -> None:
     results = Results(given.out / "results.jsonl")
     print("| latent numbers | model | error, K | error of turned fields, K |\n| --- | --- | --- | --- |")
     for numbers in sorted({row["numbers"] for row in results.select(set="sst")}):
-        for model in ("EOFs", "FieldVAE"):
+        for model in ("EOFs", "harmonics", "FieldVAE"):
             rows = results.select(set="sst", model=model, numbers=numbers)
             cells = [spread([row[key] for row in rows]) for key in ("rmse", "turned")]
             print(f"| {numbers} | {model} | {' | '.join(cells)} |")
@@ -214,8 +236,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/generative"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--nside", type=int, default=8, help="of the temperatures; a power of 2, from 4 to 32")
-    parser.add_argument("--latent", nargs="+", default=["1x0"], help="latent types on 48 points")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--latent", nargs="+", default=["1x0", "1x0 + 1x1"], help="latent types on 48 points")
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--noise", type=float, default=0.01)
     parser.add_argument("--picture", type=Path)

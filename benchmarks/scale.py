@@ -198,9 +198,10 @@ def faces(count: int) -> None:
         save_mesh(mesh, path)
         shipped = yaml.safe_load(find_config("segment").read_text())["data"]["init_args"]
         seen = {name: shipped[name] for name in ("num_levels", "resolution", "features", "max_faces")}
-        for name, how in (("at its vertices", own), ("by `--config segment`", Preparation(**seen))):
+        for name, how in (("at its vertices", own), ("as `segment` does", Preparation(**seen))):
             classes = [str(k) for k in range(8)]
-            spec = {"data": "meshconv.datasets.MeshSegments", **how.spec, "element": "vertices", "class_values": classes}
+            spec = {"data": "meshconv.datasets.MeshSegments", **how.spec, "element": "vertices"}
+            spec["class_values"] = classes
             task = SegmentationTask("ShapeUNet", str(how.in_type), classes, spec, options).eval()
             predict = meshconv.Predictor(task, device="cpu", cache=False, workers=0)
             timed(f"from the file to labels, {name}", lambda predict=predict: predict(path))
