@@ -26,7 +26,7 @@ from torch import Tensor
 from meshconv import HealpixSphere, Hierarchy
 from meshconv.distributed import companions, partition_healpix, sum_gradients, traffic
 from meshconv.models import SphereUNet
-from meshconv.nn import ResidualBlock
+from meshconv.nn.recompute import recompute_inside
 
 
 def memory(kind: str) -> float:
@@ -63,9 +63,7 @@ def measure(rank: int, world: int, given: argparse.Namespace, quiet: bool = Fals
     torch.manual_seed(0)  # the same parameters everywhere
     aggregation = "mean" if given.eight else "quadrature"
     network = SphereUNet("2x0 + 1x1", 3, given.channels, aggregation=aggregation, dropout=0.0)
-    for module in network.modules():
-        if isinstance(module, ResidualBlock):
-            module.recompute = given.again
+    recompute_inside(network, given.again)
     optimiser = torch.optim.Adam(network.parameters())
     position = surface.finest.positions
     x = torch.cat([position, position[:, :1] * position[:, 1:2]], dim=1)

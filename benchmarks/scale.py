@@ -37,7 +37,7 @@ from meshconv.geometry import surface_features
 from meshconv.io import save_mesh
 from meshconv.io.cache.records import decode_record
 from meshconv.models import ShapeUNet, SphereUNet
-from meshconv.nn import ResidualBlock
+from meshconv.nn.recompute import recompute_inside
 from meshconv.shipped import find_config
 from meshconv.train import SegmentationTask
 
@@ -106,9 +106,7 @@ def one_step(nside: int, how: str) -> None:
     torch.manual_seed(0)
     sphere = HealpixSphere(nside).hierarchy(3).to(torch.float32)
     network = SphereUNet("2x0 + 1x1", 3, (16, 24, 32), 1, aggregation="quadrature")
-    for module in network.modules():
-        if isinstance(module, ResidualBlock):
-            module.recompute = "blocks" in how
+    recompute_inside(network, "blocks" in how)
     x, before = torch.randn(12 * nside**2, 4), peak()
     times = []
 

@@ -50,7 +50,14 @@ def planet() -> np.ndarray:
         return np.stack([found[name].values[-1, ::300] / size for name, size in (("h", 1e3), ("u", 10), ("v", 10))])
 
 
-PREDICTIONS = {"koeppen": koeppen, "planet": planet, "shapes": shapes}
+def rna() -> np.ndarray:
+    """Probabilities of the places at some vertices of a shape that is no molecule."""
+    mesh = generate_shape("apart", np.random.default_rng(77))
+    (found,) = meshconv.Predictor("rna", device="cpu", workers=0, cache=False)([mesh])
+    return found.probabilities[::400]
+
+
+PREDICTIONS = {"koeppen": koeppen, "planet": planet, "rna": rna, "shapes": shapes}
 
 
 @pytest.mark.parametrize("name", NAMES)

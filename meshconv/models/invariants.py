@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.nn import FieldBatchNorm, Linear
+from meshconv.nn.recompute import Recomputable
 
 
-class InvariantLayers(nn.Module):
+class InvariantLayers(Recomputable, nn.Module):
     """Dense layers with batch norm and silu on the scalars and field norms of each point.
 
     Parameters
@@ -29,6 +30,10 @@ class InvariantLayers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., in_type.dim]`` to ``[..., width]``."""
+        found: Tensor = self.run(self._layers, x)
+        return found
+
+    def _layers(self, x: Tensor) -> Tensor:
         y = self.in_type.invariants(x)
         for linear, norm in zip(self.linears, self.norms, strict=True):
             y = nn.functional.silu(norm(linear(y)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from meshconv.fields import FieldType
@@ -15,7 +14,7 @@ from meshconv.nn.convolution.message import GaugeMessage
 from meshconv.nn.linear import Linear
 from meshconv.nn.nonlinearity import GatedNonlinearity
 from meshconv.nn.norm import FieldBatchNorm
-from meshconv.nn.recompute import recomputed
+from meshconv.nn.recompute import Recomputable
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.nn.watched import is_watched
 from meshconv.ops import norm_gate
@@ -46,7 +45,7 @@ def surface_layer(layer: LayerName, in_type: FieldType | str, out_type: FieldTyp
     return LAYERS[layer](in_type, out_type, **options)
 
 
-class ResidualBlock(SurfaceModule):
+class ResidualBlock(Recomputable, SurfaceModule):
     """Residual block: two layers over neighbours with batch norm and gated nonlinearity, and an equivariant shortcut.
 
     The shortcut is the identity if the types are equal and the complete linear map otherwise; it has no bias on
@@ -61,9 +60,6 @@ class ResidualBlock(SurfaceModule):
     options
         Passed to both layers.
     """
-
-    recompute = False
-    """Activation checkpointing: in training its input alone stays in memory, and the rest is computed twice."""
 
     def __init__(
         self, in_type: FieldType | str, out_type: FieldType | str, layer: LayerName = "conv", **options: Any
@@ -80,9 +76,8 @@ class ResidualBlock(SurfaceModule):
         self.shortcut = nn.Identity() if same else Linear(self.in_type, self.out_type)
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        if self.recompute and self.training and torch.is_grad_enabled():
-            return recomputed(self._layers, x, graph)
-        return self._layers(x, graph)
+        found: Tensor = self.run(self._layers, x, graph)
+        return found
 
     def _layers(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         y = normalised_gate(self.norm1, self.act1, self.conv1(x, graph))

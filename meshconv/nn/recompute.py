@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
@@ -23,6 +25,27 @@ def recomputed(function: Callable[..., Any], *args: Any) -> Any:
     The same numbers as without, random ones too; running statistics count the first pass alone.
     """
     return checkpoint(function, *args, use_reentrant=False, context_fn=_contexts)
+
+
+class Recomputable:
+    """Base of modules that activation checkpointing computes twice; ``forward`` calls :meth:`run`."""
+
+    training: bool
+    recompute = False
+    """Activation checkpointing: in training its input alone stays in memory, and the rest is computed twice."""
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)``, again for the derivative where that is wanted."""
+        again = self.recompute and self.training and torch.is_grad_enabled()
+        return recomputed(function, *args) if again else function(*args)
+
+
+def recompute_inside(network: nn.Module, on: bool = True) -> int:
+    """Set :attr:`Recomputable.recompute` everywhere in a network, and say how many modules have it."""
+    found = [module for module in network.modules() if isinstance(module, Recomputable)]
+    for module in found:
+        module.recompute = on
+    return len(found)
 
 
 def is_recomputing() -> bool:

@@ -20,8 +20,8 @@ from meshconv.datasets.class_path import class_path
 from meshconv.datasets.protocol import NormalisedData, PatchedData, check_target
 from meshconv.errors import InputError
 from meshconv.io.cache.atomic import atomic_write
-from meshconv.nn import ResidualBlock
 from meshconv.nn.compact.plan import compact as compact_network
+from meshconv.nn.recompute import recompute_inside
 from meshconv.ranks import mean_over_ranks
 from meshconv.train.checkpoints.file import FORMAT, check_format
 from meshconv.train.checkpoints.fine_tuning import FineTuning
@@ -64,8 +64,8 @@ class Task(Inference, lightning.LightningModule):
         Makes a schedule by epochs from the optimiser. The default is one cycle over all steps, whose peak is the
         optimiser's learning rate.
     activation_checkpointing
-        Residual blocks keep their inputs alone and are computed a second time for the derivative: less memory, more
-        computation, the same numbers.
+        Residual blocks, and dense layers on invariants, keep their inputs alone and are computed a second time for the
+        derivative: less memory, more computation, the same numbers.
     data : optional
         Data module of the training, see :mod:`meshconv.datasets.protocol`, where the trainer has none.
     compact : dict, optional
@@ -118,12 +118,8 @@ class Task(Inference, lightning.LightningModule):
         self.network = make_network(network, in_type, out, options)
         if compact is not None:
             compact_network(self.network, compact)
-        if activation_checkpointing:
-            blocks = [module for module in self.network.modules() if isinstance(module, ResidualBlock)]
-            if not blocks:
-                raise InputError(f"activation_checkpointing: {network} has no residual blocks; leave it out")
-            for block in blocks:
-                block.recompute = True
+        if activation_checkpointing and not recompute_inside(self.network):
+            raise InputError(f"activation_checkpointing: {network} has nothing to compute twice; leave it out")
         self.complete()
 
     @property
