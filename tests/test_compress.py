@@ -136,6 +136,21 @@ def test_a_field_that_nothing_reads_is_removed_where_it_is_produced():
     assert count(small.invariants) == count(network.invariants)
 
 
+@pytest.mark.parametrize("name", ["ShapeUNet", "SphereUNet", "FieldUNet"])
+def test_a_level_that_nothing_reads_leaves_no_points_behind(name):
+    """What is left of pooling has the points of the other level."""
+    network = trained(name)
+    surface = surface_of(network)
+    x = network.in_type.randn(surface.num_vertices)
+    masks = {name: torch.ones_like(mask) for name, mask in compress.magnitude_masks(network, 1.0).items()}
+    coarse = [name for name in masks if name.startswith(("down.1", "narrow", "context", "conditioning"))]
+    assert coarse
+    for name in coarse:
+        masks[name][:] = False
+    small, _ = compress.prune_network(network, masks)
+    assert not list(small.pools[0].parameters()) and outputs(small, x, surface).shape == (surface.num_vertices, 3)
+
+
 def test_jeffreys_gates_scale_and_drop():
     full = gated(trained("ShapeUNet"), "jeffreys").double()
     surface = surface_of(full)

@@ -58,7 +58,8 @@ def _restricted(
     if reads and gives:
         new = shrunken(layer, reads, gives)
     else:
-        new = Constant(len(place), *((bias_of(layer, gives) if has_kernel(layer) else None) or ()))
+        bias = bias_of(layer, gives) if has_kernel(layer) else None
+        new = Constant(len(place), *(bias or (None, None)), layer)
     if arrives is not None:
         select = torch.searchsorted(source.components(arrives), select)
     from_some = bool(reads) and list(reads) != list(there)

@@ -82,21 +82,30 @@ class Constant(nn.Module):
     place : int64 Tensor, optional
         Where those of ``bias`` stand.
     bias : Tensor, optional
+    layer
+        What it was: between levels it has the points of the other level.
     """
 
     in_type: FieldType | None = None
     out_type: FieldType | None = None
     place: Tensor
 
-    def __init__(self, width: int, place: Tensor | None = None, bias: Tensor | None = None):
+    def __init__(
+        self, width: int, place: Tensor | None = None, bias: Tensor | None = None, layer: nn.Module | None = None
+    ):
         super().__init__()
         self.width = width
+        self.coarser = isinstance(layer, ClusterPool | ClusterMaxPool)
+        self.finer = isinstance(layer, ClusterUnpool | ClusterInterpolation)
         self.register_buffer("place", place, persistent=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
-    def forward(self, x: Tensor, *_: Any) -> Tensor:
+    def forward(self, x: Tensor, *surface: Any) -> Tensor:
         """``[..., width]`` for any ``[..., n]``."""
-        y = x.new_zeros(*x.shape[:-1], self.width)
+        shape = list(x.shape[:-1])
+        if self.coarser or self.finer:
+            shape[-1] = surface[0].num_coarse if self.coarser else surface[0].num_fine
+        y = x.new_zeros(*shape, self.width)
         if self.bias is None:
             return y
         return y.index_copy(-1, self.place, self.bias.to(y.dtype).expand(*y.shape[:-1], -1))
