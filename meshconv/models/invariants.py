@@ -30,11 +30,10 @@ class InvariantLayers(Recomputable, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., in_type.dim]`` to ``[..., width]``."""
-        found: Tensor = self.run(self._layers, x)
-        return found
+        for k in range(len(self.linears)):
+            x = self.run(self._layer, x, k)
+        return x
 
-    def _layers(self, x: Tensor) -> Tensor:
-        y = self.in_type.invariants(x)
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            y = nn.functional.silu(norm(linear(y)))
-        return y
+    def _layer(self, x: Tensor, k: int) -> Tensor:
+        y = x if k else self.in_type.invariants(x)
+        return nn.functional.silu(self.norms[k](self.linears[k](y)))

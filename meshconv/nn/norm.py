@@ -12,7 +12,7 @@ from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.recompute import is_recomputing
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import field_moments
-from meshconv.ops.precision import working_dtype
+from meshconv.ops.precision import kept_as_given, working_dtype
 from meshconv.ranks import rank_and_world, sum_over_ranks
 
 
@@ -92,9 +92,10 @@ class FieldBatchNorm(nn.Module):
         if rank_and_world()[1] > 1:
             rows = float(sum_over_ranks(torch.tensor(rows, dtype=torch.float64, device=flat.device)))
             share = len(flat) / rows
-        mean = flat[:, : self.in_type.scalars].mean(0)
-        mean = sum_over_ranks(mean * share)
-        return mean, sum_over_ranks(_Spread.apply(flat, mean, self.in_type) * share), rows
+        mean = sum_over_ranks(flat[:, : self.in_type.scalars].mean(0) * share)
+        with kept_as_given((x, flat)):
+            var = _Spread.apply(flat, mean, self.in_type)
+        return mean, sum_over_ranks(var * share), rows
 
     def extra_repr(self) -> str:
         return str(self.in_type)
