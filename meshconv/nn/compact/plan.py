@@ -58,8 +58,8 @@ def _restricted(
     if reads and gives:
         new = shrunken(layer, reads, gives)
     else:
-        bias = bias_of(layer, gives) if has_kernel(layer) else None
-        new = Constant(len(place), *(bias or (None, None)), layer)
+        where, bias = (bias_of(layer, gives) if has_kernel(layer) else None) or (None, None)
+        new = Constant(len(place), where, bias, layer)
     if arrives is not None:
         select = torch.searchsorted(source.components(arrives), select)
     from_some = bool(reads) and list(reads) != list(there)
