@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from entries import asked_for
-from network_entries import FIELDS, PARTS, ZONES, ours, torus
+from network_entries import FIELDS, PARTS, ZONES, healpix_levels, ours, torus
 from torch import Tensor, nn
 
-from meshconv import HealpixSphere, Hierarchy
+from meshconv import Hierarchy
 from meshconv.datasets.meshes.preparation import Preparation
 
 Surface = tuple[Tensor, Hierarchy, Tensor]
@@ -36,11 +36,8 @@ def meshes(sizes: list[int]) -> tuple[nn.Module, list[Surface]]:
 
 def spheres(sizes: list[int]) -> tuple[nn.Module, list[Surface]]:
     """``SphereUNet`` of the configuration, and HEALPix spheres of these nside."""
-    found = []
-    for size in sizes:
-        grid = HealpixSphere(size)
-        surface = grid.hierarchy(3, 2.7 * grid.spacing).to(torch.float32)
-        found.append((torch.randn(grid.npix, 4), surface, torch.randint(ZONES, (grid.npix,))))
+    made = [healpix_levels(size) for size in sizes]
+    found = [(torch.randn(g.npix, 4), surface, torch.randint(ZONES, (g.npix,))) for g, surface in made]
     return ours("sphere_maps", FIELDS, ZONES), found
 
 

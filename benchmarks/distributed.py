@@ -45,13 +45,15 @@ def work(rank: int, world: int, store: str, given: argparse.Namespace) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     dist.init_process_group("gloo", f"file://{store}", world_size=world, rank=rank)
     with companions():
-        small = argparse.Namespace(**vars(given) | {"nside": 8, "steps": 1})
-        measure(rank, world, small, quiet=True)
-        measure(rank, world, given)
+        measure(rank, world, argparse.Namespace(**vars(given) | {"nside": 8, "steps": 1}))
+        rows, losses = measure(rank, world, given)
+    if rank == 0:
+        report(world, rows, losses)
     dist.destroy_process_group()
 
 
-def measure(rank: int, world: int, given: argparse.Namespace, quiet: bool = False) -> None:
+def measure(rank: int, world: int, given: argparse.Namespace) -> tuple[list[list[float]], list[float]]:
+    """Figures of each process, and losses of the steps."""
     grid, levels = HealpixSphere(given.nside), len(given.channels)
     radius = None if given.eight else 2.7 * grid.spacing
     reset_peak()
@@ -89,16 +91,18 @@ def measure(rank: int, world: int, given: argparse.Namespace, quiet: bool = Fals
     dist.all_gather(rows, torch.tensor(found, dtype=torch.float64))
     total: Tensor = torch.stack(losses)
     dist.all_reduce(total)
-    if rank == 0 and not quiet:
-        for k, (step, build, used, wall, building, out, back, exchanges, reduced, reductions) in enumerate(
-            torch.stack(rows).tolist()
-        ):
-            print(f"{world} processes, part {k}: {build:.0f} MB and {building:.1f} s to build, {step:.0f} MB in steps, "
-                  f"{used:.2f} s of processor and {wall:.2f} s a step; sends {out:.2f} MB forward and {back:.2f} MB "
-                  f"backward in {exchanges:.0f} exchanges, {reduced:.3f} MB in {reductions:.0f} sums")  # fmt: skip
-        seconds, most = sum(row[2] for row in rows), max(row[0] for row in rows)
-        print(f"{world} processes: at most {most:.0f} MB, {seconds:.2f} s of processor a step; losses "
-              f"{', '.join(f'{value:.5f}' for value in total.tolist())}", flush=True)  # fmt: skip
+    return torch.stack(rows).tolist(), total.tolist()
+
+
+def report(world: int, rows: list[list[float]], losses: list[float]) -> None:
+    """Print what was measured."""
+    for k, (step, build, used, wall, building, out, back, exchanges, reduced, reductions) in enumerate(rows):
+        print(f"{world} processes, part {k}: {build:.0f} MB and {building:.1f} s to build, {step:.0f} MB in steps, "
+              f"{used:.2f} s of processor and {wall:.2f} s a step; sends {out:.2f} MB forward and {back:.2f} MB "
+              f"backward in {exchanges:.0f} exchanges, {reduced:.3f} MB in {reductions:.0f} sums")  # fmt: skip
+    seconds, most = sum(row[2] for row in rows), max(row[0] for row in rows)
+    print(f"{world} processes: at most {most:.0f} MB, {seconds:.2f} s of processor a step; losses "
+          f"{', '.join(f'{value:.5f}' for value in losses)}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -207,10 +207,16 @@ def segment(network: str, size: int, order: dict[str, Any], folder: Path) -> Bui
     return Built(mixture, lambda: mixture(x, pairs, logs), target, size)
 
 
-def sphere_maps(network: str, size: int, order: dict[str, Any], folder: Path) -> Built:
+def healpix_levels(nside: int) -> tuple[HealpixSphere, Hierarchy]:
+    """A sphere and its levels as the configuration ``sphere_maps`` has them."""
     options = yaml.safe_load(find_config("sphere_maps").read_text())["data"]["init_args"]
-    grid, start = HealpixSphere(size), time.process_time()
-    surface = grid.hierarchy(options["num_levels"], options["radius"] * grid.spacing).to(torch.float32)
+    grid = HealpixSphere(nside)
+    return grid, grid.hierarchy(options["num_levels"], options["radius"] * grid.spacing).to(torch.float32)
+
+
+def sphere_maps(network: str, size: int, order: dict[str, Any], folder: Path) -> Built:
+    start = time.process_time()
+    grid, surface = healpix_levels(size)
     seconds: float | None = time.process_time() - start
     chosen = ours("sphere_maps", FIELDS, ZONES)
     wanted = count_weights(chosen)

@@ -45,7 +45,7 @@ class Recipe:
     scores
         Entries of ``test_metrics.json`` that are listed.
     prepare
-        Writes the data.
+        Writes the data, or stops where they have to be put and are not.
     compress
         What ``meshconv compress`` does to the trained network, if anything.
     """

@@ -65,7 +65,7 @@ def shipped_models() -> dict[str, dict[str, Any]]:
     """What is known of the checkpoints that ship, by their names, in plain values.
 
     ``data``, ``licence``, ``scores``, ``bytes``, and how they were made: ``command``, ``config``, ``options``,
-    ``versions``, and ``test``, all that the test wrote.
+    ``compress`` where that was done, ``versions``, and ``test``, all that the test wrote.
 
     Examples
     --------

@@ -76,8 +76,7 @@ class ResidualBlock(Recomputable, SurfaceModule):
         self.shortcut = nn.Identity() if same else Linear(self.in_type, self.out_type)
 
     def forward(self, x: Tensor, graph: GaugeGraph) -> Tensor:
-        found: Tensor = self.run(self._layers, x, graph)
-        return found
+        return self.run(self._layers, x, graph)
 
     def _layers(self, x: Tensor, graph: GaugeGraph) -> Tensor:
         y = normalised_gate(self.norm1, self.act1, self.conv1(x, graph))

@@ -50,8 +50,7 @@ class FieldBatchNorm(nn.Module):
         self.in_type.check(x, "input")
         if self.training and x.numel():
             mean, var, rows = self._statistics(x)
-            if not is_recomputing():
-                self._count(mean, var, rows)
+            self._count(mean, var, rows)
         else:
             mean, var = self.running_mean, self.running_var
         factor = self.scale * torch.rsqrt(var + self.eps)
@@ -67,19 +66,20 @@ class FieldBatchNorm(nn.Module):
         """
         if not (self.training and x.numel()):
             return self.running_mean, self.running_var, False
-        if rank_and_world()[1] > 1:
+        alone = rank_and_world()[1] == 1
+        if alone:
+            mean, var = field_moments(x, self.in_type)
+            rows = float(x.numel() // x.shape[-1])
+        else:
             mean, var, rows = self._statistics(x)
-            if not is_recomputing():
-                self._count(mean, var, rows)
-            return mean, var, False
-        mean, var = field_moments(x, self.in_type)
-        if not is_recomputing():
-            self._count(mean, var, float(x.numel() // x.shape[-1]))
-        return mean, var, True
+        self._count(mean, var, rows)
+        return mean, var, alone
 
     @torch.no_grad()
     def _count(self, mean: Tensor, var: Tensor, rows: float) -> None:
         """Running estimates, as in torch: normalisation uses the biased variance of the batch, they are unbiased."""
+        if is_recomputing():  # the first pass has counted
+            return
         unbiased = torch.cat([var[: len(mean)] * (rows / max(rows - 1, 1)), var[len(mean) :]])
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
@@ -106,15 +106,8 @@ class _Spread(torch.autograd.Function):
 
     @staticmethod
     def forward(flat: Tensor, mean: Tensor, field_type: FieldType) -> Tensor:
-        parts = []
-        for m, block in field_type.split(flat).items():
-            if m == 0:
-                even, odd = block.split([field_type.scalars, field_type.odd_scalars], dim=-1)
-                # Two passes; torch.var_mean along rows takes four times as long (128 scalars, one thread).
-                parts += [(even - mean).square().mean(0), odd.square().mean(0)]
-            else:
-                parts.append(block.square().mean(0).unflatten(0, (2, -1)).mean(0))
-        return torch.cat(parts)
+        own, spread = field_moments(flat, field_type)
+        return spread + nn.functional.pad((own - mean).square(), (0, len(spread) - len(own)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

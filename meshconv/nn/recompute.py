@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+T = TypeVar("T")
 
 
 class _State(threading.local):
@@ -19,25 +21,22 @@ class _State(threading.local):
 _STATE = _State()
 
 
-def recomputed(function: Callable[..., Any], *args: Any) -> Any:
-    """``function(*args)``, of whose derivative the arguments alone stay in memory.
-
-    The same numbers as without, random ones too; running statistics count the first pass alone.
-    """
-    return checkpoint(function, *args, use_reentrant=False, context_fn=_contexts)
-
-
 class Recomputable:
     """Base of modules that activation checkpointing computes twice; ``forward`` calls :meth:`run`."""
 
     training: bool
     recompute = False
-    """Activation checkpointing: in training its input alone stays in memory, and the rest is computed twice."""
+    """Activation checkpointing: in training its input alone stays in memory, and the rest is computed twice.
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+    The same numbers as without, random ones too; running statistics count the first pass alone.
+    """
+
+    def run(self, function: Callable[..., T], *args: Any) -> T:
         """``function(*args)``, again for the derivative where that is wanted."""
-        again = self.recompute and self.training and torch.is_grad_enabled()
-        return recomputed(function, *args) if again else function(*args)
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return function(*args)
+        found: T = checkpoint(function, *args, use_reentrant=False, context_fn=_contexts)
+        return found
 
 
 def recompute_inside(network: nn.Module, on: bool = True) -> int:
