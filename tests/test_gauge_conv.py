@@ -86,6 +86,20 @@ def test_compiled_gradients_equal_the_reference(random_graph, in_type, out_type)
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1.0, 900.0, 1e4])
+def test_angles_of_any_size(random_graph, size):
+    """Compiled kernels have cosines and sines of their own for moderate angles, multiples of a quarter turn among them."""
+    case = Case.random(random_graph(60, 400), "5x0 + 3x1 + 1x3", "4x0 + 2x1 + 3x2")
+    quarters = torch.arange(case.graph.num_edges) % 9 * (torch.pi / 2)
+    angle = torch.where(quarters < 6, quarters + size * (case.graph.log_angle - torch.pi), -size * case.graph.log_angle)
+    # The reference rounds three times an angle: of tens of thousands to 1e-11. Sums of two angles are exact here.
+    graph = replace(case.graph, log_angle=angle, transporter=torch.zeros_like(angle))
+    for dtype, bound in ((torch.float64, 1e-11), (torch.float32, 1e-6)):
+        rounded = replace(case, graph=graph).to(dtype)
+        assert relative_error(rounded.run(True), rounded.to(torch.float64).run(False)) < bound
+
+
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 2**-10), (torch.bfloat16, 2**-7)])
 def test_half_precision_rounds_only_the_features(random_graph, dtype, bound):
     case = Case.random(random_graph(60, 400), "6x0 + 5x1 + 3x4", "4x0 + 4x4").to(dtype)

@@ -7,6 +7,7 @@
 #include "gemm.h"
 
 #include "fourier_kernel.h"
+#include "rotations.h"
 #include "gauge_conv_kernel.h"
 #include "depthwise_kernel.h"
 #include "norm_gate_kernel.h"

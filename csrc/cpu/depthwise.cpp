@@ -33,7 +33,7 @@ template <typename T>
 struct RowScratch {
   std::vector<T> turned, weights, moments;
   explicit RowScratch(const ConvShape& s)
-      : turned(64 * s.in_padded), weights(64 * s.parts * s.radial), moments(s.parts * s.radial * s.in_dim) {}
+      : turned(64 * s.in_padded + s.panel), weights(64 * s.parts * s.radial), moments(s.parts * s.radial * s.in_dim) {}
   Scratch<T> view() { return {turned.data(), weights.data(), moments.data(), nullptr}; }
 };
 

@@ -28,15 +28,6 @@ struct DepthwiseStrides {
   int64_t moment(int64_t b, int64_t j, int64_t i) const { return ((b * out + j) * in + i) * channels; }
 };
 
-template <typename P, typename T>
-inline const P& load(const T* p) {
-  return *reinterpret_cast<const P*>(p);
-}
-template <typename P, typename T>
-inline P& place(T* p) {
-  return *reinterpret_cast<P*>(p);
-}
-
 template <typename T>
 void depthwise_row(const ConvShape& shape, const ConvRows<T>& graph, const T* x, const T* weight, int64_t row, T* y,
                    Scratch<T> scratch) {
@@ -110,11 +101,8 @@ void depthwise_edge_row(const ConvShape& shape, const ConvRows<T>& graph, const 
         }
     });
   const Moments<T> moments{shape, graph, x, scratch.turned, scratch.weights};
-  for (int64_t slot = graph.begin(row); slot < graph.end(row); ++slot) {
-    const int64_t e = graph.edge(slot);
-    const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
-    moments.turn(graph.neighbour(e), rotation(angles.into), scratch.turned);
-    const Rotation<T> step = rotation(angles.out);
+  each_edge(shape, graph, graph.begin(row), graph.end(row), [&](int64_t, int64_t e, Rotation<T> into, Rotation<T> step) {
+    moments.turn(graph.neighbour(e), into, scratch.turned);
     for (int64_t b = 0; b < at.radial; ++b) {
       T sum = 0;
       Rotation<T> r{1, 0};
@@ -136,7 +124,7 @@ void depthwise_edge_row(const ConvShape& shape, const ConvRows<T>& graph, const 
       }
       radial_grad[e * at.radial + b] += sum;
     }
-  }
+  });
 }
 
 template <typename T>

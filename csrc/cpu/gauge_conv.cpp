@@ -153,7 +153,7 @@ template <typename T>
 struct ThreadScratch {
   Buffer<T> turned, weights, moments, product;
   ThreadScratch(const ConvShape& s, int64_t block)
-      : turned(buffer<T>(64 * std::max(s.in_padded, s.out_dim))),
+      : turned(buffer<T>(64 * std::max(s.in_padded, s.out_dim) + s.panel)),
         weights(buffer<T>(64 * s.parts * s.radial)),
         moments(buffer<T>(block * s.parts * s.radial * s.in_dim + s.panel)),
         product(buffer<T>(2 * block * s.grad_padded)) {

@@ -22,58 +22,54 @@ struct Moments {
 
   static constexpr int64_t kEdges = 64;
 
-  // Components of the edge's source in the edge's own frame.
+  // Components of the edge's source in the edge's own frame. In whole vectors, which reach over the end of what they
+  // turn into what is turned after it, or one vector beyond u's row; the last rows of x have nothing behind them to read.
   void turn(int64_t neighbour, Rotation<T> step, T* __restrict u) const {
-    const T* __restrict from = x + neighbour * shape.in_dim;
-    using V = typename Simd<T>::type;
-    constexpr int L = Simd<T>::lanes;
-    int64_t o = 0;
-    for (; o + L <= shape.in_count[0]; o += L) *reinterpret_cast<V*>(u + o) = *reinterpret_cast<const V*>(from + o);
-    for (; o < shape.in_count[0]; ++o) u[o] = from[o];
+    const T* from = x + neighbour * shape.in_dim;
+    if ((graph.from - 1 - neighbour) * shape.in_dim >= Simd<T>::lanes)
+      turn_in<typename Simd<T>::type>(from, step, u);
+    else
+      turn_in<T>(from, step, u);
+  }
+
+  template <typename V>
+  void turn_in(const T* __restrict from, Rotation<T> step, T* __restrict u) const {
+    constexpr int L = sizeof(V) / sizeof(T);
+    for (int64_t o = 0; o < shape.in_count[0]; o += L) place<V>(u + o) = load<V>(from + o);
     Rotation<T> r = step;
     for (int64_t n = 1; n < shape.in_orders; ++n, r = r * step) {
       const int64_t count = shape.in_count[n];
-      const T* __restrict c = from + shape.in_start[n];
-      const T* __restrict s = c + count;
-      T* __restrict uc = u + shape.in_start[n];
-      T* __restrict us = uc + count;
-      int64_t i = 0;
-      for (; i + L <= count; i += L) {
-        const V re = *reinterpret_cast<const V*>(c + i), im = *reinterpret_cast<const V*>(s + i);
-        *reinterpret_cast<V*>(uc + i) = r.c * re - r.s * im;
-        *reinterpret_cast<V*>(us + i) = r.s * re + r.c * im;
-      }
-      for (; i < count; ++i) {
-        const T re = c[i], im = s[i];
-        uc[i] = r.c * re - r.s * im;
-        us[i] = r.s * re + r.c * im;
-      }
+      const T* c = from + shape.in_start[n];
+      T* __restrict to = u + shape.in_start[n];
+      for (int64_t i = 0; i < count; i += L) place<V>(to + i) = r.c * load<V>(c + i) - r.s * load<V>(c + count + i);
+      for (int64_t i = 0; i < count; i += L)
+        place<V>(to + count + i) = r.s * load<V>(c + i) + r.c * load<V>(c + count + i);
     }
   }
 
   // Fill `turned` and `weights` for up to kEdges slots of one vertex.
-  void load(int64_t slot, int64_t count) const {
+  void fill(int64_t slot, int64_t count) const {
     const int64_t R = shape.radial, width = shape.parts * R;
-    for (int64_t k = 0; k < count; ++k) {
-      const int64_t e = graph.edge(slot + k);
-      // Rows of the sources lie anywhere: ask for one while the one before it is turned.
-      if (k + 1 < count) {
-        const T* next = x + graph.neighbour(graph.edge(slot + k + 1)) * shape.in_dim;
-        for (int64_t i = 0; i < shape.in_dim; i += 64 / sizeof(T)) __builtin_prefetch(next + i);
-      }
-      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
-      turn(graph.neighbour(e), rotation(angles.into), turned + k * shape.in_padded);
+    // Rows of the sources lie anywhere: ask for some while those before them are turned.
+    constexpr int64_t kAhead = 4;
+    const auto ask = [&](int64_t k) {
+      const T* row = x + graph.neighbour(graph.edge(slot + k)) * shape.in_dim;
+      for (int64_t i = 0; i < shape.in_dim; i += 64 / sizeof(T)) __builtin_prefetch(row + i);
+    };
+    for (int64_t k = 0; k < kAhead && k < count; ++k) ask(k);
+    each_edge(shape, graph, slot, slot + count, [&](int64_t k, int64_t e, Rotation<T> into, Rotation<T> step) {
+      if (k + kAhead < count) ask(k + kAhead);
+      turn(graph.neighbour(e), into, turned + k * shape.in_padded);
       const T* radial = graph.radial + e * R;
       T* w = weights + k * width;
       for (int64_t b = 0; b < R; ++b) w[b * shape.parts] = radial[b];
-      const Rotation<T> step = shape.out_orders > 1 ? rotation(angles.out) : Rotation<T>{1, 0};
       Rotation<T> r = step;
       for (int64_t m = 1; m < shape.out_orders; ++m, r = r * step)
         for (int64_t b = 0; b < R; ++b) {
           w[b * shape.parts + 2 * m - 1] = radial[b] * r.c;
           w[b * shape.parts + 2 * m] = radial[b] * r.s;
         }
-    }
+    });
   }
 
   // All moments of the vertices [first, first + count).
@@ -84,7 +80,7 @@ struct Moments {
       int64_t slot = begin;
       do {  // at least once, so that a vertex without neighbours gets zeros
         const int64_t some = end - slot < kEdges ? end - slot : kEdges;
-        load(slot, some);
+        fill(slot, some);
         gemm<T>(width, D, some, weights, 1, width, turned, shape.in_padded, 0, out + v * D, count * D, slot != begin);
         slot += some;
       } while (slot < end);
@@ -184,10 +180,7 @@ void collect_block(const ConvShape& shape, const ConvRows<T>& graph, const T* pr
   for (int64_t v = first; v < first + count; ++v) {
     T* __restrict out = y + v * D;
     for (int64_t i = 0; i < D; ++i) out[i] = 0;
-    for (int64_t slot = graph.begin(v); slot < graph.end(v); ++slot) {
-      const int64_t e = graph.edge(slot);
-      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
-      const Rotation<T> step = rotation(angles.into);
+    each_edge(shape, graph, graph.begin(v), graph.end(v), [&](int64_t, int64_t e, Rotation<T> step, Rotation<T> back) {
       const T* row = products + graph.neighbour(e) * shape.rows_per_source * D;
       for (int64_t i = 0; i < D; ++i) sum[i] = 0;
       for (int64_t b = 0; b < R; ++b) {
@@ -199,7 +192,6 @@ void collect_block(const ConvShape& shape, const ConvRows<T>& graph, const T* pr
           }
       }
       for (int64_t i = 0; i < shape.out_count[0]; ++i) out[i] += sum[i];
-      const Rotation<T> back = rotation(angles.out);
       Rotation<T> r = back;
       for (int64_t m = 1; m < shape.out_orders; ++m, r = r * back) {
         const int64_t C = shape.out_count[m], start = shape.out_start[m];
@@ -208,7 +200,7 @@ void collect_block(const ConvShape& shape, const ConvRows<T>& graph, const T* pr
           out[C + i] += r.s * sum[i] + r.c * sum[C + i];
         }
       }
-    }
+    });
   }
 }
 
@@ -245,11 +237,9 @@ void edge_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, co
   }
   const Moments<T> moments{shape, graph, x, scratch.turned, scratch.weights};
   for (int64_t v = 0; v < count; ++v) {
-    for (int64_t slot = graph.begin(first + v); slot < graph.end(first + v); ++slot) {
-      const int64_t e = graph.edge(slot);
-      const auto angles = edge_angles(graph.angle[e], graph.transporter[e], graph.transpose);
-      moments.turn(graph.neighbour(e), rotation(angles.into), scratch.turned);
-      const Rotation<T> step = rotation(angles.out);
+    const int64_t begin = graph.begin(first + v), end = graph.end(first + v);
+    each_edge(shape, graph, begin, end, [&](int64_t, int64_t e, Rotation<T> into, Rotation<T> step) {
+      moments.turn(graph.neighbour(e), into, scratch.turned);
       for (int64_t b = 0; b < R; ++b) {
         T sum = 0;
         Rotation<T> r{1, 0};
@@ -267,7 +257,7 @@ void edge_block(const ConvShape& shape, const ConvRows<T>& graph, const T* x, co
         }
         radial_grad[e * R + b] += sum;
       }
-    }
+    });
   }
 }
 

@@ -9,6 +9,16 @@ struct Simd {
   static constexpr int lanes = MESHCONV_VECTOR_BYTES / sizeof(T);
 };
 
+// A number, or a whole vector of them, anywhere in memory.
+template <typename P, typename T>
+inline const P& load(const T* p) {
+  return *reinterpret_cast<const P*>(p);
+}
+template <typename P, typename T>
+inline P& place(T* p) {
+  return *reinterpret_cast<P*>(p);
+}
+
 // Rows held in registers: with two vectors per row, 12 rows fill 24 of 32 registers, 6 rows 12 of 16.
 constexpr int kMaxRows = MESHCONV_VECTOR_BYTES == 64 ? 12 : 6;
 

@@ -144,8 +144,12 @@ class Restricted(nn.Module):
 
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         """``[..., n]`` to ``[..., width]``; further arguments are those of the layer."""
-        y = self.layer(x if self.select is None else x.index_select(-1, self.select), *others)
-        return y if self.place is None else y.new_zeros(*y.shape[:-1], self.width).index_copy(-1, self.place, y)
+        if self.select is not None:  # of a matrix, for which torch is several times faster
+            x = x.flatten(0, -2).index_select(-1, self.select).unflatten(0, x.shape[:-1])
+        y = self.layer(x, *others)
+        if self.place is None:
+            return y
+        return y.new_zeros(*y.shape[:-1], self.width).scatter_(-1, self.place.expand(y.shape), y)
 
 
 def bias_of(layer: Any, gives: Copies) -> tuple[Tensor, Tensor] | None:
