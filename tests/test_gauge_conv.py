@@ -89,7 +89,7 @@ def test_compiled_gradients_equal_the_reference(random_graph, in_type, out_type)
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("size", [0.0, 1e-6, 1.0, 900.0, 1e4])
 def test_angles_of_any_size(random_graph, size):
-    """Compiled kernels have cosines and sines of their own for moderate angles, multiples of a quarter turn among them."""
+    """Compiled kernels have their own cosines and sines of moderate angles; quarter turns are among them."""
     case = Case.random(random_graph(60, 400), "5x0 + 3x1 + 1x3", "4x0 + 2x1 + 3x2")
     quarters = torch.arange(case.graph.num_edges) % 9 * (torch.pi / 2)
     angle = torch.where(quarters < 6, quarters + size * (case.graph.log_angle - torch.pi), -size * case.graph.log_angle)
