@@ -311,7 +311,7 @@ def test_curve_keeps_parts_together():
 
 @pytest.mark.parametrize(("levels", "ranks", "radius"), [(3, 2, None), (2, 5, 2.7), (1, 3, 2.5), (4, 12, None)])
 def test_parts_of_a_sphere_are_built_without_the_whole(levels, ranks, radius):
-    """Those of the whole, but for its hash, and areas of coarse pixels, which are sums."""
+    """Those of the whole, but for its hash, and rounding: symmetries of the whole are computed once."""
     grid = HealpixSphere(16)
     radius = radius and radius * grid.spacing
     own = partition_healpix(grid, levels, ranks, radius)
@@ -323,10 +323,12 @@ def test_parts_of_a_sphere_are_built_without_the_whole(levels, ranks, radius):
                 if f.name == "origin":
                     continue
                 values = getattr(a, f.name), getattr(b, f.name)
-                if "areas" in f.name:
-                    torch.testing.assert_close(*values)
-                else:
-                    assert values[0] is values[1] is None or torch.equal(*values), f.name
+                if values[0] is values[1] is None:
+                    continue
+                if "angle" in f.name or "transporter" in f.name:  # half a turn is one to the left as to the right
+                    values = tuple(torch.polar(torch.ones_like(v), v) for v in values)
+                bound = 0 if values[0].dtype in (torch.int64, torch.bool) else 1e-12
+                torch.testing.assert_close(*values, rtol=bound, atol=bound, msg=f.name)
 
 
 def test_bad_divisions_are_one_line():

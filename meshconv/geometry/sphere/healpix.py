@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,11 +13,12 @@ from meshconv.geometry.graph.complex import SurfaceComplex
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
 from meshconv.geometry.sphere.frames import Array, Index, polar_frames, sphere_edges, unit_vectors
-from meshconv.geometry.sphere.graph import radius_graph, sphere_graph
+from meshconv.geometry.sphere.graph import Images, Rows, near_rows, radius_graph, sphere_graph, symmetric_graph
 from meshconv.geometry.sphere.grid import GridPart, SphereGrid
 from meshconv.geometry.sphere.points import PointSphere
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 PixelOrder = Literal["nest", "ring"]
@@ -163,17 +165,37 @@ class HealpixSphere(SphereGrid):
         """Graph of some pixels, ascending."""
         theta, phi = self.angles(pixels)
         points, frames = unit_vectors(theta, phi), polar_frames(theta, phi)
+        scale = self.spacing if radius is None else radius / 2
+        if len(pixels) == self.npix:
+            # One sixteenth, whose images under turns and mirrors are the whole; centres on its border have one there.
+            chamber = np.flatnonzero((theta < np.pi / 2 + 1e-9) & (phi < np.pi / 4 + 1e-9))
+            rows = self._rows(points, chamber, radius)
+            return symmetric_graph(points, frames, areas, chamber, rows, self._images, scale)
         if radius is not None:
             return radius_graph(points, frames, areas, radius)
-        nest = self.pixel_order == "nest"
-        around = np.sort(_healpy().get_all_neighbours(self.nside, pixels, nest=nest).T, axis=1)
-        place, valid = around, around >= 0
-        if len(pixels) < self.npix:
-            place = np.minimum(np.searchsorted(pixels, around), len(pixels) - 1)
-            valid &= pixels[place] == around
+        ptr, around = self._rows(points, pixels, None)
+        place = np.minimum(np.searchsorted(pixels, around), len(pixels) - 1)
+        there = pixels[place] == around
+        kept = np.concatenate([[0], there.cumsum()])
+        return sphere_graph(points, frames, areas, kept[ptr], place[there], scale)
+
+    def _rows(self, points: Array, some: Index, radius: float | None) -> Rows:
+        """Neighbours of some pixels, of all."""
+        if radius is not None:
+            return near_rows(points, some, radius)
+        around = np.sort(_healpy().get_all_neighbours(self.nside, some, nest=self.pixel_order == "nest").T, axis=1)
+        valid = around >= 0
         valid[:, 1:] &= around[:, 1:] != around[:, :-1]  # nside 1 repeats some
-        src, dst_ptr = place[valid], np.concatenate([[0], valid.sum(axis=1).cumsum()])
-        return sphere_graph(points, frames, areas, dst_ptr, src, self.spacing)
+        return np.concatenate([[0], valid.sum(axis=1).cumsum()]), around[valid]
+
+    def _images(self, pixels: Index) -> Iterator[Images]:
+        """Of some pixels, under quarter turns about the axis and mirrors, which map centres onto centres."""
+        theta, phi = self.angles(pixels)
+        nest = self.pixel_order == "nest"
+        for south, east, quarter in itertools.product((1, -1), (1, -1), range(4)):
+            colatitude = theta if south > 0 else np.pi - theta
+            longitude = np.mod(east * phi + quarter * np.pi / 2, 2 * np.pi)
+            yield Images(_healpy().ang2pix(self.nside, colatitude, longitude, nest=nest), (south, east))
 
     def surface_complex(self) -> SurfaceComplex:
         """Delaunay triangles between the pixel centres, for the layers of exact vector calculus.
