@@ -111,17 +111,17 @@ class FarthestPoints {
 
   // From both ends of half-edge h to the third corner of its face.
   void unfold(int64_t h) {
-    const int64_t i = surface_.origin[h], j = surface_.tip(h);
-    if (surface_.up[h] < 0 || !done(i) || !done(j)) return;
-    const double length = surface_.length[h], di = run_[i].distance, dj = run_[j].distance;
+    const int64_t i = surface_.edge[h].origin, j = surface_.tip(h);
+    if (surface_.edge[h].up < 0 || !done(i) || !done(j)) return;
+    const double length = surface_.edge[h].length, di = run_[i].distance, dj = run_[j].distance;
     // The source in the plane: at (x, -y), the half-edge along the x axis.
     const double x = (di * di - dj * dj + length * length) / (2 * length);
     const double y = std::sqrt(std::max(di * di - x * x, 0.0));
-    const double third_x = surface_.along[h] * length, third_y = surface_.up[h] * length;
+    const double third_x = surface_.edge[h].along * length, third_y = surface_.edge[h].up * length;
     const double through = x * third_y + third_x * y;  // where the line crosses the edge, times y + third_y
     if (!(through >= 0 && through <= length * (y + third_y))) return;
     const double dx = third_x - x, dy = third_y + y;
-    improve(surface_.origin[previous(h)], std::sqrt(dx * dx + dy * dy));
+    improve(surface_.edge[previous(h)].origin, std::sqrt(dx * dx + dy * dy));
   }
 
   struct Run {

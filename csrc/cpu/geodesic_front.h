@@ -1,8 +1,9 @@
 // Exact geodesics from one vertex over its neighbourhood: straight lines followed through unfolded triangle strips.
 //
 // A window is what a source sees through one edge: a cone of rays in the plane into which the triangles between have
-// been unfolded, source at the origin (Mitchell, Mount, Papadimitriou 1987; Chen, Han 1990). Windows and vertices leave
-// one queue by their distance, so a vertex that leaves it has its final distance (Xin, Wang 2009). Shortest paths bend
+// been unfolded, source at the origin (Mitchell, Mount, Papadimitriou 1987; Chen, Han 1990). Vertices leave a queue by
+// their distance, windows one of buckets of distances, each before the vertices of its bucket, so that a vertex that
+// leaves has its final distance (Xin, Wang 2009; buckets: Xu, Wang, Liu, Liu, He 2015). Shortest paths bend
 // only at vertices of more than a full turn (more than pi on a boundary); such a vertex becomes a
 // source for the wedge of directions that no straight line through it serves.
 #pragma once
@@ -51,7 +52,9 @@ class GeodesicFront {
     bool settled, member;
   };
 
-  explicit GeodesicFront(const GeodesicSurface& surface) : surface_(surface), place_(surface.vertices, -1) {}
+  explicit GeodesicFront(const GeodesicSurface& surface)
+      : surface_(surface), place_(surface.vertices, -1), distance_(surface.vertices, kFar), buckets_(kBuckets),
+        per_length_(surface.mean_length > 0 ? kPerEdge / surface.mean_length : 0) {}
 
   const std::vector<Reached>& reached() const { return reached_; }
   const Reached& reached(int64_t vertex) const { return reached_[place_[vertex]]; }
@@ -87,11 +90,13 @@ class GeodesicFront {
 
  private:
   void begin(int64_t centre, double limit) {
-    for (const Reached& r : reached_) place_[r.vertex] = -1;
-    reached_.clear(), windows_.clear(), queue_.clear(), open_.clear();
+    for (const Reached& r : reached_) place_[r.vertex] = -1, distance_[r.vertex] = kFar;
+    for (size_t b = bucket_; b <= last_bucket_; ++b) buckets_[b].clear();
+    reached_.clear(), queue_.clear(), open_.clear();
+    bucket_ = last_bucket_ = 0, windows_ = 0;
     limit_ = near_ = limit, ball_ = -1;
     reached_.push_back({centre, 0, {}, {}, 0, 0, true, false});
-    place_[centre] = 0;
+    place_[centre] = 0, distance_[centre] = 0;
   }
 
   // Settle vertices until no member is missing and the ball is full; unless members are marked, all are.
@@ -100,23 +105,28 @@ class GeodesicFront {
     relax_edges(0);
     for (int64_t k = surface_.out_ptr[centre]; k < surface_.out_ptr[centre + 1]; ++k)
       emit(0, surface_.out[k], 0, surface_.corner[surface_.out[k]]);
-    while (!queue_.empty() && (missing > 0 || queue_.front().key <= ball_)) {
-      const Event event = queue_.front();
-      if (event.key > limit_) break;
+    while (true) {
+      const double next = queue_.empty() ? kFar : queue_.front().key;
+      const size_t until = std::min(bucket(next), last_bucket_);
+      while (bucket_ < until && buckets_[bucket_].empty()) ++bucket_;
+      if (!buckets_[bucket_].empty()) {
+        if (missing <= 0 && static_cast<double>(bucket_) > ball_ * per_length_) break;
+        const Window window = buckets_[bucket_].back();
+        buckets_[bucket_].pop_back();
+        advance(window);
+        continue;
+      }
+      if (queue_.empty() || next > limit_ || (missing <= 0 && next > ball_)) break;
+      const int64_t at = place_[queue_.front().vertex];
       std::pop_heap(queue_.begin(), queue_.end());
       queue_.pop_back();
-      if (event.id < kVertex) {
-        advance(windows_[event.id]);
-      } else {
-        const int64_t at = place_[event.id - kVertex];
-        Reached& r = reached_[at];
-        if (r.settled || r.distance < event.key) continue;
-        r.settled = true;
-        if (!open_.empty()) close(r.vertex);
-        const double incoming = measure(r);
-        if (marked ? r.member : (r.member = true)) --missing;
-        if (missing > 0 || event.key <= ball_) leave(at, incoming);
-      }
+      Reached& r = reached_[at];
+      if (r.settled || r.distance < next) continue;
+      r.settled = true;
+      if (!open_.empty()) close(r.vertex);
+      const double incoming = measure(r);
+      if (marked ? r.member : (r.member = true)) --missing;
+      if (missing > 0 || next <= ball_) leave(at, incoming);
     }
   }
 
@@ -129,11 +139,13 @@ class GeodesicFront {
   };
   struct Event {
     double key;
-    int64_t id;  // a window, or kVertex + a vertex: of equally near events windows first, then vertices by number
-    bool operator<(const Event& other) const { return key > other.key || (key == other.key && id > other.id); }
+    int64_t vertex;  // of equally near vertices the lower number first
+    bool operator<(const Event& other) const { return key > other.key || (key == other.key && vertex > other.vertex); }
   };
 
-  static constexpr int64_t kVertex = int64_t(1) << 62;
+  static constexpr double kFar = std::numeric_limits<double>::infinity();
+  static constexpr size_t kBuckets = 4096;  // what is farther is in the last one
+  static constexpr double kPerEdge = 2;     // buckets in the length of an edge
   static constexpr double kTie = 1e-10;    // relative difference of lengths that counts as none
   static constexpr double kSlack = 1e-12;  // relative: a line through a vertex passes on both sides of it
 
@@ -145,12 +157,16 @@ class GeodesicFront {
     return place_[vertex];
   }
 
-  double distance(int64_t vertex) const {
-    return place_[vertex] < 0 ? std::numeric_limits<double>::infinity() : reached_[place_[vertex]].distance;
+  size_t bucket(double key) const {
+    const double place = key * per_length_;
+    return place < static_cast<double>(kBuckets - 1) ? static_cast<size_t>(place) : kBuckets - 1;
   }
 
-  void push(double key, int64_t id) {
-    queue_.push_back({key, id});
+  // A shorter way to a vertex that is not settled.
+  void improve(Reached& r, double distance, const Path& path) {
+    r.distance = distance_[r.vertex] = distance;
+    r.path = path, r.rival = {};
+    queue_.push_back({distance, r.vertex});
     std::push_heap(queue_.begin(), queue_.end());
   }
 
@@ -209,9 +225,7 @@ class GeodesicFront {
       const int64_t to = place(surface_.ring_src[e]);
       Reached& r = reached_[to];
       if (r.settled || !(sum < r.distance)) continue;
-      r.distance = sum, r.rival = {};
-      r.path = {from, -1, e, -1, {0, 0}, {0, 0}};
-      push(sum, kVertex + r.vertex);
+      improve(r, sum, {from, -1, e, -1, {0, 0}, {0, 0}});
     }
   }
 
@@ -281,33 +295,32 @@ class GeodesicFront {
   // The rays between two angles from half-edge h, through the opposite edge of its face.
   void emit(int64_t from, int64_t h, double low, double high) {
     if (!(low < high)) return;
-    const int64_t opposite = next(h), entered = surface_.twin[opposite];
+    const int64_t opposite = next(h), entered = surface_.edge[opposite].twin;
     if (entered < 0) return;
-    const double angle = surface_.corner[h], far = surface_.length[previous(h)];
-    const Vec2 right{surface_.length[h], 0}, left{far * std::cos(angle), far * std::sin(angle)};
+    const double angle = surface_.corner[h], far = surface_.edge[previous(h)].length;
+    const Vec2 right{surface_.edge[h].length, 0}, left{far * std::cos(angle), far * std::sin(angle)};
     push_window({entered, left, right, high < angle ? Vec2{std::cos(high), std::sin(high)} : left,
                  low > 0 ? Vec2{std::cos(low), std::sin(low)} : right, reached_[from].distance, from, h});
   }
 
-  // Unfold the face behind a window's edge; copied, because the windows move in memory.
-  void advance(const Window w) {
+  // Unfold the face behind a window's edge.
+  void advance(const Window& w) {
     const int64_t h = w.half_edge;
-    if (surface_.up[h] < 0) return;
+    const double a = surface_.edge[h].along, b = surface_.edge[h].up;
+    if (b < 0) return;
     const Vec2 e = w.p2 - w.p1;
-    const double a = surface_.along[h], b = surface_.up[h];
     const Vec2 p3{w.p1.x + a * e.x - b * e.y, w.p1.y + a * e.y + b * e.x};
-    const int64_t to_third = next(h), from_third = previous(h);
+    const int64_t from_third = previous(h);
+    const auto &right_side = surface_.edge[next(h)], &left_side = surface_.edge[from_third];
     const double size = std::fabs(p3.x) + std::fabs(p3.y);
     const double inside_right = cross(w.right, p3), inside_left = cross(p3, w.left);
     const bool passes_right = inside_right < -kSlack * size * (std::fabs(w.right.x) + std::fabs(w.right.y));
     const bool passes_left = inside_left < -kSlack * size * (std::fabs(w.left.x) + std::fabs(w.left.y));
-    if (!passes_right && !passes_left) reach(surface_.origin[from_third], p3, from_third, w);
-    if (!passes_left && surface_.twin[from_third] >= 0 && inside_left > 0)
-      push_window({surface_.twin[from_third], w.p1, p3, w.left, inside_right < 0 ? w.right : p3, w.distance, w.source,
-                   w.start});
-    if (!passes_right && surface_.twin[to_third] >= 0 && inside_right > 0)
-      push_window({surface_.twin[to_third], p3, w.p2, inside_left < 0 ? w.left : p3, w.right, w.distance, w.source,
-                   w.start});
+    if (!passes_right && !passes_left) reach(left_side.origin, p3, from_third, w);
+    if (!passes_left && left_side.twin >= 0 && inside_left > 0)
+      push_window({left_side.twin, w.p1, p3, w.left, inside_right < 0 ? w.right : p3, w.distance, w.source, w.start});
+    if (!passes_right && right_side.twin >= 0 && inside_right > 0)
+      push_window({right_side.twin, p3, w.p2, inside_left < 0 ? w.left : p3, w.right, w.distance, w.source, w.start});
   }
 
   void reach(int64_t vertex, Vec2 p, int64_t back, const Window& w) {
@@ -322,15 +335,15 @@ class GeodesicFront {
       return;
     }
     if (!(sum < r.distance)) return;
-    r.distance = sum, r.path = path, r.rival = {};
-    push(sum, kVertex + r.vertex);
+    improve(r, sum, path);
   }
 
   // Queue a window by the distance of its nearest point, unless that is out of range or the way by
   // one of the edge's ends is shorter all along it.
   void push_window(const Window& w) {
     const Vec2 e = w.p2 - w.p1;
-    const double length = surface_.length[w.half_edge], across_left = cross(w.left, e), across_right = cross(w.right, e);
+    const double length = surface_.edge[w.half_edge].length;
+    const double across_left = cross(w.left, e), across_right = cross(w.right, e);
     // Where the cone's sides cut the edge, as fractions of it; a side along the edge cuts off nothing.
     double a = across_left < 0 ? -cross(w.left, w.p1) / across_left : 0;
     double b = across_right < 0 ? -cross(w.right, w.p1) / across_right : 1;
@@ -342,21 +355,25 @@ class GeodesicFront {
     const double key = w.distance + nearest;
     if (key > limit_) return;
     const double slack = 1 + 1e-9;
-    const int64_t v1 = surface_.origin[w.half_edge], v2 = surface_.tip(w.half_edge);
-    if (w.distance + d_to > (distance(v1) + b * length) * slack) return;
-    if (w.distance + d_from > (distance(v2) + (1 - a) * length) * slack) return;
+    const int64_t v1 = surface_.edge[w.half_edge].origin, v2 = surface_.tip(w.half_edge);
+    if (w.distance + d_to > (distance_[v1] + b * length) * slack) return;
+    if (w.distance + d_from > (distance_[v2] + (1 - a) * length) * slack) return;
     if (key > near_ && !useful(key, 0.5 * (surface_.point(v1) + surface_.point(v2)), 0.5 * length)) return;
     // No reasonable surface comes near this; on others the ways along edges remain.
-    if (windows_.size() > 4096 + 256 * reached_.size()) return;
-    windows_.push_back(w);
-    push(key, static_cast<int64_t>(windows_.size()) - 1);
+    if (++windows_ > 4096 + 256 * reached_.size()) return;
+    const size_t place = std::max(bucket(key), bucket_);
+    last_bucket_ = std::max(last_bucket_, place);
+    buckets_[place].push_back(w);
   }
 
   const GeodesicSurface& surface_;
   std::vector<int64_t> place_;  // of each vertex in reached_, -1 if it is not there
   std::vector<Reached> reached_;
-  std::vector<Window> windows_;
-  std::vector<Event> queue_;
+  std::vector<double> distance_;  // of each vertex, as far as known
+  std::vector<Event> queue_;      // vertices
+  std::vector<std::vector<Window>> buckets_;
+  const double per_length_;       // buckets in a unit of length
+  size_t bucket_ = 0, last_bucket_ = 0, windows_ = 0;  // the first and last that may hold windows; windows so far
   struct Target {
     int64_t vertex;
     Vec3 point;

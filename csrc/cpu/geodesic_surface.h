@@ -19,27 +19,34 @@ struct GeodesicSurface {
   const int64_t* kind;                           // [V]
   const int64_t *ring_ptr, *ring_src;            // the one-ring graph, rows = targets
   const double *ring_radius, *ring_angle, *ring_transporter;
-  std::vector<double> along, up, length;         // [H]; up < 0: the face cannot be unfolded over this edge
+  struct HalfEdge {
+    double along, up, length;  // up < 0: the face cannot be unfolded over this edge
+    int64_t origin, twin;
+  };
+  std::vector<HalfEdge> edge;                    // [H]; what a front asks of one lies together
   std::vector<int64_t> out_ptr, out;             // half-edges that leave each vertex
 
-  int64_t tip(int64_t h) const { return origin[next(h)]; }
+  double mean_length;                            // of an edge
+
+  int64_t tip(int64_t h) const { return edge[next(h)].origin; }
   Vec3 point(int64_t v) const { return row(points, v); }
 
   // The third corner of the face of h is  p1 + along (p2 - p1) + up J (p2 - p1),  J a quarter turn to the left.
   void prepare() {
-    along.resize(half_edges), up.resize(half_edges), length.resize(half_edges);
+    edge.resize(half_edges);
     out_ptr.assign(vertices + 1, 0), out.resize(half_edges);
     for (int64_t h = 0; h < half_edges; ++h) {
-      const Vec3 e = point(tip(h)) - point(origin[h]), w = point(origin[previous(h)]) - point(origin[h]);
+      const Vec3 e = point(origin[next(h)]) - point(origin[h]), w = point(origin[previous(h)]) - point(origin[h]);
       const double square = dot(e, e);
-      length[h] = std::sqrt(square);
-      along[h] = dot(e, w) / square;
-      up[h] = norm(cross(e, w)) / square;
+      edge[h] = {dot(e, w) / square, norm(cross(e, w)) / square, std::sqrt(square), origin[h], twin[h]};
       // Unfolding over an edge this much shorter than its face loses all digits; the way round by the
       // vertices remains.
-      if (!(square > 0 && std::fabs(along[h]) < 1e8 && up[h] < 1e8)) up[h] = -1;
+      if (!(square > 0 && std::fabs(edge[h].along) < 1e8 && edge[h].up < 1e8)) edge[h].up = -1;
       ++out_ptr[origin[h] + 1];
     }
+    double sum = 0;
+    for (const HalfEdge& e : edge) sum += e.length;
+    mean_length = half_edges > 0 ? sum / static_cast<double>(half_edges) : 0;
     for (int64_t v = 0; v < vertices; ++v) out_ptr[v + 1] += out_ptr[v];
     std::vector<int64_t> place(out_ptr.begin(), out_ptr.end() - 1);
     for (int64_t h = 0; h < half_edges; ++h) out[place[origin[h]]++] = h;
