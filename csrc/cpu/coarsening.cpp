@@ -46,7 +46,8 @@ std::tuple<Tensor, Tensor, Tensor> farthest_points_cpu(std::vector<Tensor> tenso
   for (int64_t n = 0; n <= most; ++n) {
     for (int64_t k = 0; k < levels; ++k) {
       if (counts[k] != n) continue;
-      std::copy_n(sampling.distance().data(), v, distance.mutable_data_ptr<double>() + k * v);
+      double* out = distance.mutable_data_ptr<double>() + k * v;
+      for (int64_t u = 0; u < v; ++u) out[u] = sampling.distance(u);
       std::copy_n(sampling.cell().data(), v, cell.mutable_data_ptr<int64_t>() + k * v);
     }
     if (n < most) sampling.add();

@@ -20,24 +20,24 @@ class FarthestPoints {
  public:
   // Of points equally far the one of lowest rank is taken; ranks are a permutation of 0 .. V - 1.
   FarthestPoints(const GeodesicSurface& surface, const int64_t* rank)
-      : surface_(surface), rank_(rank), distance_(surface.vertices, kFar), cell_(surface.vertices, -1),
-        run_(surface.vertices), stamp_(surface.vertices, 0), chosen_(surface.vertices, false) {
+      : surface_(surface), rank_(rank), known_(surface.vertices), cell_(surface.vertices, -1),
+        chosen_(surface.vertices, false) {
     for (int64_t v = 0; v < surface.vertices; ++v) farthest_.push_back(candidate(v));
     std::make_heap(farthest_.begin(), farthest_.end());
   }
 
-  const std::vector<double>& distance() const { return distance_; }  // to the nearest point so far
-  const std::vector<int64_t>& cell() const { return cell_; }         // which point that is
+  double distance(int64_t v) const { return known_[v].distance; }  // to the nearest point so far
+  const std::vector<int64_t>& cell() const { return cell_; }       // which point that is
   const std::vector<int64_t>& points() const { return points_; }
 
   // Add a point. The first of a component is the vertex farthest from its vertex of lowest rank: an end of it.
   void add() {
     int64_t v = next();
-    if (distance_[v] == kFar) {
+    if (distance(v) == kFar) {
       march(v, -1);
       Candidate end = candidate(v);
       for (int64_t u : settled_) end = std::max(end, candidate(u));
-      for (int64_t u : settled_) distance_[u] = kFar;
+      for (int64_t u : settled_) known_[u].distance = kFar;
       farthest_.push_back(candidate(v));
       std::push_heap(farthest_.begin(), farthest_.end());
       v = end.vertex;
@@ -57,7 +57,7 @@ class FarthestPoints {
   };
   static constexpr double kFar = std::numeric_limits<double>::infinity();
 
-  Candidate candidate(int64_t v) const { return {static_cast<float>(distance_[v]), rank_[v], v}; }
+  Candidate candidate(int64_t v) const { return {static_cast<float>(distance(v)), rank_[v], v}; }
 
   // The farthest vertex; distances only shrink, so one that is out of date goes back to its place.
   int64_t next() {
@@ -77,34 +77,34 @@ class FarthestPoints {
   void march(int64_t source, int64_t cell) {
     ++now_;
     settled_.clear(), queue_.clear();
-    run_[source] = {0, false};
-    stamp_[source] = now_;
+    known_[source].begin(now_, 0);
     queue_.emplace_back(0, source);
     while (!queue_.empty()) {
       std::pop_heap(queue_.begin(), queue_.end(), std::greater<>());
       const int64_t v = queue_.back().second;
       queue_.pop_back();
-      if (run_[v].done) continue;
-      run_[v].done = true;
-      distance_[v] = run_[v].distance, cell_[v] = cell;
+      Known& k = known_[v];
+      if (k.done) continue;
+      k.done = true;
+      k.distance = k.run, cell_[v] = cell;
       settled_.push_back(v);
       for (int64_t e = surface_.ring_ptr[v]; e < surface_.ring_ptr[v + 1]; ++e)
-        improve(surface_.ring_src[e], run_[v].distance + surface_.ring_radius[e]);
-      for (int64_t k = surface_.out_ptr[v]; k < surface_.out_ptr[v + 1]; ++k) {
-        const int64_t h = surface_.out[k];
+        improve(surface_.ring_src[e], k.run + surface_.ring_radius[e]);
+      for (int64_t o = surface_.out_ptr[v]; o < surface_.out_ptr[v + 1]; ++o) {
+        const int64_t h = surface_.out[o];
         unfold(h);
         unfold(previous(h));
       }
     }
   }
 
-  bool done(int64_t v) const { return stamp_[v] == now_ && run_[v].done; }
+  bool done(int64_t v) const { return known_[v].march == now_ && known_[v].done; }
 
   void improve(int64_t v, double distance) {
-    if (done(v) || !(static_cast<float>(distance) < static_cast<float>(distance_[v]))) return;
-    if (stamp_[v] == now_ && !(distance < run_[v].distance)) return;
-    run_[v] = {distance, false};
-    stamp_[v] = now_;
+    Known& k = known_[v];
+    if (!(static_cast<float>(distance) < static_cast<float>(k.distance))) return;
+    if (k.march == now_ && (k.done || !(distance < k.run))) return;
+    k.begin(now_, distance);
     queue_.emplace_back(distance, v);
     std::push_heap(queue_.begin(), queue_.end(), std::greater<>());
   }
@@ -113,7 +113,7 @@ class FarthestPoints {
   void unfold(int64_t h) {
     const int64_t i = surface_.edge[h].origin, j = surface_.tip(h);
     if (surface_.edge[h].up < 0 || !done(i) || !done(j)) return;
-    const double length = surface_.edge[h].length, di = run_[i].distance, dj = run_[j].distance;
+    const double length = surface_.edge[h].length, di = known_[i].run, dj = known_[j].run;
     // The source in the plane: at (x, -y), the half-edge along the x axis.
     const double x = (di * di - dj * dj + length * length) / (2 * length);
     const double y = std::sqrt(std::max(di * di - x * x, 0.0));
@@ -124,20 +124,22 @@ class FarthestPoints {
     improve(surface_.edge[previous(h)].origin, std::sqrt(dx * dx + dy * dy));
   }
 
-  struct Run {
-    double distance;
-    bool done;
+  struct Known {
+    double distance = kFar;  // to the nearest point so far
+    double run = 0;          // of the march that reached it last
+    int64_t march = 0;
+    bool done = false;
+
+    void begin(int64_t now, double first) { run = first, march = now, done = false; }
   };
 
   const GeodesicSurface& surface_;
   const int64_t* rank_;
-  std::vector<double> distance_;
+  std::vector<Known> known_;
   std::vector<int64_t> cell_, points_;
   std::vector<Candidate> farthest_;
-  // Of the march under way.
-  std::vector<Run> run_;
-  std::vector<int64_t> stamp_;
   std::vector<char> chosen_;
+  // Of the march under way.
   std::vector<int64_t> settled_;
   std::vector<std::pair<double, int64_t>> queue_;
   int64_t now_ = 0;

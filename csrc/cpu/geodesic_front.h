@@ -308,10 +308,12 @@ class GeodesicFront {
     const int64_t h = w.half_edge;
     const double a = surface_.edge[h].along, b = surface_.edge[h].up;
     if (b < 0) return;
-    const Vec2 e = w.p2 - w.p1;
-    const Vec2 p3{w.p1.x + a * e.x - b * e.y, w.p1.y + a * e.y + b * e.x};
     const int64_t from_third = previous(h);
     const auto &right_side = surface_.edge[next(h)], &left_side = surface_.edge[from_third];
+    for (const auto* side : {&right_side, &left_side})
+      if (side->twin >= 0) prefetch(&surface_.edge[side->twin]);
+    const Vec2 e = w.p2 - w.p1;
+    const Vec2 p3{w.p1.x + a * e.x - b * e.y, w.p1.y + a * e.y + b * e.x};
     const double size = std::fabs(p3.x) + std::fabs(p3.y);
     const double inside_right = cross(w.right, p3), inside_left = cross(p3, w.left);
     const bool passes_right = inside_right < -kSlack * size * (std::fabs(w.right.x) + std::fabs(w.right.y));
