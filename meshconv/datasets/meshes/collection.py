@@ -33,7 +33,7 @@ from meshconv.progress import Progress
 log = logging.getLogger(__name__)
 
 # All from the bytes of a file to what networks take: reading, repair, simplification, variants, geometry, features.
-_PREPARED = Computation("prepared mesh", 5, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
+_PREPARED = Computation("prepared mesh", 6, ("fast-simplification", "numpy", "robust_laplacian", "scipy", "trimesh"))
 
 
 def prepare_mesh(
