@@ -17,6 +17,7 @@ import argparse
 import copy
 import dataclasses
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,19 @@ def run(options: argparse.Namespace) -> None:
 
 
 def show(path: Path) -> None:
+    """Means over the seeds of each method, then the standard deviations of those with several."""
     names = [field.name for field in dataclasses.fields(Measures)]
-    columns = {}
+    by_method: dict[str, list[dict[str, Any]]] = {}
     for row in rows(path):
-        label = row["method"] if row["seed"] == 0 else f"{row['method']}, seed {row['seed']}"
-        columns[label] = Measures(**{name: row[name] for name in names})
-    print(table(columns))
+        by_method.setdefault(row["method"], []).append(row)
+    means, deviations = {}, {}
+    for method, found in by_method.items():
+        values = {name: [row[name] for row in found] for name in names}
+        label = f"{method}, {len(found)} seeds" if len(found) > 1 else method
+        means[label] = Measures(**{name: statistics.fmean(v) for name, v in values.items()})
+        if len(found) > 1:
+            deviations[label] = Measures(**{name: statistics.stdev(v) for name, v in values.items()})
+    print(table(means), table(deviations), sep="\n\n")
 
 
 def products() -> None:

@@ -1,8 +1,10 @@
-"""Large collections, activation checkpointing and processes: memory and time.
+"""Large collections and meshes, activation checkpointing, processes: memory and time.
 
     python benchmarks/scale.py collection --meshes 300     # bytes of entries, memory of a training
     python benchmarks/scale.py activations --nside 64      # memory and time of a step with and without
     python benchmarks/scale.py processes                   # samples per second of 1 and 2 processes of one thread
+    python benchmarks/scale.py curves --picture curves.png # losses of 1 process and of 2 with half of the batch each
+    python benchmarks/scale.py resume                      # seconds to the first step, at first and resumed
     python benchmarks/scale.py faces --count 200000        # preparation, step and prediction of a large mesh
     python benchmarks/scale.py threads --nside 32          # bits of outputs and gradients by the number of threads
 """
@@ -10,8 +12,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -145,26 +149,72 @@ def threads(nside: int) -> None:
         print(f"{count} threads: outputs {said}, {len(other)} of {len(gradients)} gradients in other bits: {other[:4]}")
 
 
+def fit(root: Path, name: str, *more: str) -> float:
+    """Seconds of a training of ``classify`` with one thread a process, beside ``root``."""
+    given = ["--config", "classify", "--name", name, "--data.init_args.root", str(root), "--runs", str(root.parent)]
+    given += ["--data.init_args.variants", "0", "--data.init_args.val_fraction", "0", "--trainer.accelerator", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MESHCONV_CACHE": str(root.parent / "cache")}
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "meshconv.cli", "fit", *given, *more]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return time.perf_counter() - start
+
+
+def losses(root: Path, name: str) -> list[float]:
+    with (root.parent / name / "metrics.csv").open() as table:
+        return [float(row["train/loss"]) for row in csv.DictReader(table) if row["train/loss"]]
+
+
 def processes() -> None:
     """Whole trainings of 60 steps; their start, taken from one of 10 steps, is subtracted."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "shapes"
         write_shapes(root, train=16, test=0)
-        os.environ.update(OMP_NUM_THREADS="1", MESHCONV_CACHE=f"{folder}/cache")
         rates = {}
         for devices in (1, 2):
-            seconds = []
-            for steps in (10, 10, 60):
-                given = ["--config", "classify", "--data.init_args.root", str(root), "--runs", folder]
-                given += ["--data.init_args.variants", "0", "--data.init_args.val_fraction", "0"]
-                given += ["--data.init_args.batch_size", "8", "--trainer.devices", str(devices)]
-                given += ["--trainer.max_steps", str(steps), "--trainer.accelerator", "cpu"]
-                start = time.perf_counter()
-                subprocess.run([sys.executable, "-m", "meshconv.cli", "fit", *given], check=True, capture_output=True)
-                seconds.append(time.perf_counter() - start)
+            given = ["--data.init_args.batch_size", "8", "--trainer.devices", str(devices), "--trainer.max_steps"]
+            seconds = [fit(root, f"{devices}_{k}", *given, str(steps)) for k, steps in enumerate((10, 10, 60))]
             rates[devices] = 50 * 8 * devices / (seconds[2] - seconds[1])
             print(f"{devices} processes: {rates[devices]:.1f} samples a second")
         print(f"ratio {rates[2] / rates[1]:.2f}")
+
+
+def curves(picture: str | None) -> None:
+    """Losses of 10 epochs of 8 steps of 16 meshes, in one process and in two."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "shapes"
+        write_shapes(root, train=16, test=0)
+        found = {}
+        for devices in (1, 2):
+            size = str(16 // devices)
+            fit(root, str(devices), "--trainer.devices", str(devices), "--data.init_args.batch_size", size,
+                "--trainer.max_epochs", "10", "--model.init_args.options", "{dropout: 0.0}")  # fmt: skip
+            found[devices] = losses(root, str(devices))
+    off = max(abs(a / b - 1) for a, b in zip(found[1], found[2], strict=True))
+    print(f"1 process {found[1]}\n2 processes {found[2]}\nlargest relative difference {off:.1e}")
+    if picture:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        axes = figure.subplots()
+        for devices, style in ((1, "-"), (2, "o")):
+            axes.plot(range(1, 11), found[devices], style, label=f"{devices} process{'es' * (devices > 1)}", mfc="none")
+        axes.set(xlabel="epoch", ylabel="training loss")
+        axes.legend()
+        figure.savefig(picture, dpi=120)
+
+
+def resume() -> None:
+    """Seconds of one more step, of a new training and of one that goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "shapes"
+        write_shapes(root, train=16, test=0)
+        fit(root, "fills_the_cache", "--trainer.max_steps", "1")
+        for _ in range(3):
+            shutil.rmtree(root.parent / "run", ignore_errors=True)
+            first = fit(root, "run", "--trainer.max_steps", "1")
+            again = fit(root, "run", "--trainer.max_steps", "2", "--resume")
+            print(f"first step after {first:.1f} s, second one, resumed, after {again:.1f} s")
 
 
 def faces(count: int) -> None:
@@ -205,15 +255,18 @@ def faces(count: int) -> None:
             timed(f"from the file to labels, {name}", lambda predict=predict: predict(path))
 
 
+WHAT = ("collection", "activations", "processes", "curves", "resume", "faces", "threads", "pass", "step")
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("collection", "activations", "processes", "faces", "threads", "pass", "step"))
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("--meshes", type=int, default=300)
     parser.add_argument("--nside", type=int, default=64)
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--root")
     parser.add_argument("--cache")
     parser.add_argument("--how", default="all")
+    parser.add_argument("--picture", help="of the curves")
     given = parser.parse_args()
     match given.what:
         case "collection":
@@ -226,6 +279,10 @@ if __name__ == "__main__":
             one_step(given.nside, given.how)
         case "processes":
             processes()
+        case "curves":
+            curves(given.picture)
+        case "resume":
+            resume()
         case "faces":
             faces(given.count)
         case "threads":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 from meshconv import HealpixSphere, compress
@@ -269,3 +271,21 @@ def test_the_command(tmp_path, capsys, monkeypatch):
         assert main(["test", "--config", "runs/classify/config.yaml", "--ckpt_path", "small.ckpt"]) == 0
     assert main(["compress", checkpoint, "--bits", "8", "--samples", "100", *config]) == 2
     assert "100 are asked for, the data have 8" in capsys.readouterr().err
+
+
+def test_the_command_on_maps_of_one_sphere(tmp_path, capsys, monkeypatch):
+    """The surface that data and layers keep is first seen in a test, then trained on."""
+    monkeypatch.chdir(tmp_path)
+    wave = np.random.default_rng(0).normal(size=(6, 3)) @ HealpixSphere(4).xyz.T
+    fields = {"t": (("time", "cell"), wave), "label": (("time", "cell"), (wave > 0).astype(np.int16))}
+    time = np.datetime64("2000-01-01", "ns") + np.arange(6) * np.timedelta64(1, "D")
+    xr.Dataset(fields, {"time": time}, {"healpix_order": "nest"}).to_netcdf("map.nc")
+    options = ["--data.init_args.inputs", "map.nc", "--data.init_args.label", "label", "--trainer.max_epochs", "1"]
+    options += ["--data.init_args.scalars", "[t]", "--data.init_args.num_levels", "2"]
+    options += ["--model.init_args.options", "{channels: [4, 4], max_order: 1, aggregation: quadrature}"]
+    assert main(["fit", "--config", str(find_config("sphere_maps")), *options]) == 0
+    given = ["--data", "runs/sphere_maps/config.yaml", "--epochs", "2", "--bits", "8"]
+    capsys.readouterr()
+    for method in ("l0", "magnitude"):
+        assert main(["compress", "runs/sphere_maps/last.ckpt", "--prune", method, *given]) == 0
+        assert "mean IoU" in capsys.readouterr().out

@@ -124,6 +124,7 @@ def attached(task: Task) -> Iterator[None]:
 def quiet_trainer(**options: Any) -> lightning.Trainer:
     """A trainer on the CPU that writes nothing."""
     leave = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
+    leave["inference_mode"] = False  # what is tested here is trained afterwards, on surfaces that data and layers keep
     return lightning.Trainer(**{**leave, "enable_progress_bar": False, **options})
 
 
@@ -221,7 +222,7 @@ def milliseconds(network: nn.Module, given: Sequence[Any]) -> float:
 
 _ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "size": ("weights, kB", lambda v: f"{v / 1e3:.1f}"),
-    "fields": ("fields read", str),
+    "fields": ("fields read", lambda v: f"{v:.0f}"),
     "multiply_adds": ("multiply-adds, millions", lambda v: f"{v / 1e6:.2f}"),
     "milliseconds": ("milliseconds", lambda v: f"{v:.2f}"),
     "accuracy": ("accuracy, %", lambda v: f"{100 * v:.2f}"),

@@ -11,6 +11,7 @@ from torch import Tensor
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.graph.record import Record
+from meshconv.inference_mode import outside_inference_mode
 
 
 def join_surfaces(surfaces: Sequence[GaugeGraph | Hierarchy]) -> GaugeGraph | Hierarchy:
@@ -69,7 +70,8 @@ class Resident:
     def on(self, device: torch.device) -> GaugeGraph | Hierarchy:
         """The surface there, the same object every time."""
         if device not in self._copies:
-            self._copies[device] = self.surface.to(device)
+            with outside_inference_mode():
+                self._copies[device] = self.surface.to(device)
         return self._copies[device]
 
 

@@ -22,6 +22,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.io.meshes.load import read_mesh
 from meshconv.io.meshes.save import save_mesh
 from meshconv.train.predict.files import write_array
@@ -91,7 +92,8 @@ class MeshDisplacements(MeshData):
     @cached_property
     def hierarchy(self) -> Hierarchy:
         """Levels of the template, finest first, float32."""
-        return template_surface(self.spec["template"], self.num_levels)[1].to(torch.float32)
+        with outside_inference_mode():
+            return template_surface(self.spec["template"], self.num_levels)[1].to(torch.float32)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -106,7 +108,8 @@ class MeshDisplacements(MeshData):
         found = {}
         for split, files in self.files.items():
             rows = [displacements(read_mesh(path), template, surface, str(path)) for path, _ in files]
-            found[split] = torch.from_numpy(np.stack(rows)).float() if rows else torch.empty(0)
+            with outside_inference_mode():
+                found[split] = torch.from_numpy(np.stack(rows)).float() if rows else torch.empty(0)
         return found
 
     @cached_property

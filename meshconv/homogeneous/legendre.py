@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from meshconv.homogeneous.ducc import ducc
+from meshconv.inference_mode import outside_inference_mode
 
 MOST = 40
 """Highest lmax of transforms by matrices; memory grows with its cube."""
@@ -73,7 +74,8 @@ def _dense(rings: bytes, lmax: int, order: int, dtype: torch.dtype, device: str)
     angle = 2 * np.pi * (np.arange(int(counts[0]))[:, None] * m % int(counts[0])) / counts[0]
     scale = np.where(m > 0, 2**0.5, 1.0)
     waves = np.stack([scale * np.cos(angle), np.where(m > 0, -scale, 0) * np.sin(angle)], axis=-1)
-    tensors = [torch.from_numpy(a).to(device, dtype) for a in (even, odd, waves.reshape(len(angle), -1))]
+    with outside_inference_mode():
+        tensors = [torch.from_numpy(a).to(device, dtype) for a in (even, odd, waves.reshape(len(angle), -1))]
     return DenseTransform(tensors[0], tensors[1] if order else None, tensors[2])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Pooling
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.nn.calculus.stencil import taylor_stencil
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.ops import transport_max, transport_sum
@@ -249,7 +250,8 @@ _known: WeakKeyDictionary[Pooling, Tensor] = WeakKeyDictionary()
 def _centred(pooling: Pooling) -> Tensor:
     """:func:`_balance` of equal weights, computed once for each pooling: it inverts a matrix for every cluster."""
     if pooling not in _known:
-        _known[pooling] = _balance(pooling, torch.ones_like(pooling.transporter))
+        with outside_inference_mode():
+            _known[pooling] = _balance(pooling, torch.ones_like(pooling.transporter))
     return _known[pooling]
 
 

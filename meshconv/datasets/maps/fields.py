@@ -24,6 +24,7 @@ from meshconv.datasets.maps.variables import Variable
 from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import open_fields
 from meshconv.io.maps.places.healpix_netcdf import PixelOrder
@@ -121,7 +122,8 @@ class MapFields(LightningDataModule):
     @cached_property
     def hierarchy(self) -> Hierarchy:
         """Levels of the network's points, finest first, float32."""
-        return self.surface.hierarchy(self.num_levels)
+        with outside_inference_mode():
+            return self.surface.hierarchy(self.num_levels)
 
     def train_dataloader(self) -> DataLoader | list:
         return self._loader("train")

@@ -33,6 +33,7 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.hierarchy import Hierarchy
 from meshconv.geometry.sphere.regrid import cells_of_a_sphere
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.io.cache.cache import Cache
 from meshconv.io.maps.fields import SphereFields, open_fields
 from meshconv.io.maps.places.healpix_netcdf import PixelOrder
@@ -432,7 +433,8 @@ class SphereMaps(LightningDataModule):
     @cached_property
     def hierarchy(self) -> Hierarchy:
         """Levels of the network's points, finest first, float32."""
-        return self.surface.hierarchy(self.num_levels)
+        with outside_inference_mode():
+            return self.surface.hierarchy(self.num_levels)
 
     @property
     def target_steps(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
 from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.ops.gauge_conv import Edges
 from meshconv.ops.segment import segment_softmax
 
@@ -309,8 +310,9 @@ class GaugeGraph(Record):
     @cached_property
     def _mirrored(self) -> Edges:
         assert self.reflected is not None
-        src = self.src + self.num_sources * self.reflected
-        src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_sources)
+        with outside_inference_mode():
+            src = self.src + self.num_sources * self.reflected
+            src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_sources)
         return self.dst_ptr, src, self.dst, src_ptr, src_edge
 
     @property

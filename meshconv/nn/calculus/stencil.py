@@ -10,6 +10,7 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.ops import transport_sum
 
 # Minimal ratio of smallest to largest eigenvalue of the normal equations of a fit: below, the error constant outweighs
@@ -71,7 +72,8 @@ def taylor_stencil(graph: GaugeGraph) -> Stencil:
     if not keep:
         return _fit(graph)
     if graph not in _known:
-        _known[graph] = _fit(graph)
+        with outside_inference_mode():
+            _known[graph] = _fit(graph)
     return _known[graph]
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
+from meshconv.inference_mode import outside_inference_mode
 from meshconv.nn.convolution.radial import relative_radius
 from meshconv.ops import matched_weights
 
@@ -112,7 +113,8 @@ class DiscQuadrature:
             return self._measure(graph)
         measures = _kept.setdefault(graph, {})
         if self._rule not in measures:
-            measures[self._rule] = self._joined(graph) if graph.parts else self._measure(graph)
+            with outside_inference_mode():
+                measures[self._rule] = self._joined(graph) if graph.parts else self._measure(graph)
         return measures[self._rule]
 
     def _joined(self, graph: GaugeGraph) -> Measure:
