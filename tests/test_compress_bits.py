@@ -273,8 +273,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert "100 are asked for, the data have 8" in capsys.readouterr().err
 
 
-def test_the_command_on_maps_of_one_sphere(tmp_path, capsys, monkeypatch):
-    """The surface that data and layers keep is first seen in a test, then trained on."""
+def test_the_command_on_maps_of_one_sphere(tmp_path, capsys, caplog, monkeypatch):
+    """The surface that data and layers keep is first seen in a test, then trained on; an epoch is a line."""
     monkeypatch.chdir(tmp_path)
     wave = np.random.default_rng(0).normal(size=(6, 3)) @ HealpixSphere(4).xyz.T
     fields = {"t": (("time", "cell"), wave), "label": (("time", "cell"), (wave > 0).astype(np.int16))}
@@ -285,7 +285,9 @@ def test_the_command_on_maps_of_one_sphere(tmp_path, capsys, monkeypatch):
     options += ["--model.init_args.options", "{channels: [4, 4], max_order: 1, aggregation: quadrature}"]
     assert main(["fit", "--config", str(find_config("sphere_maps")), *options]) == 0
     given = ["--data", "runs/sphere_maps/config.yaml", "--epochs", "2", "--bits", "8"]
-    capsys.readouterr()
+    caplog.set_level("INFO")
     for method in ("l0", "magnitude"):
+        capsys.readouterr(), caplog.clear()
         assert main(["compress", "runs/sphere_maps/last.ckpt", "--prune", method, *given]) == 0
         assert "mean IoU" in capsys.readouterr().out
+        assert sum(record.message.startswith("epoch ") for record in caplog.records) == 2

@@ -218,5 +218,6 @@ def train(task: Task, data: Any, epochs: int, learning_rate: float, *callbacks: 
     task.make_optimizer = optimizer
     task.train()
     with attached(task):
-        quiet_trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[EpochLines(), *callbacks]).fit(task, data)
+        shown = {"enable_progress_bar": True, "callbacks": [EpochLines(), *callbacks]}
+        quiet_trainer(max_epochs=epochs, limit_val_batches=0, **shown).fit(task, data)
     task.make_optimizer = None
