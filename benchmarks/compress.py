@@ -61,8 +61,9 @@ def run(options: argparse.Namespace) -> None:
             if (method, seed) in done:
                 continue
             kept = options.keep
-            if method == "magnitude" and ("l0", seed) in done:
-                kept = done["l0", seed]["fields"] / done["full", options.seeds[0]]["fields"]
+            full = next((row["fields"] for (name, _), row in done.items() if name == "full"), None)
+            if method == "magnitude" and full and ("l0", seed) in done:
+                kept = done["l0", seed]["fields"] / full
             start = time.perf_counter()
             small = compressed(task, method, data, options, seed, kept)
             found = dataclasses.asdict(measure(small, saved_state(small), data))
