@@ -29,8 +29,8 @@ MOST_POINTS = 500_000
 
 # Ways from cell to cell are longer than the shortest paths, by less than this.
 _DETOUR = 1.25
-# Distances between centres at a time, which bounds memory.
-_BLOCK = 20_000_000
+# Distances between centres at a time: as much as the C library gives again without asking the system.
+_BLOCK = 2_000_000
 
 
 class Resampled(NamedTuple):
