@@ -143,6 +143,7 @@ def test_compiles_without_graph_breaks(sphere):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own use
 def test_compiles_with_inductor(sphere):
     graph = sphere.to(torch.float32)
     conv = GaugeConv("3x0 + 2x1", "2x0 + 2x1")

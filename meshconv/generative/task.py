@@ -190,6 +190,11 @@ class GenerationTask(Task):
             raise InputError(f"the model is of fields of {self.spec.get('data')}, it has no template to deform")
         return template_surface(self.spec["template"], self.network.num_levels)
 
+    def check_inputs(self, path: Any) -> None:
+        """As of any task; a mesh is its displacement from the template, not inputs made of it."""
+        if "template" not in self.spec:
+            super().check_inputs(path)
+
     def predict_meshes(self, meshes: Meshes) -> Iterator[MeshResult]:
         template, surface = self.template()
         on_device = surface.to(self.device)
