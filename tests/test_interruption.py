@@ -108,7 +108,7 @@ def test_signals(places, tmp_path, name, to_all, number):
     assert "Traceback" not in said and "Error" not in said
     left = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert not [p for p in left if p.name.startswith(".")]
-    kept = {".txt", ".yaml", ".json"} | ({".ckpt", ".csv"} if name == "fit maps" else set())  # what a run is, and its state
+    kept = {".txt", ".yaml", ".json"} | ({".ckpt", ".csv"} if name == "fit maps" else set())
     assert {p.suffix for p in left if begun not in p.parents} <= kept
     assert not [p for p in left if p.stat().st_size == 0]
 
