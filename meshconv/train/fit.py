@@ -181,13 +181,12 @@ class RunCLI(LightningCLI):
         start, handlers = Start(), {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self.trainer.callbacks.append(start)  # type: ignore[attr-defined]
         try:
-            if not self._evaluates:  # Lightning ends a step first, and saves what there is
-                _let_end(signal.SIGTERM, signal.SIG_DFL)
             return command(**{**given, "ckpt_path": self.checkpoint, "weights_only": True})
         except (SIGTERMException, SystemExit) as error:  # the second is what Lightning makes of Ctrl-C
             _let_end(signal.SIGINT, handlers[signal.SIGINT])  # after which it ignores any other
             if not self.trainer.received_sigterm:
-                raise KeyboardInterrupt from error
+                cause = error.__context__  # the command's own, of SIGTERM before the training begins
+                raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
             log.warning("stopped by SIGTERM%s", "" if self._evaluates else "; go on with --resume")
             raise SystemExit(128 + signal.SIGTERM) from error
         except (InputError, OSError):
@@ -277,6 +276,10 @@ class Start(Callback):
     """Whether all of a checkpoint was taken up and batches begin."""
 
     reached = False
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """After the preparation: Lightning ends a step first, and saves what there is, if it finds the default."""
+        _let_end(signal.SIGTERM, signal.SIG_DFL)
 
     def _note(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.reached = True
