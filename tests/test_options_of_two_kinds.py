@@ -11,6 +11,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from meshconv import datasets, models, train
+from meshconv.cli import main
 from meshconv.train import Predictor
 
 
@@ -49,3 +50,13 @@ def test_a_cache_may_be_switched_off(name, more, text, value):
     given = [f"--data.init_args.{option}" for option in (*more, f"cache={text}")]
     found = parser.parse_args([f"--data=meshconv.datasets.{name}", *given])
     assert found.data.init_args.cache == value and type(found.data.init_args.cache) is type(value)
+
+
+def test_a_file_named_like_a_word_is_not_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cpu", "auto", "surface"):
+        (tmp_path / name).write_text("gpu\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "segment", "--trainer.accelerator", "cpu", "--print_config"])
+    printed = capsys.readouterr().out
+    assert "  accelerator: cpu\n  strategy: auto\n  devices: auto\n" in printed

@@ -37,6 +37,13 @@ from meshconv.train.tasks.base import Task
 log = logging.getLogger(__name__)
 
 
+class _Parser(LightningArgumentParser):
+    """Options of the trainer are words; a file of that name in the working folder (``cpu``, ``auto``) is not read."""
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+
+
 class RunCLI(LightningCLI):
     """``runs/<name>/`` holds checkpoint, metrics, configuration and log of a run.
 
@@ -53,6 +60,7 @@ class RunCLI(LightningCLI):
         super().__init__(
             Task,
             lightning.LightningDataModule,
+            parser_class=_Parser,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
