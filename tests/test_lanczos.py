@@ -51,3 +51,19 @@ def test_few_different_eigenvalues_exhaust_the_start() -> None:
     found, functions = largest_eigenpairs(lambda rows: rows @ matrix, vectors[:, 0], 0.1, 10**6, 30)
     np.testing.assert_allclose(found, np.repeat([0.5, 0.25, 0.125], 12), rtol=1e-8)
     np.testing.assert_allclose(functions.T @ functions, np.eye(36), atol=1e-10)
+
+
+def test_many_eigenvalues_leave_the_space_orthogonal() -> None:
+    """In long spaces rounding would make vectors that are there already, and the whole matrix would be asked for."""
+    values = 1 / (1 + 12 * np.arange(1600.0))
+    matrix, vectors = operator(values)
+    asked = []
+
+    def apply(rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return rows @ matrix
+
+    found, functions = largest_eigenpairs(apply, vectors[:, 0], values[300], 10**6, 150)
+    assert sum(asked) < 1000
+    np.testing.assert_allclose(found, values[1 : len(found) + 1], rtol=1e-5)
+    np.testing.assert_allclose(functions.T @ functions, np.eye(len(found)), atol=1e-8)

@@ -15,6 +15,8 @@ _BLOCK = 16
 _TOLERANCE = 1e-4
 # What is left of an image beyond the space, as a share of the image, that rounding leaves orthogonal to the space.
 _DEPENDENT = 1e-4
+# Cosines between a block and the blocks before it, as far as rounding may have made them.
+_ORTHOGONAL = 1e-9
 
 
 def largest_eigenpairs(
@@ -87,6 +89,7 @@ class _KrylovSpace:
         self._rows[0] = known
         self._projected = np.zeros((capacity + 1, capacity + 1))
         self.filled = 1
+        self._cosines, self._again = 0.0, False
 
     @property
     def basis(self) -> FloatArray:
@@ -114,7 +117,8 @@ class _KrylovSpace:
         rest = rows - products @ self.basis
         try:
             first = cholesky(rest @ rest.T, lower=True)
-            small = first.diagonal().min() < _DEPENDENT * np.linalg.norm(rows, axis=1).max()
+            lost = np.linalg.norm(rows, axis=1).max() / first.diagonal().min()
+            small = lost * _DEPENDENT > 1
         except LinAlgError:
             small = True
         if small:  # as good as dependent: any other directions take the place of those that lack
@@ -122,5 +126,13 @@ class _KrylovSpace:
             found, again = qr(found - self.basis.T @ (self.basis @ found), mode="economic")
             return np.ascontiguousarray(found.T), (again @ upper).T
         rest = solve_triangular(first, rest, lower=True)
+        # Cosines that rounding leaves grow from block to block, until the space has vectors twice. Each block inherits
+        # those of two, so two blocks in succession are made orthogonal again.
+        self._cosines = lost * (self._cosines + np.finfo(float).eps)
+        again = self._cosines > _ORTHOGONAL
+        if again or self._again:
+            rest -= (rest @ self.basis.T) @ self.basis
+            self._cosines = lost * np.finfo(float).eps
+        self._again = again
         second = cholesky(rest @ rest.T, lower=True)
         return solve_triangular(second, rest, lower=True), first @ second
