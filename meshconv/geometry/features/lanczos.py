@@ -129,10 +129,10 @@ class _KrylovSpace:
         # Cosines that rounding leaves grow from block to block, until the space has vectors twice. Each block inherits
         # those of two, so two blocks in succession are made orthogonal again.
         self._cosines = lost * (self._cosines + np.finfo(float).eps)
-        again = self._cosines > _ORTHOGONAL
-        if again or self._again:
+        grown = self._cosines > _ORTHOGONAL
+        if grown or self._again:
             rest -= (rest @ self.basis.T) @ self.basis
             self._cosines = lost * np.finfo(float).eps
-        self._again = again
+        self._again = grown
         second = cholesky(rest @ rest.T, lower=True)
         return solve_triangular(second, rest, lower=True), first @ second
