@@ -36,7 +36,7 @@ test-slow: $(STAMP)
 
 # A second library of the same sources, which checks every access of the CPU operators while their tests run.
 CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CHECKED_TESTS := $(addsuffix .py,$(addprefix ../../tests/test_,gauge_conv gauge_conv_torch segment fourier_op fused bad_input geodesics))
+CHECKED_TESTS := $(addsuffix .py,$(addprefix ../../tests/test_,gauge_conv gauge_conv_torch segment fourier_op fused bad_input geodesics rows))
 SANITIZERS := $$(for l in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$l.so; done | tr '\n' ' ')
 sanitize: $(STAMP)
 	@rm -rf build/sanitize && mkdir -p build/sanitize && cp -r meshconv build/sanitize && rm -f build/sanitize/meshconv/_C*.so

@@ -30,6 +30,10 @@
 //   aligned_frames  frames [V, 3, 3]
 //   levi_civita, normal_aligning   log_radius, log_angle, transporter, one for each edge
 
+// Edges in compressed rows, int64:
+//   transposed_rows   ptr [R + 1], column [E]: the row of each edge [E]; pointers [num_columns + 1] and edges [E] of the
+//                     transpose, ascending in each of its rows
+
 // Quadrature over a point's neighbours, V points, E edges by target, B radial functions, J moments; float64:
 //   matched_weights   ptr [V + 1], radius [E] of the disc's, angle [E], share [E, B], target [V, B, J]:
 //                     factor of each share [E, B], largest moment that is missed over the mass [V, B]
@@ -43,6 +47,7 @@ STABLE_TORCH_LIBRARY(meshconv, m) {
       "geodesic_cells(" MESHCONV_SURFACE "Tensor centres, Tensor target_ptr, Tensor target, Tensor bound, float radius) "
       "-> (Tensor, Tensor, Tensor)");
   m.def("half_edges(Tensor faces, int num_vertices) -> (Tensor, Tensor, Tensor, Tensor, Tensor, bool)");
+  m.def("transposed_rows(Tensor ptr, Tensor column, int num_columns) -> (Tensor, Tensor, Tensor)");
   m.def("signed_volume(Tensor points, Tensor faces) -> float");
   m.def("face_geometry(Tensor points, Tensor faces) -> (Tensor, Tensor, Tensor)");
   m.def(
@@ -73,6 +78,7 @@ STABLE_TORCH_LIBRARY_IMPL(meshconv, CPU, m) {
   MESHCONV_ON_CPU(farthest_points)
   MESHCONV_ON_CPU(geodesic_cells)
   MESHCONV_ON_CPU(half_edges)
+  MESHCONV_ON_CPU(transposed_rows)
   MESHCONV_ON_CPU(signed_volume)
   MESHCONV_ON_CPU(face_geometry)
   MESHCONV_ON_CPU(vertex_geometry)

@@ -60,6 +60,8 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> 
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor,
            torch::stable::Tensor, bool>
 half_edges_cpu(torch::stable::Tensor faces, int64_t num_vertices);
+std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> transposed_rows_cpu(
+    torch::stable::Tensor ptr, torch::stable::Tensor column, int64_t num_columns);
 double signed_volume_cpu(torch::stable::Tensor points, torch::stable::Tensor faces);
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> face_geometry_cpu(
     torch::stable::Tensor points, torch::stable::Tensor faces);

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from meshconv import FieldType, GaugeGraph, HealpixSphere
 from meshconv.geometry.graph.gauge_graph import wrap_angle
-from meshconv.geometry.graph.rows import compressed_rows
 
 EDGES = ("log_radius", "log_angle", "transporter")
 POINTS = ("frames", "positions", "areas", "scale")
@@ -80,10 +79,6 @@ def test_whole_numbers_become_float64():
     )  # fmt: skip
     assert graph.dtype == torch.float64
     assert_angles_close(graph.log_angle, torch.tensor([0.5]))
-
-
-def test_compressed_rows():
-    assert compressed_rows(torch.tensor([0, 0, 2]), 4).tolist() == [0, 2, 2, 3, 3]
 
 
 def test_frames_turn_counter_clockwise_seen_from_outside(sphere, alpha):

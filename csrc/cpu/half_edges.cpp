@@ -1,4 +1,4 @@
-// Connectivity of triangles in linear time: half-edges by vertex, twins, the one-ring graph.
+// Connectivity in linear time: half-edges of triangles by vertex, twins, the one-ring graph; edges by source.
 #include <algorithm>
 #include <cstring>
 #include <tuple>
@@ -14,13 +14,13 @@ namespace {
 
 constexpr int64_t kBlock = 4096;  // vertices a task; blocks, not threads, decide the order of results
 
-// The half-edges that leave each vertex, by number.
-void bucket_by_origin(const int64_t* origin, int64_t half_edges, int64_t vertices, int64_t* ptr, int64_t* outgoing) {
+// The half-edges, or edges, that leave each vertex, by number.
+void bucket_by_origin(const int64_t* origin, int64_t edges, int64_t vertices, int64_t* ptr, int64_t* outgoing) {
   std::fill(ptr, ptr + vertices + 1, 0);
-  for (int64_t h = 0; h < half_edges; ++h) ++ptr[origin[h] + 1];
+  for (int64_t e = 0; e < edges; ++e) ++ptr[origin[e] + 1];
   for (int64_t v = 0; v < vertices; ++v) ptr[v + 1] += ptr[v];
   std::vector<int64_t> place(ptr, ptr + vertices);
-  for (int64_t h = 0; h < half_edges; ++h) outgoing[place[origin[h]]++] = h;
+  for (int64_t e = 0; e < edges; ++e) outgoing[place[origin[e]]++] = e;
 }
 
 struct EdgesOfBlock {
@@ -82,6 +82,23 @@ class TwinSearch {
 };
 
 }  // namespace
+
+std::tuple<Tensor, Tensor, Tensor> transposed_rows_cpu(Tensor ptr, Tensor column, int64_t num_columns) {
+  const char* op = "transposed_rows";
+  ptr = check_tensor(op, "ptr", ptr, ptr, true, {-1});
+  column = check_tensor(op, "column", column, ptr, true, {-1});
+  STD_TORCH_CHECK(num_columns >= 0, op, ": num_columns is ", num_columns);
+  check_rows(op, "ptr", ptr, column.numel());
+  check_range(op, "column", column, 0, num_columns);
+  Tensor row = torch::stable::new_empty(column, {column.numel()}), edge = torch::stable::new_empty(row, {row.numel()});
+  Tensor column_ptr = torch::stable::new_empty(ptr, {num_columns + 1});
+  const int64_t* p = ptr.const_data_ptr<int64_t>();
+  int64_t* rows = row.mutable_data_ptr<int64_t>();
+  for (int64_t r = 0; r + 1 < ptr.numel(); ++r) std::fill(rows + p[r], rows + p[r + 1], r);
+  bucket_by_origin(column.const_data_ptr<int64_t>(), column.numel(), num_columns,
+                   column_ptr.mutable_data_ptr<int64_t>(), edge.mutable_data_ptr<int64_t>());
+  return {row, column_ptr, edge};
+}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, bool> half_edges_cpu(Tensor faces, int64_t num_vertices) {
   const char* op = "half_edges";

@@ -15,8 +15,8 @@ from meshconv.errors import InputError
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.record import numbers, pointers, values
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.ops import transport_sum
+from meshconv.ops.rows import compressed_rows, transposed_rows
 from meshconv.ranks import all_gathered, max_over_ranks, rank_and_world, sum_over_ranks
 
 
@@ -52,10 +52,9 @@ class DistributedGraph(GaugeGraph):
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Tensor]:
-        dst_ptr, src = given["dst_ptr"], given["src"]
-        count = dst_ptr.shape[0] - 1
-        dst = torch.repeat_interleave(torch.arange(count), dst_ptr.diff(), output_size=src.shape[0])
-        src_ptr, src_edge = transposed_rows(dst_ptr, src, count + given["halo_areas"].shape[0])
+        dst_ptr = given["dst_ptr"]
+        count = dst_ptr.shape[0] - 1 + given["halo_areas"].shape[0]
+        dst, src_ptr, src_edge = transposed_rows(dst_ptr, given["src"], count)
         return {"dst": dst, "src_ptr": src_ptr, "src_edge": src_edge}
 
     @property

@@ -16,7 +16,7 @@ from meshconv.distributed.graph import DistributedGraph
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.graph.hierarchy import Hierarchy, Pooling
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
+from meshconv.ops.rows import compressed_rows, transposed_rows
 
 S = TypeVar("S", GaugeGraph, Hierarchy)
 
@@ -172,11 +172,11 @@ def part_of_graph(
     place = torch.empty(v, dtype=torch.int64)
     place[torch.cat([own, foreign])] = torch.arange(len(own) + len(foreign))
     dst_ptr = compressed_rows(place[whole.dst[edges]], len(own))
-    src_ptr, src_edge = transposed_rows(dst_ptr, place[src], len(own) + len(foreign))
+    dst, src_ptr, src_edge = transposed_rows(dst_ptr, place[src], len(own) + len(foreign))
     bounds = torch.searchsorted(own, whole.graph_ptr)
     return DistributedGraph(
         src=place[src],
-        dst=place[whole.dst[edges]],
+        dst=dst,
         dst_ptr=dst_ptr,
         src_ptr=src_ptr,
         src_edge=src_edge,

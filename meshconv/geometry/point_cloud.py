@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
-from meshconv.geometry.graph.rows import compressed_rows
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray, dot
 from meshconv.geometry.mesh.transport import normal_aligning, tangent_frames
 from meshconv.geometry.nearest import tree_of
+from meshconv.ops.rows import compressed_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.ops.rows import compressed_rows, transposed_rows
 from meshconv.testing.calls import below, call, evaluating, field_type, precision, relative_difference, tolerance_for
 
 Prepare = Callable[[TriangleMesh], tuple[Tensor, GaugeGraph]]
@@ -231,7 +231,7 @@ def _changed_graph(graph: GaugeGraph, matrix: Tensor, shift: Tensor, order: Tens
     src, dst = place[graph.src], place[graph.dst]
     edge = torch.argsort(dst * max(graph.num_vertices, 1) + src, stable=True)
     dst_ptr = compressed_rows(dst, graph.num_vertices)
-    src_ptr, src_edge = transposed_rows(dst_ptr, src[edge], graph.num_vertices)
+    _, src_ptr, src_edge = transposed_rows(dst_ptr, src[edge], graph.num_vertices)
     sign = -1 if reflect else 1
     moved = {key: getattr(graph, key)[order] for key in GaugeGraph.along("vertices")}
     moved |= {"positions": moved["positions"] @ matrix.T + shift, "frames": frames}

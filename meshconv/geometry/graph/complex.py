@@ -12,10 +12,10 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.graph.record import Record
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.geometry.mesh.halfedges import IntArray, build_half_edges
 from meshconv.geometry.mesh.measures import FloatArray
 from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.rows import compressed_rows, transposed_rows
 
 # Minimal ratio of twice the area to the square of the longest side: below, directions are rounding errors.
 _THINNEST = 1e-8

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from meshconv.fields import FieldType
 from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.inference_mode import outside_inference_mode
 from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.rows import compressed_rows, transposed_rows
 from meshconv.ops.segment import segment_softmax
 
 
@@ -177,11 +177,15 @@ class GaugeGraph(Record):
         reverse : int64 Tensor [E], optional
             Where every edge has an opposite one: its number.
         """
-        num_vertices, num_edges = positions.shape[0], src.shape[0]
-        src_ptr, src_edge = (dst_ptr, reverse) if reverse is not None else transposed_rows(dst_ptr, src, num_vertices)
+        num_vertices = positions.shape[0]
+        if reverse is None:
+            dst, src_ptr, src_edge = transposed_rows(dst_ptr, src, num_vertices)
+        else:
+            dst = torch.repeat_interleave(torch.arange(num_vertices), dst_ptr.diff(), output_size=src.shape[0])
+            src_ptr, src_edge = dst_ptr, reverse
         return cls(
             src=src,
-            dst=torch.repeat_interleave(torch.arange(num_vertices), dst_ptr.diff(), output_size=num_edges),
+            dst=dst,
             dst_ptr=dst_ptr,
             src_ptr=src_ptr,
             src_edge=src_edge,
@@ -198,10 +202,8 @@ class GaugeGraph(Record):
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """Targets and the transpose, from ``dst_ptr`` and ``src``."""
-        dst_ptr, src = given["dst_ptr"], given["src"]
-        count = dst_ptr.shape[0] - 1
-        dst = torch.repeat_interleave(torch.arange(count), dst_ptr.diff(), output_size=src.shape[0])
-        src_ptr, src_edge = transposed_rows(dst_ptr, src, count)
+        dst_ptr = given["dst_ptr"]
+        dst, src_ptr, src_edge = transposed_rows(dst_ptr, given["src"], dst_ptr.shape[0] - 1)
         return {"dst": dst, "src_ptr": src_ptr, "src_edge": src_edge}
 
     @property
@@ -312,8 +314,7 @@ class GaugeGraph(Record):
         assert self.reflected is not None
         with outside_inference_mode():
             src = self.src + self.num_sources * self.reflected
-            src_ptr, src_edge = transposed_rows(self.dst_ptr, src, 2 * self.num_sources)
-        return self.dst_ptr, src, self.dst, src_ptr, src_edge
+            return self.dst_ptr, src, *transposed_rows(self.dst_ptr, src, 2 * self.num_sources)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from torch import Tensor
 from meshconv.errors import InputError
 from meshconv.geometry.graph.gauge_graph import GaugeGraph, wrap_angle
 from meshconv.geometry.graph.record import Record, numbers, order, pointers, values
-from meshconv.geometry.graph.rows import compressed_rows
+from meshconv.ops.rows import compressed_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,14 +70,19 @@ def near_rows(points: Array, some: Index, radius: float) -> Rows:
     """
     if not 0 < radius < np.pi:
         raise ValueError(f"radius {radius} is not between 0 and pi radians")
-    chord, tree, count = 2 * np.sin(radius / 2), tree_of(points), len(points)
+    chord, count = 2 * np.sin(radius / 2), len(points)
+    reach, few = chord * (1 + 1e-9), points[some]
+    # The tree is that of the points that may be near: those of a part of the sphere are few.
+    beside = np.flatnonzero(((points >= few.min(axis=0) - reach) & (points <= few.max(axis=0) + reach)).all(axis=1))
+    tree = tree_of(points[beside])
     sizes, columns = [], []
     for first in range(0, len(some), _BLOCK):
         block = some[first : first + _BLOCK]
-        near = tree_of(points[block]).sparse_distance_matrix(tree, chord * (1 + 1e-9), output_type="ndarray")
-        near = near[(near["v"] <= chord * (1 + _TIE)) & (block[near["i"]] != near["j"])]
-        pairs = near["i"], near["j"]
-        row = coo_array((np.ones(len(near), dtype=bool), pairs), shape=(len(block), count)).tocsr()
+        near = tree_of(points[block]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+        other = beside[near["j"]]
+        there = (near["v"] <= chord * (1 + _TIE)) & (block[near["i"]] != other)
+        pairs = near["i"][there], other[there]
+        row = coo_array((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(len(block), count)).tocsr()
         row.sort_indices()
         sizes.append(np.diff(row.indptr))
         columns.append(row.indices.astype(np.int64))

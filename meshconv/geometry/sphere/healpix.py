@@ -235,20 +235,15 @@ class HealpixSphere(SphereGrid):
             )
         sphere, pixels = self, np.arange(self.npix) if points is None else points
         areas = np.full(len(pixels), 4 * np.pi / self.npix)
-        levels, pools = [], []
-        for k in range(num_levels):
+        levels, pools = [sphere._graph(pixels, areas, radius)], []
+        for k in range(1, num_levels):
+            pixels, parent = np.unique(sphere.parents(pixels), return_inverse=True)
+            sphere = HealpixSphere(sphere.nside // 2, self.pixel_order)
+            areas = sphere.areas if points is None else np.bincount(parent, areas)
             levels.append(sphere._graph(pixels, areas, radius and radius * 2**k))
-            if k == num_levels - 1:
-                break
-            coarse = HealpixSphere(sphere.nside // 2, self.pixel_order)
-            coarse_pixels, parent = np.unique(sphere.parents(pixels), return_inverse=True)
-            places = [grid.angles(some) for grid, some in ((sphere, pixels), (coarse, coarse_pixels))]
-            (fine_points, fine_frames), (points_, frames) = ((unit_vectors(*a), polar_frames(*a)) for a in places)
-            edges = sphere_edges(fine_points, fine_frames, points_, frames, np.arange(len(pixels)), parent)
-            pools.append(Pooling.from_parents(parent, len(coarse_pixels), *edges))
-            whole = len(coarse_pixels) == coarse.npix and points is None
-            areas = coarse.areas if whole else np.bincount(parent, areas)
-            sphere, pixels = coarse, coarse_pixels
+            places = [x.numpy() for graph in levels[-2:] for x in (graph.positions, graph.frames)]
+            edges = sphere_edges(*places, np.arange(len(parent)), parent)
+            pools.append(Pooling.from_parents(parent, len(pixels), *edges))
         return Hierarchy(levels, pools)
 
     def part(self, points: Index) -> HealpixPart:

@@ -12,8 +12,8 @@ from torch import Tensor
 from meshconv.errors import InputError
 from meshconv.extras import require
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
-from meshconv.geometry.graph.rows import compressed_rows, transposed_rows
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
+from meshconv.ops.rows import compressed_rows, transposed_rows
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -138,7 +138,7 @@ def _graph(data: Data, keys: set[str]) -> GaugeGraph:
     for name in _EDGES:
         values[name] = values[name][order]
     dst_ptr = compressed_rows(dst, count)
-    src_ptr, src_edge = transposed_rows(dst_ptr, src[order], count)
+    _, src_ptr, src_edge = transposed_rows(dst_ptr, src[order], count)
     sizes = data["surface_sizes"] if "surface_sizes" in keys else dst.new_tensor([count])
     graph = GaugeGraph(
         src=src[order],
