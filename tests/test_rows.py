@@ -15,11 +15,12 @@ def test_pointers_of_rows_some_of_which_are_empty() -> None:
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])
-@pytest.mark.parametrize(("num_rows", "num_columns", "edges"), [(50, 30, 400), (1, 1, 3), (4, 9, 0), (0, 0, 0), (0, 3, 0)])
+@pytest.mark.parametrize("sizes", [(50, 30, 400), (1, 1, 3), (4, 9, 0), (0, 0, 0), (0, 3, 0)])
 def test_the_transpose_has_each_edge_once_in_its_order(
-    num_rows: int, num_columns: int, edges: int, is_compiled: bool, monkeypatch: pytest.MonkeyPatch, compiled: None
+    sizes: tuple[int, int, int], is_compiled: bool, monkeypatch: pytest.MonkeyPatch, compiled: None
 ) -> None:
     monkeypatch.setattr(rows, "is_compiled", lambda device: is_compiled)
+    num_rows, num_columns, edges = sizes
     generator = np.random.default_rng(edges)
     dst = torch.from_numpy(np.sort(generator.integers(0, max(num_rows, 1), edges)))
     src = torch.from_numpy(generator.integers(0, max(num_columns, 1), edges))

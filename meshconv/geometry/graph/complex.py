@@ -214,7 +214,7 @@ def _rows(column: IntArray, row: IntArray, num_columns: int, num_rows: int) -> E
     """Members ``column`` of the sorted rows ``row``, as the operators take them."""
     src, dst = torch.from_numpy(column), torch.from_numpy(row)
     ptr = compressed_rows(dst, num_rows)
-    return ptr, src, dst, *transposed_rows(ptr, src, num_columns)
+    return ptr, src, *transposed_rows(ptr, src, num_columns)
 
 
 def _components(z: np.ndarray) -> Tensor:

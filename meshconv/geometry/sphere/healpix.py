@@ -239,10 +239,10 @@ class HealpixSphere(SphereGrid):
         for k in range(1, num_levels):
             pixels, parent = np.unique(sphere.parents(pixels), return_inverse=True)
             sphere = HealpixSphere(sphere.nside // 2, self.pixel_order)
-            areas = sphere.areas if points is None else np.bincount(parent, areas)
+            areas = sphere.areas if points is None else np.bincount(parent, areas).astype(np.float64)
             levels.append(sphere._graph(pixels, areas, radius and radius * 2**k))
-            places = [x.numpy() for graph in levels[-2:] for x in (graph.positions, graph.frames)]
-            edges = sphere_edges(*places, np.arange(len(parent)), parent)
+            (fine, frames), (coarse, coarse_frames) = ((g.positions.numpy(), g.frames.numpy()) for g in levels[-2:])
+            edges = sphere_edges(fine, frames, coarse, coarse_frames, np.arange(len(parent)), parent)
             pools.append(Pooling.from_parents(parent, len(pixels), *edges))
         return Hierarchy(levels, pools)
 
