@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from meshconv import FieldType
+from meshconv.models.invariants import InvariantLayers
 from meshconv.nn import FieldBatchNorm, GatedNonlinearity, GaugeConv, Linear, ResidualBlock
 from meshconv.ops import field_moments, gauge_conv, norm_gate, norm_gate_reference
 
@@ -195,6 +196,28 @@ def test_a_block_is_its_layers_one_by_one(kind, training, random_graph):
             hook.remove()
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dense_layers_are_their_layers_one_by_one(training):
+    """The same as when norms are watched, and of a layer its linear map alone stays for the derivative."""
+    dense, x, results = InvariantLayers("4x0 + 3x1", 6, layers=2).double().train(training), normal(2, 30, 10), []
+    state, grad = dense.state_dict(), normal(2, 30, 6)
+    state = {key: value.clone() for key, value in state.items()}
+    kept = []
+    for watched in (False, True):
+        dense.load_state_dict(state)
+        hooks = [m.register_forward_hook(lambda *_: None) for m in dense.norms] if watched else []
+        leaf, sizes = x.clone().requires_grad_(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=sizes: n.append(t.numel()) or t, lambda t: t):
+            y = dense(leaf)
+        kept.append(sum(size >= grad.numel() for size in sizes))
+        results.append([y, *gradients(y, [leaf, *dense.parameters()], grad), *(b.clone() for b in dense.buffers())])
+        for hook in hooks:
+            hook.remove()
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert kept[0] < kept[1]
 
 
 @pytest.mark.parametrize(("source", "target"), [("3x0 + 2x1", "4x0 + 1x1 + 2x2"), ("2x1 + 1x2", "3x0 + 2x1"),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from meshconv.fields import FieldType
 from meshconv.nn import FieldBatchNorm, Linear
 from meshconv.nn.recompute import Recomputable
+from meshconv.nn.watched import is_watched
 
 
 class InvariantLayers(Recomputable, nn.Module):
@@ -35,5 +36,8 @@ class InvariantLayers(Recomputable, nn.Module):
         return x
 
     def _layer(self, x: Tensor, k: int) -> Tensor:
-        y = x if k else self.in_type.invariants(x)
-        return nn.functional.silu(self.norms[k](self.linears[k](y)))
+        y = self.linears[k](x if k else self.in_type.invariants(x))
+        norm = self.norms[k]
+        if type(norm) is FieldBatchNorm and not is_watched(norm):
+            return norm.gated(y, norm.out_type)
+        return nn.functional.silu(norm(y))

@@ -17,7 +17,6 @@ from meshconv.nn.norm import FieldBatchNorm
 from meshconv.nn.recompute import Recomputable
 from meshconv.nn.surface_module import SurfaceModule
 from meshconv.nn.watched import is_watched
-from meshconv.ops import norm_gate
 
 LayerName = Literal["conv", "attention", "message"]
 
@@ -89,8 +88,6 @@ def normalised_gate(norm: nn.Module, act: nn.Module, x: Tensor, residual: Tensor
     Layers that have been replaced, or that something listens to, run one by one.
     """
     if not is_watched(norm, act) and type(norm) is FieldBatchNorm and type(act) is GatedNonlinearity:
-        norm.in_type.check(x, "input")
-        mean, var, batch = norm.moments(x)
-        return norm_gate(x, norm.scale, norm.shift, mean, var, residual, act.out_type, eps=norm.eps, batch=batch)
+        return norm.gated(x, act.out_type, residual)
     y = act(norm(x))
     return y if residual is None else residual + y

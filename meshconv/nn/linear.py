@@ -74,7 +74,7 @@ class Linear(nn.Module):
                 parts.append(nn.functional.linear(blocks[key], weight[0].T, bias))
             else:
                 parts.append(blocks[key] @ _real(key, weight))
-        return torch.cat(parts, dim=-1)
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
     def matrix(self) -> Tensor:
         """The map without bias as a matrix, ``[in_type.dim, out_type.dim]``: zero between different orders."""

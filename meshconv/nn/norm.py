@@ -11,7 +11,7 @@ from meshconv.fields import FieldType
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.nn.recompute import is_recomputing
 from meshconv.nn.surface_module import SurfaceModule
-from meshconv.ops import field_moments
+from meshconv.ops import field_moments, norm_gate
 from meshconv.ops.precision import kept_as_given, working_dtype
 from meshconv.ranks import rank_and_world, sum_over_ranks
 
@@ -58,7 +58,16 @@ class FieldBatchNorm(nn.Module):
         offset = nn.functional.pad(self.shift - mean * factor[:scalars], (0, self.in_type.dim - scalars))
         return torch.addcmul(offset.to(x.dtype), x, self.in_type.per_component(factor).to(x.dtype))
 
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+    def gated(self, x: Tensor, out_type: FieldType, residual: Tensor | None = None) -> Tensor:
+        """Normalise, apply the gated nonlinearity that gives ``out_type``, add ``residual``; in one pass over memory.
+
+        Of scalars the nonlinearity is silu.
+        """
+        self.in_type.check(x, "input")
+        mean, var, batch = self._moments(x)
+        return norm_gate(x, self.scale, self.shift, mean, var, residual, out_type, eps=self.eps, batch=batch)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Mean and variances to normalise ``x`` by, and whether they are those of ``x``, without their derivative.
 
         In training those of the batch, which running estimates count, in several processes of all of them, with
