@@ -10,6 +10,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.geometry.features.curvature import edge_shape_operator
 from meshconv.geometry.features.diffusion import HeatAverage
+from meshconv.geometry.features.sparse import in_threads
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.mesh.measures import FloatArray, dot
 from meshconv.geometry.mesh.triangle_mesh import TriangleMesh
@@ -91,8 +92,7 @@ def mesh_features(mesh: TriangleMesh, graph: GaugeGraph) -> Tensor:
     integrals = heat.mass[:, None] * np.concatenate([points, normal, moments], axis=1)
     integrals = np.concatenate([integrals, mesh.angle_defects[:, None]], axis=1)
     bent = []
-    for time in _TIMES:
-        mean = heat.solve(time, integrals)
+    for time, mean in zip(_TIMES, in_threads(lambda time: heat.solve(time, integrals), _TIMES), strict=True):
         offset = (mean[:, :3] - points) / np.sqrt(time)
         scalars.append(dot(normal, offset))
         bent.append(mean[:, 12] / (4 * np.pi))

@@ -10,6 +10,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.geometry.features.laplacian import TuftedLaplacian
 from meshconv.geometry.features.moments import shorten_fields, tangential, traceless
+from meshconv.geometry.features.sparse import in_threads
 from meshconv.geometry.graph.gauge_graph import GaugeGraph
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray, corner_angles, dot
@@ -94,7 +95,8 @@ def smoothed_features(mesh: TriangleMesh, graph: GaugeGraph, laplacian: TuftedLa
     whole = laplacian or TuftedLaplacian.of(mesh)
     faces, mass = whole.faces, whole.mass[:, None]
     frames = graph.frames.double().cpu().numpy()[whole.vertices]
-    flow = whole.flow(_FINEST)
+    flows = in_threads(whole.flow, (_FINEST, *_COARSER))
+    flow = next(flows)
     facing = _to_corners(_area_vectors(whole.points, faces), faces, len(mass))
     points, mean_normal = np.split(flow.solve(np.hstack([mass * whole.points, facing])), 2, axis=1)
     size = np.sqrt(dot(mean_normal, mean_normal))[:, None]
@@ -112,7 +114,7 @@ def smoothed_features(mesh: TriangleMesh, graph: GaugeGraph, laplacian: TuftedLa
     scalars = [2 * np.sqrt(dot(points, points)), 2 * dot(normal, points)]
     gauss, vectors, tensors = [], [2 * tangential(frames, points)], []
     for time in (_FINEST, *_COARSER):
-        flow = flow if time == _FINEST else whole.flow(time)
+        flow = flow if time == _FINEST else next(flows)
         mean = flow.solve(np.hstack([mass * points, operator]))
         scalars.append(dot(normal, points - mean[:, :3]) / (2 * time * _SPHERE))
         if time < _COARSER[-1]:

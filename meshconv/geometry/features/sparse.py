@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 import numpy as np
+import torch
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
 
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 # Size of parts that are not bisected further: SuperLU is as fast on them in any order.
 _LEAF = 64
@@ -105,3 +113,15 @@ class SymmetricFactor:
         solution = np.empty_like(rows)
         solution[..., self._order] = self._factor.solve(rows.T).T
         return solution.T
+
+
+def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
+    """``map(function, items)`` in as many threads as torch has: SuperLU factorises without the interpreter's lock.
+
+    With one thread each result is computed when it is asked for, so that factors need not be there at once.
+    """
+    if torch.get_num_threads() == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        yield from pool.map(function, items)
