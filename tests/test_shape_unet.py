@@ -11,7 +11,7 @@ from meshes import blob, icosphere, moebius, torus
 from test_equivariance import randomised
 from torch import nn
 
-from meshconv import FieldType, Hierarchy, TriangleMesh
+from meshconv import FieldType, HealpixSphere, Hierarchy, TriangleMesh
 from meshconv.geometry import surface_features
 from meshconv.models import ShapeUNet, SphereUNet
 from meshconv.testing import gauge_equivariance_error
@@ -158,6 +158,19 @@ def test_compiles_into_one_graph(surfaces):
     x = torch.randn(surface.num_vertices, IN.dim)
     fast = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(fast(x, surface), model(x, surface))
+
+
+@pytest.mark.slow
+def test_spheres_of_all_sizes_take_one_program():
+    """What is kept with one surface is no part of a program, which the next surface would not fit."""
+    torch._dynamo.reset()
+    network, programs = SphereUNet("2x0 + 1x1", 3, channels=(4, 5)), []
+    fast = torch.compile(network, fullgraph=True, dynamic=True, backend=lambda graph, _: programs.append(graph) or graph)
+    for nside in (8, 4, 16):
+        sphere = HealpixSphere(nside)
+        surface = sphere.hierarchy(2, 2.7 * sphere.spacing).to(torch.float32)
+        fast(torch.randn(sphere.npix, 4), surface).sum().backward()
+    assert len(programs) == 1
 
 
 def test_the_state_of_the_sphere_network_is_that_of_earlier_versions():

@@ -249,6 +249,8 @@ _known: WeakKeyDictionary[Pooling, Tensor] = WeakKeyDictionary()
 
 def _centred(pooling: Pooling) -> Tensor:
     """:func:`_balance` of equal weights, computed once for each pooling: it inverts a matrix for every cluster."""
+    if torch.compiler.is_compiling():  # a program computes them from its arguments
+        return _balance(pooling, torch.ones_like(pooling.transporter))
     if pooling not in _known:
         with outside_inference_mode():
             _known[pooling] = _balance(pooling, torch.ones_like(pooling.transporter))
