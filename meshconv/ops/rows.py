@@ -14,6 +14,12 @@ def compressed_rows(index: Tensor, num_rows: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
+def sorted_into_rows(index: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """Row pointers ``[num_rows + 1]``, and the places ``[E]`` of an ``index`` in a stable order by its values."""
+    _, ptr, order = transposed_rows(index.new_tensor([0, index.shape[0]]), index, num_rows)
+    return ptr, order
+
+
 def transposed_rows(ptr: Tensor, column: Tensor, num_columns: int) -> tuple[Tensor, Tensor, Tensor]:
     """Row of each edge ``[E]``; row pointers ``[num_columns + 1]`` and edge numbers ``[E]`` of the transpose."""
     if is_compiled(ptr.device):

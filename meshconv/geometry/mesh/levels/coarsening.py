@@ -20,6 +20,7 @@ from meshconv.geometry.mesh.neighbourhood import EDGES, Neighbourhood
 from meshconv.geometry.mesh.surface import Surface
 from meshconv.geometry.mesh.transport import Transport, normal_aligning
 from meshconv.ops.geodesics import GeodesicSurface, farthest_points, geodesic_cells
+from meshconv.ops.rows import sorted_into_rows
 
 # Marched distances are good to about a percent; where one is not, only time is lost.
 _SLACK = 1.02
@@ -182,12 +183,12 @@ def map_cells(
     owner = np.concatenate([dst, cell[others]])
     target = np.concatenate([centres[src], others])
     bound = np.concatenate([near, distance[others]]) * _SLACK
-    order = np.argsort(owner, kind="stable")
-    ptr = np.concatenate([[0], np.bincount(owner, minlength=n).cumsum()])
+    ptr, places = sorted_into_rows(torch.from_numpy(owner), n)
+    order = places.numpy()
     found = geodesic_cells(
         surface,
         torch.from_numpy(centres),
-        torch.from_numpy(ptr),
+        ptr,
         torch.from_numpy(target[order]),
         torch.from_numpy(bound[order]),
         float(distance.max()) * _SLACK,
@@ -199,7 +200,8 @@ def map_cells(
     nearest[centres] = np.arange(n)
     polar[:, centres] = 0.0
     edges = logs[:, : len(dst)]
-    back = np.argsort(src * n + dst)  # the edges are sorted by dst, then src: these are their reverses
+    # The edges are sorted by dst, then src: by src, then dst, they are their reverses.
+    back = sorted_into_rows(torch.from_numpy(src), n)[1].numpy()
     # Where symmetry makes several paths equally short the two directions may have found different ones.
     edges[0] = np.minimum(edges[0], edges[0, back])
     edges[2] -= np.remainder(edges[2] + edges[2, back] + np.pi, 2 * np.pi) / 2 - np.pi / 2
@@ -215,7 +217,9 @@ def touching_cells(
     between = np.flatnonzero(cell[src] != cell[dst])
     src, dst = src[between], dst[between]
     length = distance[src] + surface.ring_radius.numpy()[between] + distance[dst]
-    pair, place = np.unique(cell[dst] * num_cells + cell[src], return_inverse=True)
-    shortest = np.full(len(pair), np.inf)
-    np.minimum.at(shortest, place, length)
-    return pair // num_cells, pair % num_cells, shortest
+    src, dst = cell[src], cell[dst]
+    order = sorted_into_rows(torch.from_numpy(src), num_cells)[1].numpy()
+    order = order[sorted_into_rows(torch.from_numpy(dst[order]), num_cells)[1].numpy()]
+    src, dst = src[order], dst[order]
+    first = np.flatnonzero(np.append(True, (np.diff(src) != 0) | (np.diff(dst) != 0))[: len(src)])
+    return dst[first], src[first], np.minimum.reduceat(length[order], first) if len(first) else length
