@@ -22,13 +22,14 @@ PARTS = [p for p in FILES if p != PACKAGE / "__init__.py"]  # the root re-export
 OUTSIDE_OPS = [p for p in FILES if PACKAGE / "ops" not in p.parents]
 PACKAGES = ["meshconv", *(f"meshconv.{p.parent.name}" for p in sorted(PACKAGE.glob("*/__init__.py")))]
 
-EVERYWHERE = {"errors", "progress", "extras", "fields", "inference_mode", "ranks", "shipped", "palettes"}
+EVERYWHERE = {"errors", "progress", "extras", "fields", "inference_mode", "blas", "ranks", "shipped", "palettes"}
 # What each part may import besides itself and EVERYWHERE.
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "extras": set(),
     "inference_mode": set(),
+    "blas": set(),
     "ranks": set(),
     "shipped": set(),
     "palettes": set(),

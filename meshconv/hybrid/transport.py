@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import block_array, coo_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
+from meshconv.blas import single_threaded_blas
 from meshconv.errors import InputError
 from meshconv.geometry.features.sparse import SymmetricFactor, dissection_order
 from meshconv.geometry.graph.complex import SurfaceComplex
@@ -69,8 +70,10 @@ class AdvectionDiffusion:
         advection = coo_array((np.tile(part, 3).ravel(), (rows, columns)), shape=(n, n))
         self.mass = diags_array(self.operators.mass).tocsr()
         self.implicit: csr_array = (self.mass + dt * (diffusivity * self.operators.stiffness + advection)).tocsr()
-        self._factor = splu(self.implicit.tocsc())
+        with single_threaded_blas():
+            self._factor = splu(self.implicit.tocsc())
 
+    @single_threaded_blas()
     def step(self, x: Any) -> Any:
         """The field one time step later, [V] or [V, C]."""
         field = finite(x, "x")

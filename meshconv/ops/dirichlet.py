@@ -12,6 +12,8 @@ from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from meshconv.blas import single_threaded_blas
+
 # Factors of a surface's system as long as the tensor of its gradients lives.
 _FACTORS = WeakTensorKeyDictionary()
 
@@ -46,9 +48,11 @@ def dirichlet_solve(values: Tensor, gradient: Tensor, areas: Tensor, function: T
     columns = values.detach().movedim(-2, 0)
     right = columns.flatten(1).cpu().numpy()
     if right.size:
-        if gradient not in _FACTORS:
-            _FACTORS[gradient] = _factor(len(right), *(t.detach().cpu() for t in (gradient, areas, function, face)))
-        right = _FACTORS[gradient].solve(np.ascontiguousarray(right))
+        with single_threaded_blas():
+            if gradient not in _FACTORS:
+                system = (t.detach().cpu() for t in (gradient, areas, function, face))
+                _FACTORS[gradient] = _factor(len(right), *system)
+            right = _FACTORS[gradient].solve(np.ascontiguousarray(right))
     return torch.tensor(right, device=values.device).reshape(columns.shape).movedim(0, -2).contiguous()
 
 

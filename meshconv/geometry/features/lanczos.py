@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, eigh, qr, solve_triangular
 
+from meshconv.blas import single_threaded_blas
 from meshconv.geometry.mesh.measures import FloatArray
 
 # Larger blocks solve faster and converge later; an eigenvalue is found at most this many times.
@@ -19,6 +20,7 @@ _DEPENDENT = 1e-4
 _ORTHOGONAL = 1e-9
 
 
+@single_threaded_blas()
 def largest_eigenpairs(
     apply: Callable[[FloatArray], FloatArray], known: FloatArray, bound: float, most: int, guess: int
 ) -> tuple[FloatArray, FloatArray]:

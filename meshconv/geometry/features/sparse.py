@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
 
+from meshconv.blas import single_threaded_blas
 from meshconv.geometry.mesh.halfedges import IntArray
 from meshconv.geometry.mesh.measures import FloatArray
 
@@ -97,6 +98,7 @@ class SymmetricFactor:
     ``tests/test_sparse.py`` compares with dense solutions, also for points that coincide.
     """
 
+    @single_threaded_blas()
     def __init__(self, matrix: csr_array, order: IntArray):
         self._order = order
         permuted = csc_array(matrix[order][:, order])
@@ -107,6 +109,7 @@ class SymmetricFactor:
         """Of the matrix: the sum of the logarithms of the pivots."""
         return float(np.log(np.abs(self._factor.U.diagonal())).sum())
 
+    @single_threaded_blas()
     def solve(self, right: FloatArray) -> FloatArray:
         """Solution of ``matrix @ x = right`` for ``right [V]`` or ``[V, C]``."""
         rows = right.T[..., self._order]  # columns one after another are what SuperLU takes
@@ -123,5 +126,5 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
     if torch.get_num_threads() == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with single_threaded_blas(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         yield from pool.map(function, items)
