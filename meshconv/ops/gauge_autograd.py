@@ -10,6 +10,7 @@ from torch import Tensor
 from meshconv.fields import FieldType
 from meshconv.ops.backend import BACKEND, has_block_operators, register
 from meshconv.ops.gauge_conv import Edges
+from meshconv.ops.products import sum_of_products
 from meshconv.ops.references.gauge_conv import point_terms_reference
 
 # A call's state is (x, other, third, angle, transporter, edges..., types,
@@ -157,7 +158,7 @@ def _point_gradient(x: Tensor, g: Tensor, in_type: Sizes, out_type: Sizes) -> Te
         for m, count in enumerate(out_type):
             width = count if m == 0 else 2 * count
             rows = 0 if m >= len(in_type) else in_type[m] if m == 0 else 2 * in_type[m]
-            block = x[:, above : above + rows].T @ g[:, first : first + width]
+            block = sum_of_products(x[:, above : above + rows], g[:, first : first + width])
             columns.append(torch.nn.functional.pad(block, (0, 0, above, x.shape[1] - above - rows)))
             above, first = above + rows, first + width
     return torch.cat(columns, dim=1)
