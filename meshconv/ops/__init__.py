@@ -45,6 +45,7 @@ GEOMETRY_OPERATORS = (
     "farthest_points",
     "geodesic_cells",
     "half_edges",
+    "transposed_rows",
     "signed_volume",
     "face_geometry",
     "vertex_geometry",
